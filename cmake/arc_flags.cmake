@@ -1,6 +1,7 @@
 # Compiler and linker flags that every Arc target gets, through the interface target arc_flags.
 add_library(arc_flags INTERFACE)
 target_compile_features(arc_flags INTERFACE cxx_std_20)
+target_include_directories(arc_flags INTERFACE ${CMAKE_SOURCE_DIR}/include)
 target_compile_options(arc_flags INTERFACE -Wall -Wextra -Wno-missing-field-initializers -fno-math-errno -ffp-contract=off)
 if(ARC_WERROR)
   target_compile_options(arc_flags INTERFACE -Werror)

@@ -1,29 +1,4 @@
-// The exception of loading, configuration and request validation. The step loop throws nothing.
+// The public exception, under the name that the engine's folders include.
 #pragma once
 
-#include <stdexcept>
-#include <string>
-#include <utility>
-
-namespace arc {
-
-enum class ErrorCode {
-  invalid_argument,  // a request, option or config value is wrong
-  not_found,         // a file, model, tensor or route does not exist
-  unsupported,       // understood, but this build or machine cannot do it
-  corrupt_data,      // a file breaks its own format
-  resource,          // memory, blocks, queue places
-  io,                // the operating system refused
-};
-
-// `what()` names the thing and the remedy, in one or two sentences, ready for a terminal or an HTTP body.
-class Error : public std::runtime_error {
- public:
-  Error(ErrorCode code, const std::string& message) : std::runtime_error(message), code_(code) {}
-  ErrorCode code() const { return code_; }
-
- private:
-  ErrorCode code_;
-};
-
-}  // namespace arc
+#include "arc/error.h"
