@@ -1,0 +1,35 @@
+// How one layer's keys and values are stored, as a value. Set per layer, fixed for a loaded model.
+#pragma once
+
+#include <cstdint>
+
+#include "base/dtype.h"
+
+namespace arc {
+
+// Tokens of a cache block. A tile is packed when its last token is written, and never changes again.
+constexpr int32_t kTileTokens = 64;
+
+struct KvPolicy {
+  enum class Codec : uint8_t { raw, fp8, int8_block, turbo, lattice };
+  struct Side {
+    Codec codec = Codec::raw;
+    uint8_t bits = 16;
+    bool operator==(const Side&) const = default;
+  };
+  Side k, v;
+  DType raw = DType::f32;    // of raw sides, and of sinks and the unsealed tile of packed ones
+  uint16_t sink_tokens = 0;  // first positions that stay raw
+  uint16_t tile_tokens = kTileTokens;
+  uint32_t seed = 0;  // of the rotation
+  bool operator==(const KvPolicy&) const = default;
+
+  bool is_raw() const { return k.codec == Codec::raw && v.codec == Codec::raw; }
+
+  static KvPolicy raw_of(DType dtype) {
+    const Side side{.codec = Codec::raw, .bits = static_cast<uint8_t>(8 * dtype_size(dtype))};
+    return {.k = side, .v = side, .raw = dtype};
+  }
+};
+
+}  // namespace arc

@@ -1,0 +1,60 @@
+#include "tensor/tensor.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <utility>
+
+#include "fmt/format.h"
+
+#include "base/check.h"
+#include "base/error.h"
+
+namespace arc {
+namespace {
+
+constexpr size_t kAlignment = 64;
+
+}  // namespace
+
+std::shared_ptr<Storage> Storage::allocate(size_t size_bytes) {
+  std::shared_ptr<Storage> storage(new Storage);
+  const size_t padded = (size_bytes + kAlignment - 1) / kAlignment * kAlignment;
+  if (padded < size_bytes) throw Error(ErrorCode::resource, fmt::format("cannot allocate {} bytes", size_bytes));
+  storage->data_ = static_cast<std::byte*>(std::aligned_alloc(kAlignment, padded == 0 ? kAlignment : padded));
+  if (storage->data_ == nullptr) {
+    throw Error(ErrorCode::resource, fmt::format("out of memory: cannot allocate {} bytes", size_bytes));
+  }
+  std::memset(storage->data_, 0, padded);
+  storage->size_bytes_ = size_bytes;
+  return storage;
+}
+
+std::shared_ptr<Storage> Storage::map(std::shared_ptr<const MappedFile> file, size_t offset, size_t size_bytes) {
+  ARC_CHECK(offset <= file->bytes().size() && size_bytes <= file->bytes().size() - offset);
+  std::shared_ptr<Storage> storage(new Storage);
+  storage->data_ = const_cast<std::byte*>(file->bytes().data()) + offset;
+  storage->size_bytes_ = size_bytes;
+  storage->file_ = std::move(file);
+  return storage;
+}
+
+Storage::~Storage() {
+  if (file_ == nullptr) std::free(data_);
+}
+
+Tensor::Tensor(std::shared_ptr<Storage> storage, size_t offset_bytes, Shape shape, DType dtype)
+    : storage_(std::move(storage)), offset_bytes_(offset_bytes), shape_(shape), dtype_(dtype) {
+  ARC_CHECK(offset_bytes_ <= storage_->size_bytes() && size_bytes() <= storage_->size_bytes() - offset_bytes_)
+      << shape_.to_string();
+}
+
+Tensor Tensor::zeros(const Shape& shape, DType dtype) {
+  return Tensor(Storage::allocate(static_cast<size_t>(shape.numel()) * dtype_size(dtype)), 0, shape, dtype);
+}
+
+TensorView Tensor::view() const {
+  const int64_t cols = shape_.rank() == 0 ? 1 : shape_[shape_.rank() - 1];
+  return {.data = data(), .dtype = dtype_, .rows = cols == 0 ? 0 : numel() / cols, .cols = cols, .row_stride = cols};
+}
+
+}  // namespace arc
