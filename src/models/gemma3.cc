@@ -1,0 +1,72 @@
+// Gemma 3 text: sandwich norms with unit offset, scaled embeddings, q/k norm, five sliding layers to one full layer,
+// a rotation of its own for each kind.
+#include <algorithm>
+#include <cmath>
+
+#include "models/arch.h"
+#include "spec/rope.h"
+
+namespace arc {
+namespace {
+
+bool slides(const Config& c, int layer) {
+  return (layer + 1) % std::max(c.i_or("sliding_window_pattern", 6), 1) != 0;
+}
+
+// Sliding layers rotate without scaling, with a theta of their own in the flat dialect of the config.
+RopeSpec local_rope(const Config& c, int head_dim) {
+  if (c.has("rope_parameters")) return rope_from(c, head_dim, "sliding_attention");
+  return {.dims = head_dim, .theta = c.f_or("rope_local_base_freq", 10000.0)};
+}
+
+ModelSpec gemma3(const Config& c) {
+  const NormSpec norm{
+      .kind = NormSpec::Kind::rms, .eps = static_cast<float>(c.f_or("rms_norm_eps", 1e-6)), .unit_offset = true};
+  const int head_dim = c.i_or("head_dim", 256);
+  const bool bias = c.b_or("attention_bias", false);
+  AttentionSpec attention{.heads = c.i_or("num_attention_heads", 8),
+                          .kv_heads = c.i_or("num_key_value_heads", 4),
+                          .head_dim = head_dim,
+                          .qk_norm = norm,
+                          .scale = static_cast<float>(1.0 / std::sqrt(c.f_or("query_pre_attn_scalar", 256.0))),
+                          .softcap = static_cast<float>(c.f_or("attn_logit_softcapping", 0.0)),
+                          .qkv_bias = bias,
+                          .out_bias = bias};
+  const RopeSpec global = rope_from(c, head_dim, "full_attention", 1e6), local = local_rope(c, head_dim);
+  const MlpSpec mlp{.hidden = c.i("intermediate_size"), .act = activation_from(c, "hidden_activation")};
+  const int n_layers = c.i("num_hidden_layers");
+  const int window = c.i_or("sliding_window", 4096);
+  const std::vector<bool> sliding = sliding_layers(c, n_layers, slides);
+  c.ignore({"hidden_act", "rope_local_base_freq", "sliding_window_pattern", "_sliding_window_pattern"});
+  c.ignore({"vision_config", "mm_tokens_per_image", "boi_token_index", "eoi_token_index", "image_token_index"});
+  if (c.b_or("use_bidirectional_attention", false)) attention.causal = false;
+
+  ModelSpec m{.arch = "gemma3",
+              .vocab = c.i_or("vocab_size", 262208),
+              .dim = c.i("hidden_size"),
+              .max_positions = c.i_or("max_position_embeddings", 131072),
+              .final_norm = norm,
+              .tied_head = c.b_or("tie_word_embeddings", true),
+              .embed_scale = static_cast<float>(std::sqrt(static_cast<double>(c.i("hidden_size")))),
+              .round_embed_scale = true,
+              .logit_softcap = static_cast<float>(c.f_or("final_logit_softcapping", 0.0))};
+  for (int l = 0; l < n_layers; ++l) {
+    attention.window = sliding[l] ? window : 0;
+    attention.rope = sliding[l] ? local : global;
+    m.layers.push_back({.mixer = attention, .ffn = mlp, .pre = norm, .post = norm, .ffn_pre = norm, .ffn_post = norm});
+  }
+  return m;
+}
+
+constexpr NameRow kNames[] = {
+    {"post_norm", "post_attention_layernorm.weight", {}},
+    {"ffn_pre_norm", "pre_feedforward_layernorm.weight", {}},
+    {"ffn_post_norm", "post_feedforward_layernorm.weight", {}},
+};
+
+}  // namespace
+
+extern const Arch kGemma3;
+constinit const Arch kGemma3{"Gemma3ForCausalLM", gemma3, kNames};
+
+}  // namespace arc

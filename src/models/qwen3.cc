@@ -1,0 +1,62 @@
+// Qwen3 dense and MoE: pre-norm decoder, GQA with per-head q/k RMSNorm, gated SiLU or top-k experts.
+#include <algorithm>
+
+#include "models/arch.h"
+#include "spec/rope.h"
+
+namespace arc {
+namespace {
+
+bool slides(const Config& c, int layer) {
+  return layer >= c.i_or("max_window_layers", 28);
+}
+bool always(const Config&, int) {
+  return true;
+}
+
+ModelSpec qwen3(const Config& c) {
+  const NormSpec norm{.kind = NormSpec::Kind::rms, .eps = static_cast<float>(c.f_or("rms_norm_eps", 1e-6))};
+  const int head_dim = c.i_or("head_dim", 128);
+  const bool bias = c.b_or("attention_bias", false);
+  AttentionSpec attention{.heads = c.i("num_attention_heads"),
+                          .kv_heads = c.i("num_key_value_heads"),
+                          .head_dim = head_dim,
+                          .rope = rope_from(c, head_dim),
+                          .qk_norm = norm,
+                          .qkv_bias = bias,
+                          .out_bias = bias};
+  const MlpSpec dense{.hidden = c.i("intermediate_size"), .act = activation_from(c)};
+  const MoeSpec moe{.router = {.experts = c.i_or("num_experts", c.i_or("num_local_experts", 0)),
+                               .top_k = c.i_or("num_experts_per_tok", 0),
+                               .renormalize = c.b_or("norm_topk_prob", false)},
+                    .expert = {.hidden = c.i_or("moe_intermediate_size", 0), .act = dense.act}};
+  const bool sparse_model = moe.router.experts > 0;
+  const std::vector<int> dense_layers = c.ints_or_empty("mlp_only_layers");
+  const int window = c.b_or("use_sliding_window", false) ? c.i_or("sliding_window", 0) : 0;
+  const int n_layers = c.i("num_hidden_layers");
+  const std::vector<bool> sliding = sliding_layers(c, n_layers, sparse_model ? always : slides);
+  c.ignore({"sliding_window", "max_window_layers"});
+
+  ModelSpec m{.arch = sparse_model ? "qwen3moe" : "qwen3",
+              .vocab = c.i("vocab_size"),
+              .dim = c.i("hidden_size"),
+              .max_positions = c.i("max_position_embeddings"),
+              .final_norm = norm,
+              .tied_head = c.b_or("tie_word_embeddings", false)};
+  for (int l = 0; l < n_layers; ++l) {
+    const bool sparse = sparse_model && (l + 1) % std::max(c.i_or("decoder_sparse_step", 1), 1) == 0 &&
+                        std::ranges::find(dense_layers, l) == dense_layers.end();
+    attention.window = sliding[l] ? window : 0;
+    m.layers.push_back(
+        {.mixer = attention, .ffn = sparse ? FfnSpec{moe} : FfnSpec{dense}, .pre = norm, .ffn_pre = norm});
+  }
+  return m;
+}
+
+}  // namespace
+
+extern const Arch kQwen3, kQwen3Moe;
+constinit const Arch kQwen3{"Qwen3ForCausalLM", qwen3, {}};
+constinit const Arch kQwen3Moe{"Qwen3MoeForCausalLM", qwen3, {}};
+
+}  // namespace arc

@@ -1,0 +1,82 @@
+// Qwen3-Next: three gated DeltaNet layers to one full-attention layer with an output gate; experts beside a gated
+// shared one.
+#include <algorithm>
+
+#include "models/arch.h"
+#include "spec/rope.h"
+
+namespace arc {
+namespace {
+
+bool is_full(const Config& c, int layer) {
+  const std::vector<std::string> types = c.strings_or_empty("layer_types");
+  if (!types.empty()) return static_cast<size_t>(layer) < types.size() && types[layer] == "full_attention";
+  return (layer + 1) % std::max(c.i_or("full_attention_interval", 4), 1) == 0;
+}
+
+ModelSpec qwen3_next(const Config& c) {
+  const float eps = static_cast<float>(c.f_or("rms_norm_eps", 1e-6));
+  const NormSpec norm{.kind = NormSpec::Kind::rms, .eps = eps, .unit_offset = true};
+  const int head_dim = c.i_or("head_dim", 256);
+  const bool bias = c.b_or("attention_bias", false);
+  AttentionSpec attention{.heads = c.i("num_attention_heads"),
+                          .kv_heads = c.i("num_key_value_heads"),
+                          .head_dim = head_dim,
+                          .rope = rope_from(c, head_dim),
+                          .qk_norm = norm,
+                          .qkv_bias = bias,
+                          .out_bias = bias,
+                          .output_gate = true};
+  const DeltaNetSpec delta{.key_heads = c.i_or("linear_num_key_heads", 16),
+                           .value_heads = c.i_or("linear_num_value_heads", 32),
+                           .key_dim = c.i_or("linear_key_head_dim", 128),
+                           .value_dim = c.i_or("linear_value_head_dim", 128),
+                           .conv_kernel = c.i_or("linear_conv_kernel_dim", 4),
+                           .out_norm = {.kind = NormSpec::Kind::rms, .eps = eps}};
+  const MlpSpec dense{.hidden = c.i_or("intermediate_size", 5632), .act = activation_from(c)};
+  const MoeSpec moe{.router = {.experts = c.i_or("num_experts", 512),
+                               .top_k = c.i_or("num_experts_per_tok", 10),
+                               .renormalize = c.b_or("norm_topk_prob", true)},
+                    .expert = {.hidden = c.i_or("moe_intermediate_size", 512), .act = dense.act},
+                    .shared = {.hidden = c.i_or("shared_expert_intermediate_size", 512), .act = dense.act},
+                    .shared_gate = true};
+  const std::vector<int> dense_layers = c.ints_or_empty("mlp_only_layers");
+  c.ignore({"full_attention_interval"});
+
+  ModelSpec m{.arch = "qwen3next",
+              .vocab = c.i("vocab_size"),
+              .dim = c.i("hidden_size"),
+              .max_positions = c.i("max_position_embeddings"),
+              .final_norm = norm,
+              .tied_head = c.b_or("tie_word_embeddings", false)};
+  for (int l = 0; l < c.i("num_hidden_layers"); ++l) {
+    const bool sparse = (l + 1) % std::max(c.i_or("decoder_sparse_step", 1), 1) == 0 &&
+                        std::ranges::find(dense_layers, l) == dense_layers.end();
+    m.layers.push_back({.mixer = is_full(c, l) ? MixerSpec{attention} : MixerSpec{delta},
+                        .ffn = sparse ? FfnSpec{moe} : FfnSpec{dense},
+                        .pre = norm,
+                        .ffn_pre = norm});
+  }
+  return m;
+}
+
+constexpr NameRow kNames[] = {
+    {"delta.qkvz", "linear_attn.in_proj_qkvz.weight", {}},
+    {"delta.ba", "linear_attn.in_proj_ba.weight", {}},
+    {"delta.conv", "linear_attn.conv1d.weight", {}},
+    {"delta.dt_bias", "linear_attn.dt_bias", {}},
+    {"delta.a_log", "linear_attn.A_log", {}},
+    {"delta.norm", "linear_attn.norm.weight", {}},
+    {"delta.o", "linear_attn.out_proj.weight", {}},
+    {"shared.router", "mlp.shared_expert_gate.weight", {}},
+    {"shared.gate", "mlp.shared_expert.gate_proj.weight", {}},
+    {"shared.up", "mlp.shared_expert.up_proj.weight", {}},
+    {"shared.down", "mlp.shared_expert.down_proj.weight", {}},
+};
+
+}  // namespace
+
+extern const Arch kQwen3Next;
+constinit const Arch kQwen3Next{"Qwen3NextForCausalLM", qwen3_next, kNames};
+
+}  // namespace arc

@@ -1,0 +1,64 @@
+// The explicit list of architectures, and what model files share.
+#include <algorithm>
+
+#include "fmt/format.h"
+#include "fmt/ranges.h"
+
+#include "base/error.h"
+#include "models/arch.h"
+
+namespace arc {
+
+extern const Arch kLlama, kQwen3, kQwen3Moe, kGemma3, kDeepseekV3, kQwen3Next, kGptOss;
+
+namespace {
+
+const Arch* const kArchs[] = {&kLlama, &kQwen3, &kQwen3Moe, &kGemma3, &kDeepseekV3, &kQwen3Next, &kGptOss};
+
+}  // namespace
+
+std::span<const Arch* const> all_archs() {
+  return kArchs;
+}
+
+const Arch& find_arch(std::string_view name) {
+  for (const Arch* arch : kArchs) {
+    if (arch->name == name) return *arch;
+  }
+  std::vector<std::string_view> known;
+  for (const Arch* arch : kArchs) known.push_back(arch->name);
+  throw Error(ErrorCode::unsupported,
+              fmt::format("architecture \"{}\" is not supported; Arc knows {}", name, fmt::join(known, ", ")));
+}
+
+const NameRow* find_name(const Arch& arch, std::string_view slot) {
+  const auto has_slot = [slot](const NameRow& row) { return row.slot == slot; };
+  if (const auto own = std::ranges::find_if(arch.own_names, has_slot); own != arch.own_names.end()) return &*own;
+  const auto common = std::ranges::find_if(kCommonNames, has_slot);
+  return common == std::end(kCommonNames) ? nullptr : common;
+}
+
+std::vector<bool> sliding_layers(const Config& config, int n_layers, bool (*fallback)(const Config&, int layer)) {
+  const std::vector<std::string> types = config.strings_or_empty("layer_types");
+  std::vector<bool> sliding;
+  for (int l = 0; l < n_layers; ++l) {
+    sliding.push_back(types.empty() ? fallback(config, l)
+                                    : types.at(std::min<size_t>(l, types.size() - 1)) == "sliding_attention");
+  }
+  if (!types.empty() && types.size() != static_cast<size_t>(n_layers)) {
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("config.json lists {} layer_types for {} layers", types.size(), n_layers));
+  }
+  return sliding;
+}
+
+Activation activation_from(const Config& config, std::string_view key) {
+  const std::string name = config.s_or(key, "silu");
+  if (name == "silu" || name == "swish") return {.kind = Activation::Kind::silu};
+  if (name == "gelu") return {.kind = Activation::Kind::gelu};
+  if (name == "gelu_pytorch_tanh" || name == "gelu_new") return {.kind = Activation::Kind::gelu_tanh};
+  if (name == "relu") return {.kind = Activation::Kind::relu};
+  throw Error(ErrorCode::unsupported, fmt::format("activation \"{}\" is not supported", name));
+}
+
+}  // namespace arc
