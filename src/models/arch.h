@@ -8,15 +8,9 @@
 
 #include "spec/config.h"
 #include "spec/model_spec.h"
+#include "spec/tensor_layout.h"
 
 namespace arc {
-
-// How a tensor lies in the checkpoint, where that is not a plain [out, in] matrix per slot.
-struct TensorLayout {
-  bool stacked = false;      // all experts in one tensor, the expert as its first axis
-  bool transposed = false;   // [in, out]
-  bool interleaved = false;  // rows of gate and up alternate
-};
 
 // One weight: Arc's slot and the checkpoint's name. "{e}" is the expert's number. Names of layer slots follow
 // "<prefix>layers.{l}."; others stand alone.

@@ -1,0 +1,55 @@
+// How an executor calls a kernel: argument struct, operands, nothing else. Kernels allocate nothing and throw nothing.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "kernels/api/ops.h"
+#include "kernels/api/step_inputs.h"
+#include "quant/kv_policy.h"
+#include "quant/weight_format.h"
+#include "tensor/tensor.h"
+
+namespace arc {
+
+// What a kernel sees of a weight: `count` matrices [out, in] one after another (1 unless experts or heads), or a vector
+// [in].
+struct MatrixView {
+  WeightFormat format;
+  int64_t count = 1, out = 0, in = 0;
+  const void* data = nullptr;
+  const void* scale = nullptr;
+  const void* zero = nullptr;
+  const float* bias = nullptr;  // [count, out], or null
+};
+
+// One layer's keys and values. Block b, head h: k at data + b * block_bytes + h * head_bytes, v_offset_bytes behind it
+// v; raw rows are [tokens_per_block, dim] of `policy.raw`.
+struct KvView {
+  KvPolicy policy;
+  std::byte* data = nullptr;
+  int64_t block_bytes = 0, head_bytes = 0, v_offset_bytes = 0;
+  int32_t tokens_per_block = 0;
+};
+
+// One layer's recurrent states: slot s at data + s * slot_bytes.
+struct StateView {
+  std::byte* data = nullptr;
+  int64_t slot_bytes = 0;
+};
+
+struct Operands {
+  const MatrixView* weights = nullptr;
+  const TensorView* reads = nullptr;  // `rows` is the step's T or R
+  const TensorView* writes = nullptr;
+  const StepInputs* step = nullptr;
+  KvView kv;
+  StateView state;
+};
+
+using KernelFn = void (*)(const Args& args, const Operands& operands) noexcept;
+
+// One kernel per operation, indexed by Args::index(). Null for collectives, which executors carry out themselves.
+using KernelTable = std::array<KernelFn, kOpCount>;
+
+}  // namespace arc

@@ -1,0 +1,60 @@
+// What one step of the model is told: plain arrays at fixed addresses, filled by the host. A field that a plan does not
+// need is null. Every field is a promise to a feature; not all are used by every executor. Letters: T tokens of the
+// step, S sequences, R token rows that reach the head, V vocabulary.
+#pragma once
+
+#include <cstdint>
+
+#include "sample/sampling_row.h"
+
+namespace arc {
+
+constexpr int kMaxCacheGroups = 8;
+
+// One cache group's view of the step (a group: layers with equal needs and policy).
+struct GroupInputs {
+  const int32_t* block_table =
+      nullptr;  // [S, table_stride] block of tile i; behind a sliding window the entry is 0 (dummy)
+  int32_t table_stride = 0;
+  const int64_t* slots = nullptr;         // [T] where a token's key and value go: block * tokens per block + offset
+  const int32_t* tail_slot = nullptr;     // [S] raw tile being filled, for policies that pack whole tiles
+  const int32_t* sink_slot = nullptr;     // [S] raw first tokens, likewise
+  const int32_t* state_read = nullptr;    // [S] recurrent state before the step; -1: start from zeros
+  const int32_t* state_write = nullptr;   // [S] recurrent state after the step
+  const int32_t* encoder_lens = nullptr;  // [S] length of the encoder's output (cross-attention)
+};
+
+// Bytes to copy before the stages run: forks, copy-on-write, state checkpoints.
+struct BlockCopy {
+  int32_t group = 0;
+  int32_t from = 0, to = 0;
+};
+
+// Run-ahead on the device: how far a loop may go without the host.
+struct LoopControl {
+  int32_t lease = 1;                  // tokens per sequence whose blocks are reserved
+  const int32_t* stop_ids = nullptr;  // [S, n_stop_ids]
+  int32_t n_stop_ids = 0;
+  const int32_t* tokens_left = nullptr;         // [S]
+  volatile const int32_t* attention = nullptr;  // host-mapped word: non-zero ends the loop within one step
+};
+
+struct StepInputs {
+  int32_t n_seqs = 0, n_tokens = 0, n_rows = 0;  // S, T, R
+  const int32_t* tokens = nullptr;               // [T]
+  const int32_t* positions = nullptr;            // [T], or [3, T] where a model has three axes
+  const int32_t* q_start = nullptr;   // [S+1] first token of each sequence; prefill, decode and verification alike
+  const int32_t* seq_lens = nullptr;  // [S] tokens of the sequence after this step
+  GroupInputs groups[kMaxCacheGroups];
+  const int32_t* rows = nullptr;          // [R] token rows that reach the head
+  const SamplingRow* sampling = nullptr;  // [R]
+  SamplingTables tables;
+  const int32_t* adapter = nullptr;    // [S] adapter slot
+  const int32_t* embed_row = nullptr;  // [T] row of injected embeddings; -1: the token's own
+  const int32_t* span_end = nullptr;   // [T] end of a bidirectional span
+  const BlockCopy* copies = nullptr;
+  int32_t n_copies = 0;
+  LoopControl* control = nullptr;
+};
+
+}  // namespace arc

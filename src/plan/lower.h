@@ -1,0 +1,43 @@
+// Lowering: ModelSpec, the formats of the checkpoint's tensors and a cache policy become a Plan.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "plan/plan.h"
+#include "spec/model_spec.h"
+#include "spec/tensor_layout.h"
+
+namespace arc {
+
+// A tensor that holds a slot's values.
+struct SlotTensor {
+  std::string name;
+  TensorLayout layout;
+  DType dtype = DType::f32;
+  std::optional<Shape> shape;  // absent: unknown, not checked (plans made without a checkpoint)
+};
+
+// Finds checkpoint tensors by slot ("attn.q", layer 3). Slots outside layers have layer -1; only expert slots use
+// `expert`.
+class SlotResolver {
+ public:
+  virtual ~SlotResolver() = default;
+  // Empty when the checkpoint stores the slot in another form (fused, stacked). Throws Error(not_found) with the
+  // tensor's name when `required` and absent.
+  virtual std::optional<SlotTensor> find(std::string_view slot, int layer, int expert, bool required) const = 0;
+};
+
+struct LowerOptions {
+  Shard shard;
+  const KernelTable* kernels = nullptr;
+  std::function<KvPolicy(int layer)> policy;  // absent: raw f32
+};
+
+// Throws Error when the checkpoint does not fit the spec (names the tensor and both shapes), or when the shard does not
+// divide it.
+Plan lower(const ModelSpec& spec, const SlotResolver& slots, const LowerOptions& options);
+
+}  // namespace arc
