@@ -31,13 +31,6 @@ const Arch& find_arch(std::string_view name) {
               fmt::format("architecture \"{}\" is not supported; Arc knows {}", name, fmt::join(known, ", ")));
 }
 
-const NameRow* find_name(const Arch& arch, std::string_view slot) {
-  const auto has_slot = [slot](const NameRow& row) { return row.slot == slot; };
-  if (const auto own = std::ranges::find_if(arch.own_names, has_slot); own != arch.own_names.end()) return &*own;
-  const auto common = std::ranges::find_if(kCommonNames, has_slot);
-  return common == std::end(kCommonNames) ? nullptr : common;
-}
-
 std::vector<bool> sliding_layers(const Config& config, int n_layers, bool (*fallback)(const Config&, int layer)) {
   const std::vector<std::string> types = config.strings_or_empty("layer_types");
   std::vector<bool> sliding;

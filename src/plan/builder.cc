@@ -12,10 +12,18 @@
 namespace arc {
 namespace {
 
-// The type that holds both without loss.
+// Weights are kept as the checkpoint stores them, except that f64 becomes f32.
+DType storage_dtype(const SlotTensor& tensor) {
+  if (!is_floating(tensor.dtype)) {
+    throw Error(ErrorCode::unsupported, fmt::format("tensor {} holds {}, where a floating-point weight is needed",
+                                                    tensor.name, dtype_name(tensor.dtype)));
+  }
+  return tensor.dtype == DType::f64 ? DType::f32 : tensor.dtype;
+}
+
+// A type that holds both without loss.
 DType wider(DType a, DType b) {
-  if (a == b) return a;
-  return dtype_size(a) >= 8 && dtype_size(b) >= 8 ? DType::f64 : DType::f32;
+  return a == b ? a : DType::f32;
 }
 
 int32_t total_rows(const std::vector<RowRange>& rows) {
@@ -84,14 +92,16 @@ std::string PlanBuilder::weight_name(std::string_view name) const {
   return layer_ < 0 ? std::string(name) : fmt::format("layers.{}.{}", layer_, name);
 }
 
-bool PlanBuilder::has_slot(std::string_view slot, int expert) const {
-  return slots_.find(slot, layer_, expert, false).has_value();
+std::optional<TensorLayout> PlanBuilder::layout(std::string_view slot, int expert) const {
+  const std::optional<SlotTensor> tensor = slots_.find(slot, layer_, expert, false);
+  return tensor ? std::optional(tensor->layout) : std::nullopt;
 }
 
 void PlanBuilder::add_bias(WeightSlot& weight, const Piece& piece, const SlotTensor& tensor, int64_t index, int64_t row,
                            bool here) {
   if (!here) return;
   weight.bias_parts.push_back({.tensor = bias_name(tensor.name),
+                               .source_out = piece.slot_rows,
                                .stack_index = tensor.layout.stacked ? piece.expert : -1,
                                .rows = piece.rows,
                                .cols = 1,
@@ -112,9 +122,11 @@ int64_t PlanBuilder::add_piece(WeightSlot& weight, const Piece& piece, const Mat
   } else {
     check_shape(*tensor, {first, second});
   }
-  const bool empty = weight.parts.empty();
-  weight.format = WeightFormat::plain(empty ? tensor->dtype : wider(weight.format.element, tensor->dtype));
+  const DType stored = storage_dtype(*tensor);
+  weight.format = WeightFormat::plain(weight.parts.empty() ? stored : wider(weight.format.element, stored));
   weight.parts.push_back({.tensor = tensor->name,
+                          .source_out = out,
+                          .source_in = in,
                           .stack_index = tensor->layout.stacked ? piece.expert : -1,
                           .stored_transposed = tensor->layout.transposed,
                           .turn = turn,
@@ -169,7 +181,7 @@ WeightId PlanBuilder::vector(std::string_view slot, int64_t slot_size, std::vect
                     .out = 1,
                     .in = total_rows(rows),
                     .add = add};
-  weight.parts.push_back({.tensor = tensor->name, .rows = std::move(rows), .cols = 1});
+  weight.parts.push_back({.tensor = tensor->name, .source_out = slot_size, .rows = std::move(rows), .cols = 1});
   plan_.weights.push_back(std::move(weight));
   return static_cast<WeightId>(plan_.weights.size() - 1);
 }
@@ -242,7 +254,8 @@ void PlanBuilder::norm(const NormSpec& norm, std::string_view slot, int32_t cols
   const WeightId weight = vector(slot, cols, std::move(rows), norm.unit_offset ? 1.0f : 0.0f);
   if (norm.bias) {
     const std::optional<SlotTensor> tensor = slots_.find(slot, layer_, -1, true);
-    plan_.weights[weight].bias_parts.push_back({.tensor = bias_name(tensor->name), .rows = {{0, cols, 1}}, .cols = 1});
+    plan_.weights[weight].bias_parts.push_back(
+        {.tensor = bias_name(tensor->name), .source_out = cols, .rows = {{0, cols, 1}}, .cols = 1});
   }
   const NormKind kind = norm.kind == NormSpec::Kind::rms ? NormKind::rms : NormKind::layer;
   emit(NormArgs{.kind = kind, .eps = norm.eps, .cols = cols}, {weight}, {x}, {y});
@@ -260,10 +273,10 @@ void PlanBuilder::rope(const RopeSpec& rope, int32_t heads, BufferRef x, int32_t
        {frequencies}, {x}, {y});
 }
 
-PlanBuilder::CachePlace PlanBuilder::cache(CacheGroup needs) {
+PlanBuilder::CachePlace PlanBuilder::cache(CacheNeeds needs) {
   needs.policy = options_.policy ? options_.policy(layer_) : KvPolicy::raw_of(DType::f32);
-  std::vector<CacheGroup>& groups = plan_.groups;
-  auto group = std::ranges::find_if(groups, [&](const CacheGroup& g) { return g.same_needs(needs); });
+  std::vector<CacheNeeds>& groups = plan_.groups;
+  auto group = std::ranges::find_if(groups, [&](const CacheNeeds& g) { return g.same_needs(needs); });
   if (group == groups.end()) {
     if (groups.size() == kMaxCacheGroups) {
       throw Error(ErrorCode::unsupported, fmt::format("the model needs more than {} kinds of cache", kMaxCacheGroups));

@@ -55,7 +55,8 @@ class PlanBuilder {
   WeightId vector(std::string_view slot, int64_t slot_size, std::vector<RowRange> rows = {}, float add = 0.0f);
   WeightId constant(std::string_view name, std::vector<double> values);
 
-  bool has_slot(std::string_view slot, int expert = -1) const;
+  // How the checkpoint stores a slot; empty when it has none of this name.
+  std::optional<TensorLayout> layout(std::string_view slot, int expert = -1) const;
 
   void emit(const Args& args, std::initializer_list<WeightId> weights, std::initializer_list<BufferRef> reads,
             std::initializer_list<BufferRef> writes);
@@ -75,7 +76,7 @@ class PlanBuilder {
   struct CachePlace {
     int32_t group = 0, layer = 0;
   };
-  CachePlace cache(CacheGroup needs);
+  CachePlace cache(CacheNeeds needs);
 
   void mark_layer_end() { plan_.layer_ends.push_back(static_cast<int32_t>(plan_.stages.size())); }
   Plan& plan() { return plan_; }

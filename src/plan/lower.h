@@ -8,7 +8,7 @@
 
 #include "plan/plan.h"
 #include "spec/model_spec.h"
-#include "spec/tensor_layout.h"
+#include "spec/names.h"
 
 namespace arc {
 

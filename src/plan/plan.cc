@@ -39,7 +39,7 @@ std::string human(int64_t bytes) {
   return fmt::format("{:.1f} KB", static_cast<double>(bytes) / 1e3);
 }
 
-std::string group_line(const CacheGroup& g) {
+std::string group_line(const CacheNeeds& g) {
   constexpr const char* kNames[] = {"full", "sliding", "latent", "state"};
   const std::string size = g.kind == CacheKind::state
                                ? fmt::format("{} a sequence", human(g.bytes_per_block()))
@@ -51,20 +51,20 @@ std::string group_line(const CacheGroup& g) {
 
 }  // namespace
 
-bool CacheGroup::same_needs(const CacheGroup& other) const {
+bool CacheNeeds::same_needs(const CacheNeeds& other) const {
   return kind == other.kind && window == other.window && policy == other.policy && kv_heads == other.kv_heads &&
          k_dim == other.k_dim && v_dim == other.v_dim && state_bytes == other.state_bytes;
 }
 
-int64_t CacheGroup::head_bytes() const {
+int64_t CacheNeeds::head_bytes() const {
   return static_cast<int64_t>(policy.tile_tokens) * (k_dim + v_dim) * static_cast<int64_t>(dtype_size(policy.raw));
 }
 
-int64_t CacheGroup::layer_block_bytes() const {
+int64_t CacheNeeds::layer_block_bytes() const {
   return kind == CacheKind::state ? state_bytes : kv_heads * head_bytes();
 }
 
-int64_t CacheGroup::bytes_per_block() const {
+int64_t CacheNeeds::bytes_per_block() const {
   return layer_block_bytes() * static_cast<int64_t>(layers.size());
 }
 
@@ -123,7 +123,7 @@ std::string to_string(const Plan& plan) {
                 : fmt::format("  layer {}{}\n", first, count > 1 ? fmt::format(" and {} like it", count - 1) : "");
     text += stages;
   }
-  for (const CacheGroup& group : plan.groups) text += group_line(group);
+  for (const CacheNeeds& group : plan.groups) text += group_line(group);
   const StageCost cost = total_cost(plan);
   text += fmt::format("  {} parameters; a decoded token reads {} of weights and {} of cache per token of context\n",
                       parameter_count(plan), human(cost.weight_bytes), human(cost.cache_bytes_per_token));

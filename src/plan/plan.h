@@ -29,11 +29,12 @@ struct RowRange {
 
 // A block of one checkpoint tensor that becomes rows of a weight.
 struct WeightPart {
-  std::string tensor;              // name in the checkpoint
-  int32_t stack_index = -1;        // which matrix of a stacked tensor; -1: the tensor is the matrix
-  bool stored_transposed = false;  // the checkpoint holds [in, out]
-  bool turn = false;               // the selected block is transposed on its way into the weight
-  std::vector<RowRange> rows;      // of the matrix [out, in], in the order they are wanted
+  std::string tensor;                     // name in the checkpoint
+  int64_t source_out = 0, source_in = 1;  // the tensor's matrix [out, in], or each of them
+  int32_t stack_index = -1;               // which matrix of a stacked tensor; -1: the tensor is the matrix
+  bool stored_transposed = false;         // the checkpoint holds [in, out]
+  bool turn = false;                      // the selected block is transposed on its way into the weight
+  std::vector<RowRange> rows;             // of the matrix [out, in], in the order they are wanted
   int32_t col_begin = 0, cols = 0;
   int64_t index = 0, row = 0;  // first place in the weight: matrix, row
 };
@@ -100,7 +101,7 @@ struct Stage {
 enum class CacheKind : uint8_t { full, sliding, latent, state };
 
 // What layers of one kind and size need of the cache.
-struct CacheGroup {
+struct CacheNeeds {
   CacheKind kind = CacheKind::full;
   int32_t window = 0;
   KvPolicy policy;
@@ -108,7 +109,7 @@ struct CacheGroup {
   int64_t state_bytes = 0;      // of one sequence and layer
   std::vector<int32_t> layers;  // model layers, in order
 
-  bool same_needs(const CacheGroup& other) const;
+  bool same_needs(const CacheNeeds& other) const;
   // Bytes of one block (all layers), or of one state (all layers).
   int64_t bytes_per_block() const;
   // Of one layer.
@@ -124,7 +125,7 @@ struct Plan {
   Shard shard;
   std::vector<WeightSlot> weights;
   std::vector<Buffer> buffers;
-  std::vector<CacheGroup> groups;
+  std::vector<CacheNeeds> groups;
   std::vector<Stage> stages;
   BufferId residual = kNone;        // the residual stream x [T, C]
   BufferId logits = kNone;          // [R, V]

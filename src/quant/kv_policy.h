@@ -10,6 +10,9 @@ namespace arc {
 // Tokens of a cache block. A tile is packed when its last token is written, and never changes again.
 constexpr int32_t kTileTokens = 64;
 
+// Groups of layers with equal needs and policy that a model may have.
+inline constexpr int kMaxCacheGroups = 8;
+
 struct KvPolicy {
   enum class Codec : uint8_t { raw, fp8, int8_block, turbo, lattice };
   struct Side {

@@ -5,11 +5,10 @@
 
 #include <cstdint>
 
+#include "quant/kv_policy.h"
 #include "sample/sampling_row.h"
 
 namespace arc {
-
-constexpr int kMaxCacheGroups = 8;
 
 // One cache group's view of the step (a group: layers with equal needs and policy).
 struct GroupInputs {
@@ -25,7 +24,7 @@ struct GroupInputs {
 };
 
 // Bytes to copy before the stages run: forks, copy-on-write, state checkpoints.
-struct BlockCopy {
+struct StepCopy {
   int32_t group = 0;
   int32_t from = 0, to = 0;
 };
@@ -52,7 +51,7 @@ struct StepInputs {
   const int32_t* adapter = nullptr;    // [S] adapter slot
   const int32_t* embed_row = nullptr;  // [T] row of injected embeddings; -1: the token's own
   const int32_t* span_end = nullptr;   // [T] end of a bidirectional span
-  const BlockCopy* copies = nullptr;
+  const StepCopy* copies = nullptr;
   int32_t n_copies = 0;
   LoopControl* control = nullptr;
 };

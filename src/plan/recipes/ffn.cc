@@ -44,13 +44,17 @@ Routed route(PlanBuilder& b, const RouterSpec& r, BufferRef x) {
 
 // Gate and up of one expert, whichever way the checkpoint stores them.
 std::vector<Piece> gate_up(const PlanBuilder& b, int32_t hidden, int expert) {
-  if (!b.has_slot("expert.gate_up", expert)) {
+  const std::optional<TensorLayout> fused = b.layout("expert.gate_up", expert);
+  if (!fused) {
     return {{.slot = "expert.gate", .slot_rows = hidden, .expert = expert},
             {.slot = "expert.up", .slot_rows = hidden, .expert = expert}};
   }
-  const std::vector<RowRange> pairs = {{.begin = 0, .count = hidden, .stride = 2},
-                                       {.begin = 1, .count = hidden, .stride = 2}};
-  return {{.slot = "expert.gate_up", .slot_rows = 2 * hidden, .rows = pairs, .expert = expert}};
+  const int32_t stride = fused->interleaved ? 2 : 1, up_begin = fused->interleaved ? 1 : hidden;
+  return {{.slot = "expert.gate_up",
+           .slot_rows = 2 * hidden,
+           .rows = {{.begin = 0, .count = hidden, .stride = stride},
+                    {.begin = up_begin, .count = hidden, .stride = stride}},
+           .expert = expert}};
 }
 
 }  // namespace

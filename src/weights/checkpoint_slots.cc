@@ -1,0 +1,81 @@
+#include "weights/checkpoint_slots.h"
+
+#include "fmt/format.h"
+
+#include "base/error.h"
+
+namespace arc {
+namespace {
+
+std::string layer_name(std::string_view prefix, const NameRow& row, int layer, int expert) {
+  std::string name = fmt::format("{}layers.{}.{}", prefix, layer, row.tensor);
+  constexpr std::string_view kExpert = "{e}";
+  if (const size_t at = name.find(kExpert); at != std::string::npos)
+    name.replace(at, kExpert.size(), std::to_string(expert));
+  return name;
+}
+
+std::string_view global_tensor(std::string_view slot) {
+  return slot == "embed" ? kEmbedTensor : slot == "final_norm" ? kFinalNormTensor : kHeadTensor;
+}
+
+}  // namespace
+
+CheckpointSlots::CheckpointSlots(const TensorSource& source, std::span<const NameRow> own_names, bool tied_head)
+    : source_(source), own_names_(own_names), tied_head_(tied_head) {
+  for (std::string_view prefix : kPrefixes) {
+    for (std::string_view name : {kEmbedTensor, kFinalNormTensor}) {
+      if (source.find(fmt::format("{}{}", prefix, name)) == nullptr) continue;
+      prefix_ = prefix;
+      return;
+    }
+  }
+  throw Error(ErrorCode::not_found,
+              fmt::format("the checkpoint has no tensor {}{}; is it a language model's?", kPrefixes[0], kEmbedTensor));
+}
+
+std::string CheckpointSlots::global_name(std::string_view slot) const {
+  const auto named = [&](std::string_view s) {
+    return s == "head" ? std::string(kHeadTensor) : fmt::format("{}{}", prefix_, global_tensor(s));
+  };
+  const std::string name = named(slot);
+  if (!tied_head_ || source_.find(name) != nullptr) return name;
+  if (slot == "head") return named("embed");
+  if (slot == "embed" && source_.find(named("head")) != nullptr) return named("head");
+  return name;
+}
+
+std::optional<SlotTensor> CheckpointSlots::find(std::string_view slot, int layer, int expert, bool required) const {
+  TensorLayout layout;
+  std::string name;
+  if (layer < 0) {
+    name = global_name(slot);
+  } else {
+    const NameRow* row = find_name(own_names_, slot);
+    if (row == nullptr) return std::nullopt;
+    name = layer_name(prefix_, *row, layer, expert);
+    layout = row->layout;
+  }
+  const Tensor* tensor = source_.find(name);
+  if (tensor == nullptr) {
+    if (!required) return std::nullopt;
+    throw Error(ErrorCode::not_found, fmt::format("the checkpoint lacks the tensor {}", name));
+  }
+  // An 8-bit matrix means nothing without its scales.
+  for (const char* suffix : {"_scale_inv", "_scale"}) {
+    if (dtype_size(tensor->dtype()) == 1 && source_.find(name + suffix) != nullptr) {
+      throw Error(ErrorCode::unsupported,
+                  fmt::format("tensor {} has scales ({}{}), which are not supported yet", name, name, suffix));
+    }
+  }
+  return SlotTensor{.name = name, .layout = layout, .dtype = tensor->dtype(), .shape = tensor->shape()};
+}
+
+std::optional<SlotTensor> ShapeOnlySlots::find(std::string_view slot, int layer, int expert, bool) const {
+  if (layer < 0) return SlotTensor{.name = std::string(global_tensor(slot)), .dtype = dtype_};
+  const NameRow* row = find_name(own_names_, slot);
+  if (row == nullptr) return std::nullopt;
+  return SlotTensor{.name = layer_name(kPrefixes[0], *row, layer, expert), .layout = row->layout, .dtype = dtype_};
+}
+
+}  // namespace arc

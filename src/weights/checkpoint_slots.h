@@ -1,0 +1,41 @@
+// Finds the tensors of a checkpoint by slot, through a family's table of names.
+#pragma once
+
+#include <span>
+#include <string>
+
+#include "plan/lower.h"
+#include "spec/names.h"
+#include "weights/tensor_source.h"
+
+namespace arc {
+
+// The prefix of the transformer's names is the first one under which the checkpoint has an embedding or a final norm. A
+// model with tied head may store the shared matrix under either name.
+class CheckpointSlots : public SlotResolver {
+ public:
+  // `source` outlives this. Throws Error(not_found) when no prefix fits.
+  CheckpointSlots(const TensorSource& source, std::span<const NameRow> own_names, bool tied_head);
+  std::optional<SlotTensor> find(std::string_view slot, int layer, int expert, bool required) const override;
+
+ private:
+  std::string global_name(std::string_view slot) const;
+
+  const TensorSource& source_;
+  std::span<const NameRow> own_names_;
+  std::string prefix_;
+  bool tied_head_ = false;
+};
+
+// Any slot that the family names, in one dtype and of unknown shape: for plans of a config without weights.
+class ShapeOnlySlots : public SlotResolver {
+ public:
+  ShapeOnlySlots(std::span<const NameRow> own_names, DType dtype) : own_names_(own_names), dtype_(dtype) {}
+  std::optional<SlotTensor> find(std::string_view slot, int layer, int expert, bool required) const override;
+
+ private:
+  std::span<const NameRow> own_names_;
+  DType dtype_;
+};
+
+}  // namespace arc

@@ -1,0 +1,36 @@
+// Loading: the plan's placement applied to a checkpoint. Each weight is read, transformed and stored once.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "kernels/api/kernel.h"
+#include "plan/plan.h"
+#include "weights/tensor_source.h"
+
+namespace arc {
+
+// One loaded weight: [count, out, in] in its format, and an optional f32 bias [count, out].
+struct Linear {
+  WeightFormat format;
+  int64_t count = 1, out = 0, in = 0;
+  Tensor data, bias;
+
+  MatrixView view() const;
+};
+
+struct LoadedWeights {
+  std::vector<Linear> weights;      // by WeightId
+  std::vector<std::string> unused;  // tensors of the checkpoint that the plan does not read
+  int64_t copied_bytes = 0, mapped_bytes = 0;
+};
+
+// `fraction` of the weights' bytes is done.
+using LoadProgress = std::function<void(double fraction)>;
+
+// Throws Error(corrupt_data) for a tensor whose size does not fit. Weights that are whole tensors of the right type
+// stay mapped.
+LoadedWeights load_weights(const Plan& plan, const TensorSource& source, const LoadProgress& progress = {});
+
+}  // namespace arc

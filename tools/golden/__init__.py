@@ -1,0 +1,1 @@
+"""Goldens: tiny random models whose outputs transformers computes in float64. See tools/make_golden.py."""

@@ -1,0 +1,344 @@
+"""The tiny models, one entry per family: the config as it stands on the hub, and how its weights are drawn.
+
+To add a family, add one entry to FAMILIES: a config with every feature of the family on (windows and original contexts
+shorter than the prompt, head_dim != hidden_size / heads, sizes that are not powers of two, an eps that shows), plus a
+rule for each tensor that the rules below do not suit. Names and shapes of the tensors come from transformers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from typing import Any
+
+from golden.generator import Grid
+
+
+@dataclasses.dataclass(frozen=True)
+class FanIn:
+    """A matrix whose products with inputs of size one have a standard deviation of about `gain`."""
+
+    gain: float = 1.0
+    axis: int = -1
+
+    def grid(self, shape: tuple[int, ...]) -> Grid:
+        """The grid nearest to that deviation: uniform odd integers of b bits deviate by 2^b / sqrt(3)."""
+        bits = 8
+        deviation = self.gain / math.sqrt(shape[self.axis])
+        return Grid(bits, round(math.log2(deviation * math.sqrt(3.0))) - bits)
+
+
+Rule = tuple[str, Grid | FanIn]  # pattern searched for in the tensor's name; the first that is found decides
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """One golden: `config` is config.json; `ignored` are tensors that a loader must skip, name to shape."""
+
+    config: dict[str, Any]
+    rules: tuple[Rule, ...] = ()
+    ignored: dict[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
+    n_tokens: int = 37
+    nested: bool = False  # config2.json holds the model under "text_config"
+
+    def grid(self, name: str, shape: tuple[int, ...]) -> Grid:
+        """How the tensor `name` is drawn."""
+        for pattern, source in self.rules + DEFAULT_RULES:
+            if re.search(pattern, name):
+                return source.grid(shape) if isinstance(source, FanIn) else source
+        raise ValueError(f"no rule draws the tensor {name} {list(shape)}; add one to its family")
+
+
+NEAR_ONE = Grid(6, -7, 1.0)  # 0.51 to 1.49
+NEAR_ZERO = Grid(6, -7)  # the same for norms that add one to their weight
+BIAS = Grid(8, -9)  # within 0.5
+
+DEFAULT_RULES: tuple[Rule, ...] = (
+    (r"norm\.weight$", NEAR_ONE),
+    (r"(\.|_)bias$", BIAS),
+    (r"embed_tokens\.weight$", Grid(8, -8)),
+    (r"lm_head\.weight$", FanIn(2.0)),
+    (r"mlp\.(gate|router)\.weight$", FanIn(2.0)),
+    (r"inv_freq$", BIAS),
+    (r"\.weight$", FanIn()),
+)
+
+ZERO_CENTRED_NORMS: Rule = (r"norm\.weight$", NEAR_ZERO)
+
+
+def _config(architecture: str, model_type: str, **keys: Any) -> dict[str, Any]:
+    """The keys that every config shares, then `keys`."""
+    return {
+        "architectures": [architecture],
+        "attention_dropout": 0.0,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "initializer_range": 0.02,
+        "max_position_embeddings": 256,
+        "model_type": model_type,
+        "rms_norm_eps": 0.001,
+        "torch_dtype": "float32",
+        "use_cache": True,
+        "vocab_size": 131,
+    } | keys
+
+
+LLAMA = Family(
+    config=_config(
+        "LlamaForCausalLM",
+        "llama",
+        attention_bias=True,
+        head_dim=14,
+        hidden_act="silu",
+        hidden_size=60,
+        intermediate_size=90,
+        mlp_bias=True,
+        num_attention_heads=6,
+        num_hidden_layers=3,
+        num_key_value_heads=2,
+        pretraining_tp=1,
+        rope_scaling={  # wavelengths from 6.3 on: the bands are below 8, up to 32, above
+            "factor": 8.0,
+            "high_freq_factor": 4.0,
+            "low_freq_factor": 1.0,
+            "original_max_position_embeddings": 32,
+            "rope_type": "llama3",
+        },
+        rope_theta=1000.0,
+        tie_word_embeddings=False,
+    ),
+    ignored={"model.layers.0.self_attn.rotary_emb.inv_freq": (7,)},
+    n_tokens=41,
+)
+
+QWEN3 = Family(
+    config=_config(
+        "Qwen3ForCausalLM",
+        "qwen3",
+        attention_bias=True,
+        head_dim=18,
+        hidden_act="silu",
+        hidden_size=48,
+        intermediate_size=102,
+        max_window_layers=1,
+        num_attention_heads=4,
+        num_hidden_layers=3,
+        num_key_value_heads=2,
+        rope_scaling={  # ramp over the pairs: 0, 1/3, 2/3, 1 ...
+            "attention_factor": 1.1,
+            "factor": 16.0,
+            "original_max_position_embeddings": 16,
+            "rope_type": "yarn",
+        },
+        rope_theta=64.0,
+        sliding_window=8,
+        tie_word_embeddings=True,
+        use_sliding_window=True,
+        vocab_size=129,
+    ),
+)
+
+QWEN3_MOE = Family(
+    config=_config(
+        "Qwen3MoeForCausalLM",
+        "qwen3_moe",
+        attention_bias=True,
+        decoder_sparse_step=2,
+        head_dim=14,
+        hidden_act="silu",
+        hidden_size=44,
+        intermediate_size=70,
+        max_window_layers=6,
+        mlp_only_layers=[3],
+        moe_intermediate_size=34,
+        norm_topk_prob=True,
+        num_attention_heads=6,
+        num_experts=8,
+        num_experts_per_tok=3,
+        num_hidden_layers=6,
+        num_key_value_heads=2,
+        output_router_logits=False,
+        rope_scaling=None,
+        rope_theta=500.0,
+        router_aux_loss_coef=0.001,
+        sliding_window=None,
+        tie_word_embeddings=False,
+        use_sliding_window=False,
+    ),
+)
+
+GEMMA3 = Family(
+    config=_config(
+        "Gemma3ForCausalLM",
+        "gemma3_text",
+        attention_bias=True,
+        attn_logit_softcapping=None,
+        cache_implementation="hybrid",
+        eos_token_id=[2, 3],
+        final_logit_softcapping=6.0,
+        head_dim=14,
+        hidden_activation="gelu_pytorch_tanh",
+        hidden_size=48,
+        intermediate_size=76,
+        num_attention_heads=4,
+        num_hidden_layers=4,
+        num_key_value_heads=2,
+        pad_token_id=0,
+        query_pre_attn_scalar=20,
+        rope_local_base_freq=50.0,
+        rope_scaling={"factor": 4.0, "rope_type": "linear"},
+        rope_theta=1000.0,
+        sliding_window=7,
+        sliding_window_pattern=3,
+    ),
+    rules=(ZERO_CENTRED_NORMS, (r"embed_tokens\.weight$", Grid(8, -9))),
+    nested=True,
+)
+
+DEEPSEEK_V3 = Family(
+    config=_config(
+        "DeepseekV3ForCausalLM",
+        "deepseek_v3",
+        attention_bias=True,
+        ep_size=1,
+        first_k_dense_replace=1,
+        hidden_act="silu",
+        hidden_size=56,
+        intermediate_size=70,
+        kv_lora_rank=18,
+        moe_intermediate_size=26,
+        moe_layer_freq=1,
+        n_group=4,
+        n_routed_experts=12,
+        n_shared_experts=2,
+        norm_topk_prob=True,
+        num_attention_heads=4,
+        num_experts_per_tok=4,
+        num_hidden_layers=3,
+        num_key_value_heads=4,
+        num_nextn_predict_layers=1,
+        q_lora_rank=22,
+        qk_nope_head_dim=10,
+        qk_rope_head_dim=8,
+        rope_scaling={  # ramp over the pairs: 0, 0, 1/2, 1; a little less of any number and it is another
+            "beta_fast": 1.6,
+            "beta_slow": 0.5,
+            "factor": 8,
+            "mscale": 1.0,
+            "mscale_all_dim": 0.7,
+            "original_max_position_embeddings": 32,
+            "type": "yarn",
+        },
+        rope_theta=100.0,
+        routed_scaling_factor=1.5,
+        scoring_func="sigmoid",
+        tie_word_embeddings=False,
+        topk_group=2,
+        topk_method="noaux_tc",
+        v_head_dim=14,
+    ),
+    rules=(
+        (r"e_score_correction_bias$", Grid(6, -8, -0.25)),  # below 0: so are many corrected scores
+        (r"mlp\.gate\.weight$", FanIn(4.0)),
+    ),
+    ignored={  # the extra layer that predicts one token more
+        "model.layers.3.eh_proj.weight": (56, 112),
+        "model.layers.3.embed_tokens.weight": (131, 56),
+        "model.layers.3.enorm.weight": (56,),
+        "model.layers.3.input_layernorm.weight": (56,),
+        "model.layers.3.shared_head.head.weight": (131, 56),
+        "model.layers.3.shared_head.norm.weight": (56,),
+    },
+)
+
+QWEN3_NEXT = Family(
+    config=_config(
+        "Qwen3NextForCausalLM",
+        "qwen3_next",
+        attention_bias=True,
+        decoder_sparse_step=1,
+        full_attention_interval=3,
+        head_dim=20,
+        hidden_act="silu",
+        hidden_size=48,
+        intermediate_size=70,
+        linear_conv_kernel_dim=4,
+        linear_key_head_dim=12,
+        linear_num_key_heads=2,
+        linear_num_value_heads=4,
+        linear_value_head_dim=10,
+        mlp_only_layers=[1],
+        moe_intermediate_size=22,
+        norm_topk_prob=True,
+        num_attention_heads=4,
+        num_experts=8,
+        num_experts_per_tok=3,
+        num_hidden_layers=4,
+        num_key_value_heads=2,
+        output_router_logits=False,
+        partial_rotary_factor=0.3,
+        rope_scaling=None,
+        rope_theta=1000.0,
+        router_aux_loss_coef=0.001,
+        shared_expert_intermediate_size=38,
+        tie_word_embeddings=False,
+    ),
+    rules=(
+        (r"linear_attn\.norm\.weight$", NEAR_ONE),
+        ZERO_CENTRED_NORMS,
+        (r"A_log$", Grid(6, -5, -0.5)),  # -2.5 to 1.5: decays from fast to slow
+        (r"dt_bias$", Grid(8, -8)),
+    ),
+    ignored={"mtp.fc.weight": (48, 96), "mtp.norm.weight": (48,)},
+)
+
+GPT_OSS = Family(
+    config=_config(
+        "GptOssForCausalLM",
+        "gpt_oss",
+        attention_bias=True,
+        experts_per_token=3,
+        head_dim=10,
+        hidden_act="silu",
+        hidden_size=48,
+        initial_context_length=16,
+        intermediate_size=30,
+        layer_types=["sliding_attention", "full_attention", "full_attention", "sliding_attention"],
+        num_attention_heads=6,
+        num_experts_per_tok=3,
+        num_hidden_layers=4,
+        num_key_value_heads=2,
+        num_local_experts=6,
+        output_router_logits=False,
+        pad_token_id=0,
+        rope_scaling={
+            "beta_fast": 2.0,
+            "beta_slow": 0.25,
+            "factor": 16.0,
+            "original_max_position_embeddings": 16,
+            "rope_type": "yarn",
+            "truncate": False,
+        },
+        rope_theta=150.0,
+        router_aux_loss_coef=0.9,
+        sliding_window=7,
+        swiglu_limit=7.0,
+        tie_word_embeddings=False,
+    ),
+    rules=(
+        (r"sinks$", Grid(8, -7)),
+        (r"experts\.gate_up_proj$", FanIn(3.5, axis=1)),  # some gates and ups must reach the clamp at 7
+        (r"experts\.down_proj$", FanIn(0.25, axis=1)),
+    ),
+)
+
+FAMILIES: dict[str, Family] = {
+    "deepseek_v3": DEEPSEEK_V3,
+    "gemma3": GEMMA3,
+    "gpt_oss": GPT_OSS,
+    "llama": LLAMA,
+    "qwen3": QWEN3,
+    "qwen3_moe": QWEN3_MOE,
+    "qwen3_next": QWEN3_NEXT,
+}
