@@ -21,11 +21,11 @@ std::string_view global_tensor(std::string_view slot) {
 
 }  // namespace
 
-CheckpointSlots::CheckpointSlots(const TensorSource& source, std::span<const NameRow> own_names, bool tied_head)
-    : source_(source), own_names_(own_names), tied_head_(tied_head) {
+CheckpointSlots::CheckpointSlots(const Checkpoint& checkpoint, std::span<const NameRow> own_names, bool tied_head)
+    : checkpoint_(checkpoint), own_names_(own_names), tied_head_(tied_head) {
   for (std::string_view prefix : kPrefixes) {
     for (std::string_view name : {kEmbedTensor, kFinalNormTensor}) {
-      if (source.find(fmt::format("{}{}", prefix, name)) == nullptr) continue;
+      if (checkpoint.find(fmt::format("{}{}", prefix, name)) == nullptr) continue;
       prefix_ = prefix;
       return;
     }
@@ -39,9 +39,9 @@ std::string CheckpointSlots::global_name(std::string_view slot) const {
     return s == "head" ? std::string(kHeadTensor) : fmt::format("{}{}", prefix_, global_tensor(s));
   };
   const std::string name = named(slot);
-  if (!tied_head_ || source_.find(name) != nullptr) return name;
+  if (!tied_head_ || checkpoint_.find(name) != nullptr) return name;
   if (slot == "head") return named("embed");
-  if (slot == "embed" && source_.find(named("head")) != nullptr) return named("head");
+  if (slot == "embed" && checkpoint_.find(named("head")) != nullptr) return named("head");
   return name;
 }
 
@@ -56,19 +56,19 @@ std::optional<SlotTensor> CheckpointSlots::find(std::string_view slot, int layer
     name = layer_name(prefix_, *row, layer, expert);
     layout = row->layout;
   }
-  const Tensor* tensor = source_.find(name);
+  const TensorEntry* tensor = checkpoint_.find(name);
   if (tensor == nullptr) {
     if (!required) return std::nullopt;
     throw Error(ErrorCode::not_found, fmt::format("the checkpoint lacks the tensor {}", name));
   }
   // An 8-bit matrix means nothing without its scales.
   for (const char* suffix : {"_scale_inv", "_scale"}) {
-    if (dtype_size(tensor->dtype()) == 1 && source_.find(name + suffix) != nullptr) {
+    if (dtype_size(tensor->dtype) == 1 && checkpoint_.find(name + suffix) != nullptr) {
       throw Error(ErrorCode::unsupported,
                   fmt::format("tensor {} has scales ({}{}), which are not supported yet", name, name, suffix));
     }
   }
-  return SlotTensor{.name = name, .layout = layout, .dtype = tensor->dtype(), .shape = tensor->shape()};
+  return SlotTensor{.name = name, .layout = layout, .dtype = tensor->dtype, .shape = tensor->shape};
 }
 
 std::optional<SlotTensor> ShapeOnlySlots::find(std::string_view slot, int layer, int expert, bool) const {

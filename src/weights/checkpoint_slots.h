@@ -4,9 +4,9 @@
 #include <span>
 #include <string>
 
+#include "io/checkpoint.h"
 #include "plan/lower.h"
 #include "spec/names.h"
-#include "weights/tensor_source.h"
 
 namespace arc {
 
@@ -14,14 +14,14 @@ namespace arc {
 // model with tied head may store the shared matrix under either name.
 class CheckpointSlots : public SlotResolver {
  public:
-  // `source` outlives this. Throws Error(not_found) when no prefix fits.
-  CheckpointSlots(const TensorSource& source, std::span<const NameRow> own_names, bool tied_head);
+  // `checkpoint` outlives this. Throws Error(not_found) when no prefix fits.
+  CheckpointSlots(const Checkpoint& checkpoint, std::span<const NameRow> own_names, bool tied_head);
   std::optional<SlotTensor> find(std::string_view slot, int layer, int expert, bool required) const override;
 
  private:
   std::string global_name(std::string_view slot) const;
 
-  const TensorSource& source_;
+  const Checkpoint& checkpoint_;
   std::span<const NameRow> own_names_;
   std::string prefix_;
   bool tied_head_ = false;

@@ -23,18 +23,16 @@ struct Source {
   }
 };
 
-Source open_part(const WeightPart& part, const TensorSource& source) {
-  const Tensor* tensor = source.find(part.tensor);
-  if (tensor == nullptr)
-    throw Error(ErrorCode::not_found, fmt::format("the checkpoint lacks the tensor {}", part.tensor));
+Source open_part(const WeightPart& part, const Checkpoint& checkpoint) {
+  const Tensor tensor = checkpoint.load(part.tensor);
   const int64_t index = std::max(part.stack_index, 0), size = part.source_out * part.source_in;
   const bool whole = part.stack_index < 0;
-  if (whole ? tensor->numel() != size : tensor->numel() < (index + 1) * size) {
+  if (whole ? tensor.numel() != size : tensor.numel() < (index + 1) * size) {
     throw Error(ErrorCode::invalid_argument, fmt::format("tensor {} has shape {} where {} x {} is needed", part.tensor,
-                                                         tensor->shape().to_string(), part.source_out, part.source_in));
+                                                         tensor.shape().to_string(), part.source_out, part.source_in));
   }
-  return {.dtype = tensor->dtype(),
-          .data = tensor->data() + index * size * static_cast<int64_t>(dtype_size(tensor->dtype())),
+  return {.dtype = tensor.dtype(),
+          .data = tensor.data() + index * size * static_cast<int64_t>(dtype_size(tensor.dtype())),
           .row_stride = part.stored_transposed ? 1 : part.source_in,
           .col_stride = part.stored_transposed ? part.source_out : 1};
 }
@@ -71,13 +69,13 @@ void place(const WeightPart& part, const Source& source, DType dtype, int64_t ou
 }
 
 // Whether the weight is exactly one whole tensor, stored as the kernels want it.
-bool is_mappable(const WeightSlot& weight, const Tensor& tensor) {
+bool is_mappable(const WeightSlot& weight, const TensorEntry& tensor) {
   if (weight.role != WeightSlot::Role::matrix || weight.parts.size() != 1 || weight.count != 1) return false;
   const WeightPart& part = weight.parts.front();
   return !part.stored_transposed && !part.turn && part.stack_index < 0 && part.rows.size() == 1 &&
          part.rows[0].stride == 1 && part.rows[0].begin == 0 && part.rows[0].count == part.source_out &&
-         part.cols == part.source_in && tensor.dtype() == weight.format.element &&
-         tensor.numel() == weight.out * weight.in;
+         part.cols == part.source_in && tensor.dtype == weight.format.element &&
+         tensor.shape.numel() == weight.out * weight.in;
 }
 
 Linear load_constant(const WeightSlot& weight) {
@@ -87,30 +85,31 @@ Linear load_constant(const WeightSlot& weight) {
   return linear;
 }
 
-Linear load_weight(const WeightSlot& weight, const TensorSource& source, LoadedWeights& totals) {
+Linear load_weight(const WeightSlot& weight, const Checkpoint& checkpoint, LoadedWeights& totals) {
   if (weight.role == WeightSlot::Role::constant) return load_constant(weight);
   Linear linear{.format = weight.format, .count = weight.count, .out = weight.out, .in = weight.in};
-  const Tensor* whole = source.find(weight.parts.front().tensor);
+  const TensorEntry* whole = checkpoint.find(weight.parts.front().tensor);
   if (whole != nullptr && is_mappable(weight, *whole)) {
-    linear.data = *whole;
-    totals.mapped_bytes += static_cast<int64_t>(whole->size_bytes());
+    linear.data = checkpoint.load(whole->name);
+    totals.mapped_bytes += static_cast<int64_t>(whole->size_bytes);
   } else {
     // A vector's elements are the rows of an [n, 1] matrix.
     const bool vector = weight.role == WeightSlot::Role::vector;
     const int64_t rows = vector ? weight.in : weight.out, cols = vector ? 1 : weight.in;
     linear.data = Tensor::zeros({weight.count, weight.out, weight.in}, weight.format.element);
     for (const WeightPart& part : weight.parts)
-      place(part, open_part(part, source), weight.format.element, rows, cols, linear.data.data());
+      place(part, open_part(part, checkpoint), weight.format.element, rows, cols, linear.data.data());
     if (weight.add != 0.0f) {
       for (int64_t i = 0; i < weight.in; ++i) linear.data.as<float>()[i] += weight.add;
     }
     totals.copied_bytes += static_cast<int64_t>(linear.data.size_bytes());
+    for (const WeightPart& part : weight.parts) checkpoint.release(part.tensor);
   }
   if (!weight.bias_parts.empty()) {
     const int64_t rows = weight.role == WeightSlot::Role::vector ? weight.in : weight.out;
     linear.bias = Tensor::zeros({weight.count, rows}, DType::f32);
     for (const WeightPart& part : weight.bias_parts)
-      place(part, open_part(part, source), DType::f32, rows, 1, linear.bias.data());
+      place(part, open_part(part, checkpoint), DType::f32, rows, 1, linear.bias.data());
   }
   return linear;
 }
@@ -126,22 +125,21 @@ MatrixView Linear::view() const {
           .bias = bias.defined() ? bias.as<float>() : nullptr};
 }
 
-LoadedWeights load_weights(const Plan& plan, const TensorSource& source, const LoadProgress& progress) {
+LoadedWeights load_weights(const Plan& plan, const Checkpoint& checkpoint, const LoadProgress& progress) {
   LoadedWeights loaded;
   std::set<std::string, std::less<>> used;
   int64_t total = 0, done = 0;
   for (const WeightSlot& weight : plan.weights) total += weight_bytes(weight);
   for (const WeightSlot& weight : plan.weights) {
     const Scope scope(weight.name);
-    loaded.weights.push_back(load_weight(weight, source, loaded));
+    loaded.weights.push_back(load_weight(weight, checkpoint, loaded));
     for (const WeightPart& part : weight.parts) used.insert(part.tensor);
     for (const WeightPart& part : weight.bias_parts) used.insert(part.tensor);
-    if (!weight.parts.empty()) source.release(weight.parts.front().tensor);
     done += weight_bytes(weight);
     if (progress) progress(static_cast<double>(done) / static_cast<double>(std::max<int64_t>(total, 1)));
   }
-  for (std::string& name : source.names()) {
-    if (!used.contains(name)) loaded.unused.push_back(std::move(name));
+  for (const TensorEntry& tensor : checkpoint.tensors()) {
+    if (!used.contains(tensor.name)) loaded.unused.push_back(tensor.name);
   }
   return loaded;
 }

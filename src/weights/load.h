@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
+#include "io/checkpoint.h"
 #include "kernels/api/kernel.h"
 #include "plan/plan.h"
-#include "weights/tensor_source.h"
 
 namespace arc {
 
@@ -31,6 +31,6 @@ using LoadProgress = std::function<void(double fraction)>;
 
 // Throws Error(corrupt_data) for a tensor whose size does not fit. Weights that are whole tensors of the right type
 // stay mapped.
-LoadedWeights load_weights(const Plan& plan, const TensorSource& source, const LoadProgress& progress = {});
+LoadedWeights load_weights(const Plan& plan, const Checkpoint& checkpoint, const LoadProgress& progress = {});
 
 }  // namespace arc

@@ -1,0 +1,52 @@
+#include "exec/cache_storage.h"
+
+#include <cstring>
+
+namespace arc {
+
+CacheStorage::CacheStorage(const std::vector<CacheNeeds>& groups, const CacheCapacity& capacity) : groups_(groups) {
+  for (size_t g = 0; g < groups.size(); ++g) {
+    device_.push_back(allocate(groups[g], capacity.blocks[g]));
+    swap_.push_back(allocate(groups[g], capacity.swap_blocks[g]));
+  }
+}
+
+CacheStorage::Slab CacheStorage::allocate(const CacheNeeds& needs, int64_t n_blocks) {
+  return {.storage = Storage::allocate(static_cast<size_t>(needs.bytes_per_block() * n_blocks)),
+          .n_blocks = n_blocks,
+          .layer_block_bytes = needs.layer_block_bytes(),
+          .n_layers = static_cast<int64_t>(needs.layers.size())};
+}
+
+void CacheStorage::move(const Slab& from, int64_t source, const Slab& to, int64_t target) noexcept {
+  for (int64_t l = 0; l < from.n_layers; ++l) {
+    std::memcpy(to.at(l, target), from.at(l, source), static_cast<size_t>(from.layer_block_bytes));
+  }
+}
+
+void CacheStorage::copy(const StepCopy& c) noexcept {
+  move(device_[c.group], c.from, device_[c.group], c.to);
+}
+void CacheStorage::swap_out(const StepCopy& c) noexcept {
+  move(device_[c.group], c.from, swap_[c.group], c.to);
+}
+void CacheStorage::swap_in(const StepCopy& c) noexcept {
+  move(swap_[c.group], c.from, device_[c.group], c.to);
+}
+
+KvView CacheStorage::kv(int group, int layer) const {
+  const CacheNeeds& needs = groups_[group];
+  return {.policy = needs.policy,
+          .data = device_[group].at(layer, 0),
+          .block_bytes = needs.layer_block_bytes(),
+          .head_bytes = needs.head_bytes(),
+          .v_offset_bytes =
+              int64_t{needs.policy.tile_tokens} * needs.k_dim * static_cast<int64_t>(dtype_size(needs.policy.raw)),
+          .tokens_per_block = needs.policy.tile_tokens};
+}
+
+StateView CacheStorage::state(int group, int layer) const {
+  return {.data = device_[group].at(layer, 0), .slot_bytes = groups_[group].state_bytes};
+}
+
+}  // namespace arc

@@ -1,0 +1,41 @@
+// The cache's bytes on the host: one slab per group, and one for swapped blocks.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "exec/executor.h"
+#include "kernels/api/kernel.h"
+
+namespace arc {
+
+class CacheStorage {
+ public:
+  // Throws Error(resource) when the memory is not there.
+  CacheStorage(const std::vector<CacheNeeds>& groups, const CacheCapacity& capacity);
+
+  KvView kv(int group, int layer) const;
+  StateView state(int group, int layer) const;
+
+  void copy(const StepCopy& copy) noexcept;
+  void swap_out(const StepCopy& copy) noexcept;
+  void swap_in(const StepCopy& copy) noexcept;
+
+ private:
+  // Layer-major: all blocks of a layer lie together.
+  struct Slab {
+    std::shared_ptr<Storage> storage;
+    int64_t n_blocks = 0, layer_block_bytes = 0, n_layers = 0;
+    std::byte* at(int64_t layer, int64_t block) const {
+      return storage->data() + (layer * n_blocks + block) * layer_block_bytes;
+    }
+  };
+  static Slab allocate(const CacheNeeds& needs, int64_t n_blocks);
+  static void move(const Slab& from, int64_t source, const Slab& to, int64_t target) noexcept;
+
+  std::vector<CacheNeeds> groups_;
+  std::vector<Slab> device_, swap_;
+};
+
+}  // namespace arc

@@ -1,0 +1,63 @@
+// The reference executor: scalar kernels, f32, one thread. Defines what a plan means; several ranks run in lockstep
+// inside it.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <vector>
+
+#include "exec/cache_storage.h"
+#include "exec/executor.h"
+#include "weights/load.h"
+
+namespace arc {
+
+class RefExecutor : public Executor {
+ public:
+  struct Rank {
+    Plan plan;
+    LoadedWeights weights;
+  };
+  // One entry per rank, plans of the same stages.
+  RefExecutor(std::vector<Rank> ranks, const StepCapacity& capacity);
+
+  void allocate_cache(const CacheCapacity& capacity) override;
+  void swap_out(std::span<const StepCopy> copies) noexcept override;
+  void swap_in(std::span<const StepCopy> copies) noexcept override;
+  RunOutcome run(const StepInputs& inputs, std::span<RowResult> results) noexcept override;
+  std::string describe() const override;
+
+  // Called after every stage of every step: parity tests and per-layer goldens look at buffers there.
+  void set_observer(std::function<void(size_t stage)> observer) { observer_ = std::move(observer); }
+  TensorView buffer(BufferId id, int rank = 0) const;
+
+ private:
+  struct BoundStage {
+    MatrixView weights[2];
+    TensorView reads[2], writes[2];  // rows are set by each step
+    KvView kv;
+    StateView state;
+  };
+  struct RankState {
+    Rank rank;
+    std::vector<Tensor> buffers;
+    std::optional<CacheStorage> cache;
+    std::vector<BoundStage> bound;
+  };
+
+  void bind(RankState& state);
+  TensorView bind(const RankState& state, const BufferRef& ref) const;
+  int64_t rows_of(const Plan& plan, const BufferRef& ref) const;
+  void run_stage(RankState& state, size_t index);
+  void all_reduce(size_t index);
+  void all_gather(size_t index);
+  void sample(std::span<RowResult> results);
+
+  std::vector<RankState> ranks_;
+  StepCapacity capacity_;
+  Sampler sampler_;
+  const StepInputs* inputs_ = nullptr;
+  std::function<void(size_t)> observer_;
+};
+
+}  // namespace arc

@@ -1,0 +1,107 @@
+// The reference executor against transformers in float64: per layer and at the logits, at most 4 times transformers'
+// own f32 error. The same on two ranks, from a 16-bit checkpoint, through the second config dialect, and in chunks.
+#include "parity/golden.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <set>
+
+#include "gtest/gtest.h"
+
+#include "io/safetensors.h"
+#include "parity/tiny_model.h"
+
+namespace arc::test {
+namespace {
+
+double worst(const std::vector<double>& got, const std::vector<double>& expected) {
+  EXPECT_EQ(got.size(), expected.size());
+  double worst = 0.0;
+  for (size_t i = 0; i < std::min(got.size(), expected.size()); ++i) {
+    const double error = std::fabs(got[i] - expected[i]);
+    worst = std::max(worst, std::isnan(error) ? HUGE_VAL : error);
+  }
+  return worst;
+}
+
+// Four times transformers' own error at output `i`. Where that is zero (a plain look-up) the outputs must be equal.
+double bound(const Golden& golden, size_t i) {
+  return 4.0 * golden.f32_error[i];
+}
+
+// The largest share of its bound that any output reaches; prints a line.
+double worst_share(const Golden& golden, const TinyModel::Outputs& got, const char* what) {
+  double share = 0.0;
+  const auto take = [&](double error, size_t i) {
+    if (error > 0.0) share = std::max(share, error / std::max(bound(golden, i), 1e-30));
+  };
+  const size_t n_layers = golden.hidden.size();
+  for (size_t l = 0; l < n_layers; ++l) take(worst(got.hidden[l], golden.hidden[l]), l);
+  const double at_logits = worst(got.logits, golden.logits);
+  take(at_logits, n_layers);
+  std::printf("  %-12s %-14s worst share of the bound %.3f; logits %.2e (transformers f32 %.2e)\n", golden.name.c_str(),
+              what, share, at_logits, golden.f32_error[n_layers]);
+  return share;
+}
+
+class GoldenTest : public testing::TestWithParam<std::string> {
+ protected:
+  GoldenTest() : golden_(read_golden(GetParam())), folder_("arc_golden_" + GetParam()) {}
+
+  Checkpoint checkpoint(DType dtype) {
+    const auto path = folder_.path() / "model.safetensors";
+    write_checkpoint(golden_, dtype, path);
+    return open_safetensors(path);
+  }
+
+  Golden golden_;
+  TemporaryFolder folder_;
+};
+
+TEST_P(GoldenTest, EqualsTransformers) {
+  TinyModel model(golden_.config_json, checkpoint(DType::f32));
+  EXPECT_LE(worst_share(golden_, model.run(golden_.tokens), "f32"), 1.0);
+  std::set<std::string> ignored;
+  for (const GoldenTensor& t : golden_.tensors) {
+    if (t.ignored) ignored.insert(t.name);
+  }
+  EXPECT_EQ(std::set<std::string>(model.unused().begin(), model.unused().end()), ignored);
+}
+
+TEST_P(GoldenTest, EqualsTransformersOnTwoRanks) {
+  TinyModel model(golden_.config_json, checkpoint(DType::f32), 2);
+  EXPECT_LE(worst_share(golden_, model.run(golden_.tokens), "two ranks"), 1.0);
+}
+
+// The generator's values are exact in 16 bits, so every storage type gives the same bits.
+TEST_P(GoldenTest, EveryCheckpointTypeGivesTheSameBits) {
+  TinyModel f32(golden_.config_json, checkpoint(DType::f32));
+  const TinyModel::Outputs expected = f32.run(golden_.tokens);
+  for (DType dtype : {DType::bf16, DType::f16, DType::f64}) {
+    TinyModel model(golden_.config_json, checkpoint(dtype));
+    const TinyModel::Outputs got = model.run(golden_.tokens);
+    // Gemma rounds its embedding scale to the table's type, so its 16-bit models are other models.
+    if (golden_.name == "gemma3" && dtype != DType::f64) continue;
+    EXPECT_EQ(got.logits, expected.logits) << dtype_name(dtype);
+  }
+}
+
+TEST_P(GoldenTest, BothConfigDialectsMeanTheSame) {
+  if (golden_.config2_json.empty()) GTEST_SKIP() << "no second dialect";
+  const Checkpoint file = checkpoint(DType::f32);
+  TinyModel first(golden_.config_json, file), second(golden_.config2_json, file);
+  EXPECT_EQ(first.run(golden_.tokens).logits, second.run(golden_.tokens).logits);
+}
+
+TEST_P(GoldenTest, ChunksGiveTheSameBits) {
+  TinyModel model(golden_.config_json, checkpoint(DType::f32));
+  const TinyModel::Outputs whole = model.run(golden_.tokens);
+  for (int chunk : {1, 2, 3, 7, 16}) EXPECT_EQ(model.run(golden_.tokens, chunk).logits, whole.logits) << chunk;
+}
+
+INSTANTIATE_TEST_SUITE_P(All, GoldenTest, testing::ValuesIn(golden_names()),
+                         [](const auto& info) { return info.param; });
+
+}  // namespace
+}  // namespace arc::test
