@@ -7,6 +7,7 @@
 #include "fmt/format.h"
 
 #include "base/error.h"
+#include "io/printable.h"
 
 namespace arc {
 
@@ -22,8 +23,8 @@ Checkpoint::Checkpoint(std::vector<CheckpointFile> files) : files_(std::move(fil
   const auto twice = std::ranges::adjacent_find(entries_, {}, &TensorEntry::name);
   if (twice == entries_.end()) return;
   throw Error(ErrorCode::corrupt_data,
-              fmt::format("tensor {} is in {} and in {}; remove the file that is not part of this model", twice->name,
-                          path_of(twice[0]).string(), path_of(twice[1]).string()));
+              fmt::format("tensor {} is in {} and in {}; remove the file that is not part of this model",
+                          printable(twice->name), path_of(twice[0]).string(), path_of(twice[1]).string()));
 }
 
 const TensorEntry* Checkpoint::find(std::string_view name) const {
@@ -54,8 +55,9 @@ void Checkpoint::release(std::string_view name) const {
 const TensorEntry& Checkpoint::at(std::string_view name) const {
   const TensorEntry* entry = find(name);
   if (entry != nullptr) return *entry;
-  throw Error(ErrorCode::not_found, fmt::format("there is no tensor {} among the {} of {}", name, entries_.size(),
-                                                files_.empty() ? "no file" : files_.front().path.string()));
+  throw Error(ErrorCode::not_found,
+              fmt::format("there is no tensor {} among the {} of {}", printable(name), entries_.size(),
+                          files_.empty() ? "no file" : files_.front().path.string()));
 }
 
 }  // namespace arc

@@ -15,7 +15,10 @@ namespace arc {
 class JsonEvents : public nlohmann::json_sax<nlohmann::json> {
  public:
   // Throws what `fail` throws where `text` is not JSON, or not the JSON that the reader expects.
-  void read(std::string_view text) { nlohmann::json::sax_parse(text, this); }
+  void read(std::string_view text) {
+    if (const size_t nul = text.find('\0'); nul != text.npos) broken_at(nul);  // the lexer would stop there, content
+    nlohmann::json::sax_parse(text, this);
+  }
 
   bool null() override { return refuse("null"); }
   bool boolean(bool) override { return refuse("true or false"); }
@@ -30,7 +33,7 @@ class JsonEvents : public nlohmann::json_sax<nlohmann::json> {
   bool start_array(size_t) override { return refuse("an array"); }
   bool end_array() override { return refuse("the end of an array"); }
   bool parse_error(size_t position, const std::string&, const nlohmann::json::exception&) final {
-    return fail(fmt::format("broken JSON at byte {}", position));
+    return broken_at(position);
   }
 
  protected:
@@ -38,6 +41,9 @@ class JsonEvents : public nlohmann::json_sax<nlohmann::json> {
   virtual bool fail(const std::string& problem) const = 0;
   // Throws Error because of an event that does not belong where the reader is.
   virtual bool refuse(std::string_view event) const = 0;
+
+ private:
+  bool broken_at(size_t position) const { return fail(fmt::format("broken JSON at byte {}", position)); }
 };
 
 }  // namespace arc

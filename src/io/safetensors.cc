@@ -13,6 +13,7 @@
 #include "nlohmann/json.hpp"
 
 #include "base/error.h"
+#include "io/printable.h"
 #include "io/safetensors_dtype.h"
 
 namespace arc {
@@ -51,7 +52,7 @@ Checkpoint open_index(const fs::path& path) {
     if (entry != nullptr && checkpoint.path_of(*entry).filename() == file) continue;
     throw Error(ErrorCode::corrupt_data,
                 fmt::format("{} says that {} holds tensor {}, but it does not: the files are not of one download",
-                            path.string(), file, tensor));
+                            path.string(), file, printable(tensor)));
   }
   return checkpoint;
 }
@@ -72,7 +73,7 @@ void check_writable(std::span<const NamedTensor> tensors) {
   std::set<std::string_view> names;
   for (const NamedTensor& t : tensors) {
     const auto refuse = [&](const char* why) {
-      throw Error(ErrorCode::invalid_argument, fmt::format("cannot write tensor \"{}\": {}", t.name, why));
+      throw Error(ErrorCode::invalid_argument, fmt::format("cannot write tensor \"{}\": {}", printable(t.name), why));
     };
     if (t.name == "__metadata__" || !names.insert(t.name).second) refuse("the name is taken");
     if (dtype_to_safetensors(t.tensor.dtype()).empty()) refuse("the format has no such element type");

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "io/json_events.h"
+#include "io/printable.h"
 #include "io/safetensors.h"
 #include "io/safetensors_dtype.h"
 
@@ -19,15 +20,6 @@ constexpr size_t kLengthBytes = 8;
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // the limit of the format's own implementation
 constexpr size_t kMaxTensors = 1'000'000;
 constexpr std::string_view kMetadataKey = "__metadata__";
-
-// A name from a file as messages show it: short, on one line, without control characters.
-std::string shown(std::string_view name) {
-  std::string text(name.substr(0, 200));
-  for (char& c : text) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
-  }
-  return text;
-}
 
 [[noreturn]] void fail_file(std::string_view file, const std::string& problem) {
   throw Error(ErrorCode::corrupt_data,
@@ -69,7 +61,7 @@ class HeaderReader final : public JsonEvents {
     throw Error(ErrorCode::unsupported,
                 fmt::format("{}: tensor {} has elements of type {}, which Arc cannot read: use a copy of the model in "
                             "another format",
-                            file_, shown(name_), shown(value)));
+                            file_, printable(name_), printable(value)));
   }
 
   bool start_array(size_t) override {
@@ -119,18 +111,18 @@ class HeaderReader final : public JsonEvents {
 
   bool fail(const std::string& problem) const override { fail_file(file_, problem); }
   [[noreturn]] void fail_tensor(const std::string& problem) const {
-    fail_file(file_, fmt::format("tensor {}: {}", shown(name_), problem));
+    fail_file(file_, fmt::format("tensor {}: {}", printable(name_), problem));
   }
   bool refuse(std::string_view event) const override {
     if (place_ == Place::document) return fail(fmt::format("the header is {}, not an object", event));
     if (place_ == Place::header) fail_tensor(fmt::format("{} instead of an object", event));
-    fail_tensor(fmt::format("{} that does not belong in \"{}\"", event, shown(field_)));
+    fail_tensor(fmt::format("{} that does not belong in \"{}\"", event, printable(field_)));
   }
 
   TensorEntry checked_tensor() {
     const Fields& f = fields_;
     if (!f.dtype || !f.has_shape || f.n_offsets != 2) fail_tensor("dtype, shape or data_offsets is missing");
-    const auto [begin, end] = f.offsets;
+    const uint64_t begin = f.offsets[0], end = f.offsets[1];
     if (begin > end || end > data_bytes_) {
       fail_tensor(fmt::format("data_offsets [{}, {}] do not lie in the {} bytes of data", begin, end, data_bytes_));
     }
@@ -172,8 +164,8 @@ void check_coverage(std::vector<TensorEntry>& tensors, size_t begin, size_t end,
   std::ranges::sort(tensors, {}, [](const TensorEntry& t) { return std::pair(t.offset, t.size_bytes); });
   size_t covered = begin;
   for (const TensorEntry& t : tensors) {
-    if (t.offset < covered) fail_file(file, fmt::format("tensor {} overlaps another one", shown(t.name)));
-    if (t.offset > covered) fail_file(file, fmt::format("bytes before tensor {} belong to none", shown(t.name)));
+    if (t.offset < covered) fail_file(file, fmt::format("tensor {} overlaps another one", printable(t.name)));
+    if (t.offset > covered) fail_file(file, fmt::format("bytes before tensor {} belong to none", printable(t.name)));
     covered += t.size_bytes;
   }
   if (covered != end) fail_file(file, fmt::format("the last {} bytes belong to no tensor", end - covered));
@@ -197,7 +189,7 @@ SafetensorsHeader parse_safetensors_header(std::span<const std::byte> file, std:
   check_coverage(header.tensors, data_begin, file.size(), file_name);
   std::ranges::sort(header.tensors, {}, &TensorEntry::name);
   const auto twice = std::ranges::adjacent_find(header.tensors, {}, &TensorEntry::name);
-  if (twice != header.tensors.end()) fail_file(file_name, fmt::format("two tensors {}", shown(twice->name)));
+  if (twice != header.tensors.end()) fail_file(file_name, fmt::format("two tensors {}", printable(twice->name)));
   return header;
 }
 
@@ -251,18 +243,18 @@ class IndexReader final : public JsonEvents {
     const bool has_path = value.find_first_of(std::string_view("/\\\0", 3)) != std::string::npos;
     if (has_path || !value.ends_with(".safetensors")) {
       return fail(fmt::format("{} is said to be in \"{}\", which is not a .safetensors file of the same folder",
-                              shown(key_), shown(value)));
+                              printable(key_), printable(value)));
     }
     if (map_.size() == kMaxTensors) return fail(fmt::format("more than {} tensors", kMaxTensors));
-    if (!map_.emplace(key_, std::move(value)).second) return fail(fmt::format("tensor {} occurs twice", shown(key_)));
-    return true;
+    const bool added = map_.emplace(key_, std::move(value)).second;
+    return added ? true : fail(fmt::format("tensor {} occurs twice", printable(key_)));
   }
 
  private:
   bool skip(std::string_view event) const { return in_map_ || depth_ == 0 ? refuse(event) : true; }
   bool fail(const std::string& problem) const override { fail_file(file_, problem); }
   bool refuse(std::string_view event) const override {
-    return fail(in_map_ ? fmt::format("{} instead of the file of tensor {}", event, shown(key_))
+    return fail(in_map_ ? fmt::format("{} instead of the file of tensor {}", event, printable(key_))
                         : fmt::format("the index is {}, not an object", event));
   }
 

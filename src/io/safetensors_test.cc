@@ -154,6 +154,7 @@ TEST(SafetensorsHeader, RefusesAndSaysWhy) {
       {"{", "broken JSON"},
       {"{} {}", "broken JSON"},
       {"{\"\xff\":{}}", "broken JSON"},
+      {std::string("{}\0{}", 5), "broken JSON at byte 2"},
       {R"({})", "24 bytes belong to no tensor"},
       {R"({"a":5})", "tensor a: a number instead of an object"},
       {R"({"a":{"b":{}}})", "an object that does not belong in \"b\""},

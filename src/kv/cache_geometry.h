@@ -4,9 +4,10 @@
 #include <cstdint>
 #include <vector>
 
+#include "quant/kv_policy.h"
+
 namespace arc {
 
-inline constexpr int kMaxCacheGroups = 8;
 inline constexpr int32_t kNoBlock = -1;
 inline constexpr int32_t kDummyBlock = 0;  // of every group: owned by the sequence that pads a batch
 
@@ -19,9 +20,8 @@ struct CacheGroup {
     state,    // one recurrent state per sequence; a block is a state
   };
   Kind kind = Kind::full;
-  int32_t tokens_per_block =
-      64;              // the tile; of a state group: distance of the positions where states are kept for reuse
-  int32_t window = 0;  // sliding: a query at p sees p - window + 1 to p
+  int32_t tokens_per_block = 64;  // the tile; of a state group: distance of the positions where states are kept
+  int32_t window = 0;             // sliding: a query at p sees p - window + 1 to p
   int64_t bytes_per_block = 0;
   int32_t n_blocks = 0;       // on the device, block 0 included
   int32_t n_swap_blocks = 0;  // on the host, for preempted sequences

@@ -18,7 +18,7 @@ bool PrefixNode::used() const {
   return n_children > 0 || std::any_of(block.begin(), block.end(), [](int32_t b) { return b != kNoBlock; });
 }
 
-const std::vector<int32_t>& PrefixIndex::tile_content(const PrefixContent& content, int32_t tile) const {
+const std::vector<int32_t>& PrefixIndex::tile_content(const PrefixContent& content, int32_t tile) {
   const int32_t begin = tile * tile_tokens_, end = begin + tile_tokens_;
   scratch_.assign(content.tokens.begin() + begin, content.tokens.begin() + end);
   for (const MediaSpan& span : content.media) {
@@ -30,7 +30,7 @@ const std::vector<int32_t>& PrefixIndex::tile_content(const PrefixContent& conte
   return scratch_;
 }
 
-void PrefixIndex::extend_chain(const PrefixContent& content, int32_t n_tiles, std::vector<Hash128>& chain) const {
+void PrefixIndex::extend_chain(const PrefixContent& content, int32_t n_tiles, std::vector<Hash128>& chain) {
   while (static_cast<int32_t>(chain.size()) < n_tiles) {
     const Hash128 parent = chain.empty() ? Hash128{} : chain.back();
     tile_content(content, static_cast<int32_t>(chain.size()));
@@ -40,12 +40,12 @@ void PrefixIndex::extend_chain(const PrefixContent& content, int32_t n_tiles, st
 }
 
 PrefixNode* PrefixIndex::find(const PrefixContent& content, std::span<const Hash128> chain, int32_t tile,
-                              const PrefixNode* parent) const {
+                              const PrefixNode* parent) {
   const auto it = nodes_.find(chain[tile]);
   if (it == nodes_.end() || it->second.parent != parent || it->second.content != tile_content(content, tile)) {
     return nullptr;
   }
-  return const_cast<PrefixNode*>(&it->second);
+  return &it->second;
 }
 
 PrefixNode* PrefixIndex::ensure(const PrefixContent& content, std::span<const Hash128> chain, int32_t tile) {

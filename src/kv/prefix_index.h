@@ -42,11 +42,11 @@ class PrefixIndex {
   PrefixIndex(int32_t tile_tokens, uint64_t seed) : tile_tokens_(tile_tokens), seed_(seed) {}
 
   // Appends to `chain` the hashes of tiles chain.size() to n_tiles - 1, all of which must be filled.
-  void extend_chain(const PrefixContent& content, int32_t n_tiles, std::vector<Hash128>& chain) const;
+  void extend_chain(const PrefixContent& content, int32_t n_tiles, std::vector<Hash128>& chain);
 
   // The node of `tile` below `parent` (the node of the tile before it), or null. Content is compared, not only hashes.
   PrefixNode* find(const PrefixContent& content, std::span<const Hash128> chain, int32_t tile,
-                   const PrefixNode* parent) const;
+                   const PrefixNode* parent);
 
   // The node of `tile`, made with its ancestors if need be. Null if another prefix has the same hash.
   PrefixNode* ensure(const PrefixContent& content, std::span<const Hash128> chain, int32_t tile);
@@ -60,12 +60,12 @@ class PrefixIndex {
   const std::unordered_map<Hash128, PrefixNode, Hash128Hasher>& nodes() const { return nodes_; }
 
  private:
-  const std::vector<int32_t>& tile_content(const PrefixContent& content, int32_t tile) const;
+  const std::vector<int32_t>& tile_content(const PrefixContent& content, int32_t tile);
 
   int32_t tile_tokens_;
   uint64_t seed_;
   std::unordered_map<Hash128, PrefixNode, Hash128Hasher> nodes_;
-  mutable std::vector<int32_t> scratch_;
+  std::vector<int32_t> scratch_;
 };
 
 }  // namespace arc

@@ -185,11 +185,18 @@ class FakeExecutor {
     }
   }
 
+  bool fills_tile(int32_t position) const {
+    return std::any_of(memories_.begin(), memories_.end(), [&](const Memory& memory) {
+      return !memory.is_state && (position + 1) % memory.tokens_per_block == 0;
+    });
+  }
+
   void check_rows(const PlannedSequence& planned, FakeTruth& truth) {
     const Sequence& sequence = *planned.sequence;
     const int32_t end = planned.first_position + planned.n_tokens;
     const bool reaches = end - planned.n_drafts == sequence.n_tokens();
     int32_t expected = reaches ? 1 + planned.n_drafts : 0;
+    if (truth.all_rows && planned.first_position > truth.n_rows_seen) fail("sequence ", sequence.id, " skips rows");
     if (truth.all_rows) expected = std::max(0, end - std::max(truth.n_rows_seen, planned.first_position));
     if (planned.n_rows != expected) fail("sequence ", sequence.id, " has ", planned.n_rows, " rows, not ", expected);
   }
@@ -208,6 +215,7 @@ class FakeExecutor {
     for (int32_t p = begin; p < end; ++p) {
       const int32_t token = planned.token(p);
       if (p < known && token != truth.tokens[p]) return fail("sequence ", sequence.id, ": wrong token ", p), false;
+      if (p >= known && fills_tile(p)) fail("sequence ", sequence.id, " seals a tile with a guess at ", p);
       if (p >= known) draft_prefix_.push_back(mix(prefix_at(p - 1), static_cast<uint64_t>(token)));
       write(sequence, p, prefix_at(p));
     }

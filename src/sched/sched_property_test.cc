@@ -233,15 +233,21 @@ class Traffic {
     if (random_.chance(0.1)) limits.max_batched_tokens = random_.between(1, 40);
     if (random_.chance(0.1)) limits.max_seqs = random_.between(1, 8);
     if (random_.chance(p_lease_)) limits.lease_tokens = random_.between(2, 12);
+    const bool aborts = random_.chance(p_abort_);
+    if (aborts) {
+      scheduler_->snapshot(snapshot_);
+      before_ = holdings(snapshot_);
+    }
     const StepPlan& plan = scheduler_->plan_step(limits);
     check_plan(plan, limits);
     check_invariants();
+    check_order();
     ++totals_.n_steps;
     if (plan.empty()) return check_progress();
-    while (random_.chance(p_cancel_)) scheduler_->finish(random_id());  // in flight
     count(plan);
-    if (random_.chance(p_abort_)) {
-      abort(plan);
+    const uint64_t cancelled = cancel_in_flight();
+    if (aborts) {
+      abort(plan, cancelled == 0);
     } else {
       StepResult result = executor_->run(plan, random_, plan.sequences.size());
       if (!executor_->error.empty()) return;
@@ -252,14 +258,44 @@ class Traffic {
     check_invariants();
     executor_->poison(snapshot_);
     check_progress();
+    for (const auto& [id, truth] : executor_->truths) {
+      const Sequence* s = cancelled ? scheduler_->find(id) : nullptr;
+      if (s && s->request == cancelled) executor_->fail("sequence ", id, " survives its cancellation");
+    }
   }
 
-  void abort(const StepPlan& plan) {
+  // A request that was cancelled, or 0.
+  uint64_t cancel_in_flight() {
+    const Sequence* s = random_.chance(p_cancel_) ? scheduler_->find(random_id()) : nullptr;
+    if (!s) return 0;
+    const uint64_t request = s->request;
+    scheduler_->cancel(request);
+    if (random_.chance(0.5)) scheduler_->finish(random_id());
+    return request;
+  }
+
+  // Afterwards all is as before the plan, unless answers ended or states were spoilt.
+  void abort(const StepPlan& plan, bool unchanged) {
     ++totals_.n_aborted;
     n_stalled_ = 0;
     const bool ran = random_.chance(0.5);
     if (ran) executor_->run(plan, random_, static_cast<size_t>(random_.below(8)));
     scheduler_->abort(ran ? StepRan::maybe : StepRan::no);
+    scheduler_->snapshot(snapshot_);
+    if (!ran && unchanged && holdings(snapshot_) != before_) executor_->fail("an aborted plan left traces");
+  }
+
+  // Which blocks each sequence has, on the device and in swap space.
+  static std::vector<int64_t> holdings(const Snapshot& snapshot) {
+    std::vector<int64_t> out;
+    for (const Snapshot::Sequence& s : snapshot.sequences) {
+      out.insert(out.end(), {static_cast<int64_t>(s.id), static_cast<int64_t>(s.status), s.n_computed});
+    }
+    for (const Snapshot::Table& table : snapshot.tables) {
+      out.insert(out.end(), {table.first, table.count});
+      for (int32_t i = 0; i < table.count; ++i) out.push_back(snapshot.ids[table.begin + i]);
+    }
+    return out;
   }
 
   void note_rows(const StepPlan& plan, const StepResult& result) {
@@ -296,6 +332,16 @@ class Traffic {
     }
     if (n_tokens != plan.n_tokens) executor_->fail("the plan miscounts its tokens");
     if (static_cast<int32_t>(plan.sequences.size()) > limits.max_seqs) executor_->fail("too many sequences planned");
+  }
+
+  // Nobody in the queue overtakes another.
+  void check_order() {
+    bool left_behind = false;
+    for (const Snapshot::Sequence& s : snapshot_.sequences) {
+      if (s.status == Snapshot::Status::running) continue;
+      if (left_behind && s.n_planned > 0) executor_->fail("sequence ", s.id, " overtakes another");
+      left_behind |= s.n_planned == 0;
+    }
   }
 
   void check_invariants() {
@@ -350,6 +396,7 @@ class Traffic {
   std::unique_ptr<FakeExecutor> executor_;
   StepLimits limits_;
   Snapshot snapshot_;
+  std::vector<int64_t> before_;
   double p_abort_ = 0, p_preempt_ = 0, p_cancel_ = 0, p_fork_ = 0, p_pin_ = 0, p_draft_ = 0, p_lease_ = 0,
          p_arrive_ = 0;
   std::vector<int32_t> texts_[3];

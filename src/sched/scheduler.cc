@@ -64,7 +64,8 @@ SeqId Scheduler::add(const SequenceRequest& request) {
   const int64_t n_prompt = count_positions(request.prompt);
   const int64_t max_len = n_prompt + request.max_new_tokens;
   if (n_prompt == 0) throw Error(ErrorCode::invalid_argument, "the prompt is empty; it needs at least one token");
-  if (request.n < 1 || request.max_new_tokens < 0 || max_len > std::numeric_limits<int32_t>::max() / 2) {
+  if (request.n < 1 || request.n > kMaxAnswers || request.max_new_tokens < 0 ||
+      max_len > std::numeric_limits<int32_t>::max() / 2) {
     throw Error(ErrorCode::invalid_argument, fmt::format("cannot make {} answers of {} tokens after {} prompt tokens",
                                                          request.n, request.max_new_tokens, n_prompt));
   }
@@ -119,24 +120,22 @@ void Scheduler::clone(const Sequence& parent, SeqId id, int32_t choice) {
 }
 
 void Scheduler::cancel(uint64_t request) {
-  std::vector<SeqId> ids;
+  if (in_flight_) return cancel_later_.push_back(request);
+  std::vector<Sequence*> answers;
   for (const auto& [id, sequence] : sequences_) {
-    if (sequence->request == request) ids.push_back(id);
+    if (sequence->request == request) answers.push_back(sequence.get());
   }
-  for (const SeqId id : ids) request_end(id, SequenceEnd::cancelled);
+  for (Sequence* sequence : answers) end(*sequence, SequenceEnd::cancelled);
 }
 
 void Scheduler::finish(SeqId id) {
-  request_end(id, SequenceEnd::stop);
-}
-
-void Scheduler::request_end(SeqId id, SequenceEnd how) {
-  if (in_flight_) return ending_.emplace_back(id, how), void();
-  if (const auto it = sequences_.find(id); it != sequences_.end()) end(*it->second, how);
+  if (in_flight_) return finish_later_.push_back(id);
+  if (const auto it = sequences_.find(id); it != sequences_.end()) end(*it->second, SequenceEnd::stop);
 }
 
 void Scheduler::preempt(SeqId id) {
-  if (const auto it = sequences_.find(id); it != sequences_.end()) it->second->preempt_requested = true;
+  const auto it = sequences_.find(id);
+  if (it != sequences_.end() && it->second->status == SequenceStatus::running) it->second->preempt_requested = true;
 }
 
 void Scheduler::propose(SeqId id, std::span<const int32_t> drafts) {
@@ -193,7 +192,8 @@ void Scheduler::end_step() {
   in_flight_ = false;
   plan_ = {};
   preempted_.clear();
-  for (const auto& [id, how] : std::exchange(ending_, {})) request_end(id, how);
+  for (const SeqId id : std::exchange(finish_later_, {})) finish(id);
+  for (const uint64_t request : std::exchange(cancel_later_, {})) cancel(request);
 }
 
 void Scheduler::commit_sequence(Sequence& sequence, const PlannedSequence& planned, const SequenceResult& result) {

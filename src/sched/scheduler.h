@@ -97,7 +97,7 @@ class Scheduler {
   int32_t answers_running() const;
   int32_t places_left() const { return limits_.max_seqs - static_cast<int32_t>(plan_.sequences.size()); }
   int32_t budget_left() const { return limits_.max_batched_tokens - plan_.n_tokens; }
-  int32_t budget_beside_decoding() const;
+  int32_t n_decoding() const;
 
   // committing (scheduler.cc)
   void commit_sequence(Sequence& sequence, const PlannedSequence& planned, const SequenceResult& result);
@@ -110,7 +110,6 @@ class Scheduler {
   void split(Sequence& leader);
   void clone(const Sequence& parent, SeqId id, int32_t choice);
   void end_step();
-  void request_end(SeqId id, SequenceEnd how);
   void end(Sequence& sequence, SequenceEnd how);
   void release_tables(Sequence& sequence);
   List& list_of(const Sequence& sequence);
@@ -123,7 +122,8 @@ class Scheduler {
   SeqId next_id_ = 1;
   uint64_t next_arrival_ = 1;
   std::vector<FinishedSequence> finished_;
-  std::vector<std::pair<SeqId, SequenceEnd>> ending_;  // asked for while a step was in flight
+  std::vector<SeqId> finish_later_;  // asked for while a step was in flight
+  std::vector<uint64_t> cancel_later_;
   SchedulerStats stats_;
 
   // The step being planned or in flight.

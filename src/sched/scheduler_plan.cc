@@ -47,29 +47,31 @@ const StepPlan& Scheduler::plan_step(const StepLimits& limits) noexcept {
 void Scheduler::plan_oldest() {
   const auto running = std::find_if(running_.begin(), running_.end(), [](Sequence* s) { return untouched(*s); });
   Sequence* oldest = running == running_.end() ? nullptr : *running;
+  const int32_t n = std::max(1, limits_.max_batched_tokens - n_decoding());
   if (!pending_.empty() && oldest && older(*pending_.front(), *oldest)) {
     oldest = pending_.front();
-    const int32_t n = budget_beside_decoding();
     const bool swapped = oldest->status == SequenceStatus::swapped;
     if (!(swapped ? resume(*oldest, n, 0) : start(*oldest, n, 0))) make_room(*oldest);
   } else if (oldest && !oldest->decoding()) {
-    if (!plan_running(*oldest, budget_beside_decoding())) make_room(*oldest);
+    if (!plan_running(*oldest, n)) make_room(*oldest);
   }
 }
 
-// Tokens left when every decoding sequence that is not planned yet gets one, but at least one.
-int32_t Scheduler::budget_beside_decoding() const {
-  const auto n_decoding =
+// Decoding sequences that are not planned yet and could be.
+int32_t Scheduler::n_decoding() const {
+  const auto n =
       std::count_if(running_.begin(), running_.end(), [](const Sequence* s) { return untouched(*s) && s->decoding(); });
-  const int32_t n = std::min(static_cast<int32_t>(n_decoding), limits_.max_seqs - 1);
-  return std::max(1, budget_left() - n);
+  return std::min(static_cast<int32_t>(n), limits_.max_seqs);
 }
 
+// Each gets one token, and more for its drafts when the others' are left.
 void Scheduler::plan_decoding() {
+  int32_t n_others = n_decoding();
   for (Sequence* sequence : running_) {
     if (!untouched(*sequence) || !sequence->decoding()) continue;
     if (budget_left() < 1 || places_left() < 1) return;
-    if (!plan_running(*sequence, std::min(budget_left(), 1 + budget_beside_decoding()))) make_room(*sequence);
+    n_others = std::max(0, n_others - 1);
+    if (!plan_running(*sequence, std::max(1, budget_left() - n_others))) make_room(*sequence);
   }
 }
 

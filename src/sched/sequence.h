@@ -16,6 +16,7 @@ namespace arc {
 using SeqId = uint64_t;
 
 inline constexpr int32_t kEmbeddingToken = -1;  // stands where an embedding is injected
+inline constexpr int32_t kMaxAnswers = 1024;    // of one request
 
 struct TokenSegment {
   std::vector<int32_t> tokens;

@@ -1,7 +1,9 @@
 #include "tensor/tensor.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <sys/mman.h>
 #include <utility>
 
 #include "fmt/format.h"
@@ -13,6 +15,19 @@ namespace arc {
 namespace {
 
 constexpr size_t kAlignment = 64;
+// Storage of this size and more takes no physical memory before it is written.
+constexpr size_t kLazyBytes = size_t{1} << 20;
+
+std::byte* allocate_zeros(size_t size_bytes) {
+  void* data = std::aligned_alloc(kAlignment, size_bytes);
+  if (data != nullptr) std::memset(data, 0, size_bytes);
+  return static_cast<std::byte*>(data);
+}
+
+std::byte* map_zeros(size_t size_bytes) {
+  void* data = ::mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  return data == MAP_FAILED ? nullptr : static_cast<std::byte*>(data);
+}
 
 }  // namespace
 
@@ -20,12 +35,11 @@ std::shared_ptr<Storage> Storage::allocate(size_t size_bytes) {
   std::shared_ptr<Storage> storage(new Storage);
   const size_t padded = (size_bytes + kAlignment - 1) / kAlignment * kAlignment;
   if (padded < size_bytes) throw Error(ErrorCode::resource, fmt::format("cannot allocate {} bytes", size_bytes));
-  storage->data_ = static_cast<std::byte*>(std::aligned_alloc(kAlignment, padded == 0 ? kAlignment : padded));
+  storage->size_bytes_ = size_bytes;
+  storage->data_ = size_bytes >= kLazyBytes ? map_zeros(size_bytes) : allocate_zeros(std::max(padded, kAlignment));
   if (storage->data_ == nullptr) {
     throw Error(ErrorCode::resource, fmt::format("out of memory: cannot allocate {} bytes", size_bytes));
   }
-  std::memset(storage->data_, 0, padded);
-  storage->size_bytes_ = size_bytes;
   return storage;
 }
 
@@ -39,7 +53,12 @@ std::shared_ptr<Storage> Storage::map(std::shared_ptr<const MappedFile> file, si
 }
 
 Storage::~Storage() {
-  if (file_ == nullptr) std::free(data_);
+  if (file_ != nullptr || data_ == nullptr) return;
+  if (size_bytes_ >= kLazyBytes) {
+    ::munmap(data_, size_bytes_);
+  } else {
+    std::free(data_);
+  }
 }
 
 Tensor::Tensor(std::shared_ptr<Storage> storage, size_t offset_bytes, Shape shape, DType dtype)

@@ -1,0 +1,35 @@
+#include "terminal.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <unistd.h>
+
+namespace arc::app {
+namespace {
+
+constexpr int kBarWidth = 40;
+constexpr double kRedrawSeconds = 0.1;
+
+double now_seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+}  // namespace
+
+ProgressBar::~ProgressBar() {
+  if (shown_at_ >= 0) std::fprintf(stderr, "\r\033[K");
+}
+
+void ProgressBar::show(const std::string& what, double fraction) {
+  if (::isatty(STDERR_FILENO) == 0) return;
+  const double now = now_seconds();
+  if (shown_at_ >= 0 && now - shown_at_ < kRedrawSeconds && fraction < 1.0) return;
+  shown_at_ = now;
+  const int filled = std::clamp(static_cast<int>(fraction * kBarWidth), 0, kBarWidth);
+  const std::string bar = std::string(filled, '#') + std::string(kBarWidth - filled, '.');
+  std::fprintf(stderr, "\r%s [%s] %3.0f%%", what.c_str(), bar.c_str(), fraction * 100);
+  std::fflush(stderr);
+}
+
+}  // namespace arc::app

@@ -1,0 +1,371 @@
+#include "engine/engine_impl.h"
+
+#include <algorithm>
+#include <limits>
+#include <random>
+#include <utility>
+
+#include "fmt/format.h"
+
+#include "base/error.h"
+#include "base/log.h"
+#include "sample/sampling_params.h"
+
+namespace arc {
+namespace {
+
+uint64_t random_seed() {
+  std::random_device device;
+  return (uint64_t{device()} << 32) | device();
+}
+
+// The request's biases with the tokens that would end the answer forbidden.
+std::vector<BiasEntry> forbid(std::vector<BiasEntry> biases, const StopRules& stop) {
+  std::vector<int32_t> ids = stop.stop_ids;
+  ids.insert(ids.end(), stop.eos_ids.begin(), stop.eos_ids.end());
+  for (int32_t id : ids) {
+    std::erase_if(biases, [id](const BiasEntry& b) { return b.token == id; });
+    biases.push_back({.token = id, .value = -std::numeric_limits<float>::infinity()});
+  }
+  std::ranges::sort(biases, {}, &BiasEntry::token);
+  return biases;
+}
+
+double seconds(Clock::time_point from, Clock::time_point to) {
+  return std::chrono::duration<double>(to - from).count();
+}
+
+}  // namespace
+
+EngineImpl::EngineImpl(LoadedModel model, const EngineConfig& config)
+    : model_(std::move(model)),
+      config_(config),
+      next_seed_(config.seed),
+      cache_(model_.cache.geometry, {.prefix_cache = config.prefix_cache, .hash_seed = random_seed()}),
+      scheduler_(cache_),
+      batch_(model_.cache.geometry, config.max_batched_tokens, config.max_seqs, model_.info.max_seq_len),
+      results_(static_cast<size_t>(config.max_batched_tokens)),
+      output_(model_.tokenizer,
+              [this](RequestId id, int32_t choice) { post([&](Commands& c) { c.stopped.emplace_back(id, choice); }); }),
+      thread_([this] { loop(); }) {}
+
+EngineImpl::~EngineImpl() {
+  {
+    const std::lock_guard lock(mutex_);
+    closing_ = true;
+  }
+  wake_.notify_one();
+  thread_.join();
+}
+
+// ---- any thread ----------------------------------------------------------------------------------------------------
+
+void EngineImpl::post(const std::function<void(Commands&)>& change) {
+  {
+    const std::lock_guard lock(mutex_);
+    change(commands_);
+  }
+  wake_.notify_one();
+}
+
+std::vector<int32_t> EngineImpl::tokenize(const Prompt& prompt) const {
+  if (const auto* tokens = std::get_if<TokenPrompt>(&prompt)) return tokens->tokens;
+  if (const auto* text = std::get_if<TextPrompt>(&prompt)) {
+    return model_.tokenizer.encode(text->text, {.add_special_tokens = text->add_special_tokens, .parse_special = true});
+  }
+  return tokenize_chat(model_, std::get<ChatPrompt>(prompt));
+}
+
+std::string EngineImpl::detokenize(const std::vector<int32_t>& tokens) const {
+  return model_.tokenizer.decode(tokens, false);
+}
+
+std::shared_ptr<ActiveRequest> EngineImpl::make_request(Request request, EventSink sink) const {
+  validate(request.sampling, model_.info.vocab_size);
+  auto active = std::make_shared<ActiveRequest>();
+  active->sampling = std::move(request.sampling);
+  active->sink = std::move(sink);
+  active->cache_salt = std::move(request.cache_salt);
+  active->prompt = tokenize(request.prompt);
+  active->submitted = Clock::now();
+  const auto n_prompt = static_cast<int64_t>(active->prompt.size());
+  if (n_prompt == 0) throw Error(ErrorCode::invalid_argument, "the prompt is empty");
+  if (n_prompt >= model_.info.max_seq_len) {
+    throw Error(
+        ErrorCode::invalid_argument,
+        fmt::format("the prompt has {} tokens, which leaves no room for an answer within the limit of {} tokens",
+                    n_prompt, model_.info.max_seq_len));
+  }
+  for (int32_t token : active->prompt) {
+    if (token < 0 || token >= model_.info.vocab_size) {
+      throw Error(ErrorCode::invalid_argument,
+                  fmt::format("prompt token {} is outside the vocabulary of {} tokens", token, model_.info.vocab_size));
+    }
+  }
+  const auto room = static_cast<int32_t>(model_.info.max_seq_len - n_prompt);
+  active->stop = make_stop_rules(active->sampling, model_.tokenizer.special().stop, room);
+  active->biases = sorted_biases(active->sampling);
+  active->biases_before_min = forbid(active->biases, active->stop);
+  return active;
+}
+
+RequestId EngineImpl::submit(Request request, EventSink sink) {
+  const std::shared_ptr<ActiveRequest> active = make_request(std::move(request), std::move(sink));
+  active->id = next_id_++;
+  active->seed = active->sampling.seed ? *active->sampling.seed : next_seed_++;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!fault_.empty()) throw Error(ErrorCode::resource, fault_);
+    if (closing_) throw Error(ErrorCode::resource, "the engine is shutting down");
+    if (n_open_ >= config_.max_queue + config_.max_seqs) {
+      ++stats_.requests_refused;
+      throw Error(ErrorCode::resource,
+                  fmt::format("{} requests are running or waiting, which is the limit; try again later", n_open_));
+    }
+    ++n_open_;
+    ++stats_.requests_total;
+    commands_.added.push_back(active);
+  }
+  wake_.notify_one();
+  return active->id;
+}
+
+void EngineImpl::cancel(RequestId id) {
+  post([id](Commands& c) { c.cancelled.push_back(id); });
+}
+
+EngineStats EngineImpl::stats() const {
+  const std::lock_guard lock(mutex_);
+  return stats_;
+}
+
+bool EngineImpl::healthy(std::string* reason) const {
+  const std::lock_guard lock(mutex_);
+  if (reason != nullptr) *reason = fault_;
+  return fault_.empty();
+}
+
+// ---- the engine thread ---------------------------------------------------------------------------------------------
+
+// False when the engine is closing. With `wait`, sleeps until there is a command.
+bool EngineImpl::take_commands(bool wait) {
+  Commands commands;
+  {
+    std::unique_lock lock(mutex_);
+    if (wait) wake_.wait(lock, [this] { return closing_ || !commands_.empty(); });
+    if (closing_) return false;
+    std::swap(commands, commands_);
+  }
+  for (const auto& request : commands.added) add(request);
+  for (RequestId id : commands.cancelled) scheduler_.cancel(id);
+  for (const auto& [id, choice] : commands.stopped) {
+    const auto it = requests_.find(id);
+    if (it != requests_.end()) scheduler_.finish(it->second.first + static_cast<SeqId>(choice));
+  }
+  return true;
+}
+
+int32_t EngineImpl::take_counts_row(const ActiveRequest& request) {
+  const size_t vocab = static_cast<size_t>(model_.info.vocab_size);
+  if (free_counts_rows_.empty()) {
+    free_counts_rows_.push_back(static_cast<int32_t>(counts_.size() / vocab));
+    counts_.resize(counts_.size() + vocab);
+  }
+  const int32_t row = free_counts_rows_.back();
+  free_counts_rows_.pop_back();
+  const auto begin = counts_.begin() + static_cast<ptrdiff_t>(row * vocab);
+  std::fill_n(begin, vocab, 0u);
+  for (int32_t token : request.prompt) begin[token] |= kInPrompt;
+  return row;
+}
+
+void EngineImpl::add(const std::shared_ptr<const ActiveRequest>& request) {
+  const int32_t n = request->sampling.n;
+  try {
+    const SeqId first = scheduler_.add({.request = request->id,
+                                        .prompt = {TokenSegment{request->prompt}},
+                                        .max_new_tokens = request->stop.max_tokens,
+                                        .n = n,
+                                        .cache_salt = request->cache_salt,
+                                        .all_rows = request->sampling.prompt_logprobs});
+    requests_[request->id] = {first, n};
+    for (int32_t i = 0; i < n; ++i) {
+      choices_[first + static_cast<SeqId>(i)] = {
+          .request = request, .index = i, .counts_row = request->penalised() ? take_counts_row(*request) : -1};
+    }
+  } catch (const Error& e) {
+    std::vector<OutputItem> items(1);
+    items[0] = {.request = request, .finish = FinishReason::error, .error = e.what()};
+    output_.push(std::move(items));
+    const std::lock_guard lock(mutex_);
+    --n_open_;
+    ++stats_.requests_failed;
+  }
+}
+
+RowSettings EngineImpl::settings_of(const PlannedSequence& planned) {
+  Choice& choice = choices_.at(planned.sequence->id);
+  const ActiveRequest& request = *choice.request;
+  if (!choice.started) choice.started = Clock::now();
+  SamplingRow row = make_sampling_row(request.sampling, request.seed, static_cast<uint32_t>(choice.index));
+  row.counts_row = choice.counts_row;
+  row.n_logprobs = request.n_logprobs();
+  const bool before_min = choice.n_generated < request.stop.min_tokens;
+  return {.row = row,
+          .biases = before_min ? &request.biases_before_min : &request.biases,
+          .n_prompt_logprobs = request.n_prompt_logprobs()};
+}
+
+void EngineImpl::collect_one(const PlannedSequence& planned, size_t index, SequenceResult& result,
+                             std::vector<OutputItem>& items) {
+  Choice& choice = choices_.at(planned.sequence->id);
+  OutputItem item{.request = choice.request, .choice = choice.index};
+  const int32_t end = planned.first_position + planned.n_tokens;
+  for (int32_t r = batch_.row_begin(index); r < batch_.row_begin(index + 1); ++r) {
+    const bool last = r + 1 == batch_.row_begin(index + 1) && end == planned.sequence->n_tokens();
+    RowResult& row = results_[r];
+    if (row.outcome != SampleOutcome::ok) {
+      choice.error = row.outcome == SampleOutcome::bad_logits ? "the model's output is not a number"
+                                                              : "every token is forbidden by the request's biases";
+      result.stopped = true;
+      drawn_[index] = model_.tokenizer.special().eos.value_or(0);
+    } else if (!last) {
+      item.prompt_logprobs.push_back(row);
+      continue;
+    } else {
+      drawn_[index] = row.token;
+      item.token = row.token;
+      item.logprobs = row;
+    }
+    result.tokens = {&drawn_[index], 1};
+    ++choice.n_generated;
+    if (!choice.first_token) choice.first_token = Clock::now();
+    if (choice.counts_row >= 0)
+      ++counts_[static_cast<size_t>(choice.counts_row) * model_.info.vocab_size + drawn_[index]];
+    const StopCause cause = choice.request->stop.check(drawn_[index], choice.n_generated);
+    item.is_stop_token = cause == StopCause::eos || cause == StopCause::stop_id;
+    result.stopped = result.stopped || item.is_stop_token;
+    break;
+  }
+  if (item.token >= 0 || !item.prompt_logprobs.empty()) items.push_back(std::move(item));
+}
+
+void EngineImpl::collect(const StepPlan& plan, StepResult& result, std::vector<OutputItem>& items) {
+  drawn_.assign(plan.sequences.size(), -1);
+  result.sequences.resize(plan.sequences.size());
+  for (size_t i = 0; i < plan.sequences.size(); ++i) collect_one(plan.sequences[i], i, result.sequences[i], items);
+}
+
+// False when there was nothing to do.
+bool EngineImpl::step() {
+  const StepPlan& plan =
+      scheduler_.plan_step({.max_batched_tokens = config_.max_batched_tokens, .max_seqs = config_.max_seqs});
+  if (plan.empty()) return false;
+  model_.executor->swap_out(StepBatch::to_step_copies(plan.swap_outs));
+  model_.executor->swap_in(StepBatch::to_step_copies(plan.swap_ins));
+  StepResult result;
+  std::vector<OutputItem> items;
+  if (!plan.sequences.empty()) {
+    const StepInputs& inputs = batch_.fill(plan, [this](const PlannedSequence& p) { return settings_of(p); });
+    batch_.set_counts(counts_.data());
+    if (model_.executor->run(inputs, results_) == RunOutcome::device_fault) {
+      scheduler_.abort(StepRan::maybe);
+      fail_all("the device failed; restart the server");
+      return true;
+    }
+    collect(plan, result, items);
+  }
+  scheduler_.commit(result);
+  report_finished(items);
+  output_.push(std::move(items));
+  update_stats();
+  return true;
+}
+
+void EngineImpl::report_finished(std::vector<OutputItem>& items) {
+  for (const FinishedSequence& f : scheduler_.take_finished()) {
+    const auto it = choices_.find(f.id);
+    if (it == choices_.end()) continue;
+    const Choice& choice = it->second;
+    const Clock::time_point now = Clock::now(), start = choice.started.value_or(now),
+                            first = choice.first_token.value_or(now);
+    OutputItem item{.request = choice.request, .choice = choice.index, .error = choice.error};
+    item.usage = {.prompt_tokens = f.n_prompt,
+                  .cached_tokens = f.n_cached,
+                  .completion_tokens = f.n_output,
+                  .queue_seconds = seconds(choice.request->submitted, start),
+                  .prefill_seconds = seconds(start, first),
+                  .decode_seconds = seconds(first, now)};
+    item.finish = !choice.error.empty()             ? FinishReason::error
+                  : f.end == SequenceEnd::cancelled ? FinishReason::cancelled
+                  : f.end == SequenceEnd::length    ? FinishReason::length
+                                                    : FinishReason::stop;
+    const bool failed = item.finish == FinishReason::error, cancelled = item.finish == FinishReason::cancelled;
+    items.push_back(std::move(item));
+    if (choice.counts_row >= 0) free_counts_rows_.push_back(choice.counts_row);
+    choices_.erase(it);
+    if (--requests_.at(f.request).second > 0) continue;
+    requests_.erase(f.request);
+    const std::lock_guard lock(mutex_);
+    --n_open_;
+    ++(failed ? stats_.requests_failed : cancelled ? stats_.requests_cancelled : stats_.requests_finished);
+  }
+}
+
+void EngineImpl::fail_all(const std::string& reason) {
+  {
+    const std::lock_guard lock(mutex_);
+    fault_ = reason;
+  }
+  for (auto& [id, choice] : choices_) choice.error = reason;
+  for (const auto& [id, state] : requests_) scheduler_.cancel(id);
+  std::vector<OutputItem> items;
+  report_finished(items);
+  output_.push(std::move(items));
+}
+
+void EngineImpl::update_stats() {
+  const SchedulerStats& s = scheduler_.stats();
+  double usage = 0.0;
+  for (int g = 0; g < cache_.n_groups(); ++g) {
+    const double total = std::max(cache_.group(g).n_blocks - 1, 1);
+    usage = std::max(usage, 1.0 - cache_.n_available(g) / total);
+  }
+  const std::lock_guard lock(mutex_);
+  ++stats_.steps_total;
+  stats_.prompt_tokens_total = s.n_prompt_tokens;
+  stats_.cached_tokens_total = s.n_cached_tokens;
+  stats_.generated_tokens_total += std::ranges::count_if(drawn_, [](int32_t t) { return t >= 0; });
+  stats_.preemptions_swap = s.n_preempted_swap;
+  stats_.preemptions_recompute = s.n_preempted_recompute;
+  stats_.running = scheduler_.n_running();
+  stats_.waiting = scheduler_.n_pending();
+  stats_.cache_usage = usage;
+  drawn_.clear();
+}
+
+void EngineImpl::loop() {
+  bool idle = true;
+  while (take_commands(idle)) {
+    idle = !step();
+    if (!idle) continue;
+    // Requests may have ended without a step (cancelled while waiting).
+    std::vector<OutputItem> items;
+    report_finished(items);
+    output_.push(std::move(items));
+    update_stats();
+  }
+  // Closing: what was never added ends like the rest.
+  Commands rest;
+  {
+    const std::lock_guard lock(mutex_);
+    std::swap(rest, commands_);
+  }
+  for (const auto& request : rest.added) add(request);
+  for (const auto& [id, state] : requests_) scheduler_.cancel(id);
+  std::vector<OutputItem> items;
+  report_finished(items);
+  output_.push(std::move(items));
+}
+
+}  // namespace arc

@@ -1,0 +1,165 @@
+#include "engine/model_loader.h"
+
+#include <algorithm>
+#include <ctime>
+
+#include "fmt/format.h"
+#include "nlohmann/json.hpp"
+
+#include "base/error.h"
+#include "base/json.h"
+#include "exec/ref_executor.h"
+#include "io/model_folder.h"
+#include "kernels/ref/ref.h"
+#include "models/arch.h"
+#include "spec/config.h"
+#include "weights/checkpoint_slots.h"
+
+namespace arc {
+namespace {
+
+// The dtype of the cache: the one asked for, else the model's own.
+DType cache_dtype(const std::string& asked, const Config& config) {
+  const std::string name = asked == "auto" ? config.dtype() : asked;
+  if (name == "f32" || name == "float32" || name.empty()) return DType::f32;
+  if (name == "bf16" || name == "bfloat16") return DType::bf16;
+  if (name == "f16" || name == "float16") return DType::f16;
+  throw Error(ErrorCode::invalid_argument, fmt::format("dtype \"{}\" is not one of auto, f32, bf16, f16", name));
+}
+
+struct Described {
+  Config config;
+  const Arch& arch;
+  ModelSpec spec;
+};
+
+Described describe_model(const ModelFolder& folder) {
+  const Config config(parse_json(folder.config_json, "config.json"));
+  const Arch& arch = find_arch(config.architecture());
+  ModelSpec spec = arch.build(config);
+  if (config.has("quantization_config")) {
+    throw Error(ErrorCode::unsupported,
+                "config.json has a quantization_config; quantised checkpoints are not supported yet");
+  }
+  config.expect_known();
+  return {.config = config, .arch = arch, .spec = std::move(spec)};
+}
+
+std::string human_bytes(int64_t bytes) {
+  return bytes >= 1'000'000'000 ? fmt::format("{:.2f} GB", static_cast<double>(bytes) / 1e9)
+                                : fmt::format("{:.1f} MB", static_cast<double>(bytes) / 1e6);
+}
+
+std::string load_report(const Plan& plan, const LoadedWeights& weights, const CachePlan& cache, const ModelInfo& info,
+                        const std::string& executor, DType kv, bool shortened) {
+  std::string text = fmt::format("{} ({}), {} parameters\n", info.name, info.architecture, parameter_count(plan));
+  text += fmt::format("runs on: {}\n", executor);
+  text += fmt::format("weights: {} mapped, {} copied\n", human_bytes(weights.mapped_bytes),
+                      human_bytes(weights.copied_bytes));
+  text += fmt::format("cache: {} for {} tokens in {}, swap {}\n", human_bytes(cache.memory_bytes), cache.n_tokens,
+                      dtype_name(kv), human_bytes(cache.swap_bytes));
+  text += fmt::format("longest sequence: {} tokens{}\n", info.max_seq_len,
+                      shortened ? " (what the cache holds; raise --kv-memory for more)" : "");
+  if (!weights.unused.empty()) {
+    text += fmt::format("not used: {} tensors", weights.unused.size());
+    for (size_t i = 0; i < std::min<size_t>(weights.unused.size(), 8); ++i)
+      text += (i == 0 ? ": " : ", ") + weights.unused[i];
+    text += weights.unused.size() > 8 ? ", ...\n" : "\n";
+  }
+  return text;
+}
+
+CachePlan plan_cache(const Plan& plan, const EngineConfig& config) {
+  const int64_t memory = config.kv_memory_bytes > 0 ? config.kv_memory_bytes : default_cache_bytes();
+  const int32_t wanted = config.max_seq_len > 0 ? std::min(config.max_seq_len, plan.max_positions) : plan.max_positions;
+  const CachePlan cache =
+      size_cache(plan.groups, {.memory_bytes = memory,
+                               .swap_bytes = config.swap_memory_bytes > 0 ? config.swap_memory_bytes : memory,
+                               .max_seqs = config.max_seqs,
+                               .max_seq_len = wanted,
+                               .max_batched_tokens = config.max_batched_tokens});
+  if (config.max_seq_len > 0 && cache.max_seq_len < wanted) {
+    throw Error(ErrorCode::resource,
+                fmt::format("--max-seq-len {} does not fit the cache, which holds {} tokens; raise --kv-memory",
+                            config.max_seq_len, cache.n_tokens));
+  }
+  return cache;
+}
+
+void check_config(const EngineConfig& config) {
+  const auto require = [](bool ok, const char* rule) {
+    if (!ok) throw Error(ErrorCode::invalid_argument, rule);
+  };
+  require(config.max_seqs >= 1 && config.max_seqs <= 4096, "--max-seqs must be between 1 and 4096");
+  require(config.max_batched_tokens >= config.max_seqs && config.max_batched_tokens <= 1 << 20,
+          "the tokens of one step must be between --max-seqs and 1048576");
+  require(config.max_queue >= 0, "the queue's length must not be negative");
+  require(config.max_seq_len >= 0, "--max-seq-len must not be negative");
+  require(config.kv_memory_bytes >= 0 && config.swap_memory_bytes >= 0, "memory sizes must not be negative");
+  require(config.tensor_parallel >= 1 && config.tensor_parallel <= 64,
+          "the tensor-parallel size must be between 1 and 64");
+}
+
+}  // namespace
+
+LoadedModel load_model(const EngineConfig& config, const ProgressSink& progress) {
+  check_config(config);
+  const ModelFolder folder = open_model_folder(config.model);
+  const Described model = describe_model(folder);
+  const Checkpoint checkpoint = open_weights(folder);
+  const CheckpointSlots slots(checkpoint, model.arch.own_names, model.spec.tied_head);
+  const DType kv = cache_dtype(config.dtype, model.config);
+
+  std::vector<RefExecutor::Rank> ranks;
+  for (int r = 0; r < config.tensor_parallel; ++r) {
+    Plan plan =
+        lower(model.spec, slots,
+              {.shard = {.rank = r, .size = config.tensor_parallel}, .kernels = &ref::kernels(), .policy = [kv](int) {
+                 return KvPolicy::raw_of(kv);
+               }});
+    LoadedWeights weights = load_weights(plan, checkpoint, [&](double fraction) {
+      if (progress) progress("loading weights", (r + fraction) / config.tensor_parallel);
+    });
+    ranks.push_back({.plan = std::move(plan), .weights = std::move(weights)});
+  }
+  const Plan plan = ranks[0].plan;
+  const CachePlan cache = plan_cache(plan, config);
+  ModelInfo info{.name = config.served_name.empty() ? folder.path.filename().string() : config.served_name,
+                 .architecture = plan.arch,
+                 .created = std::time(nullptr),
+                 .max_seq_len = cache.max_seq_len,
+                 .vocab_size = plan.vocab,
+                 .n_parameters = parameter_count(plan)};
+  LoadedWeights summary{.unused = ranks[0].weights.unused,
+                        .copied_bytes = ranks[0].weights.copied_bytes,
+                        .mapped_bytes = ranks[0].weights.mapped_bytes};
+  auto executor = std::make_unique<RefExecutor>(
+      std::move(ranks), StepCapacity{.tokens = config.max_batched_tokens, .rows = config.max_batched_tokens});
+  executor->allocate_cache(cache.capacity);
+  const bool shortened = cache.max_seq_len < plan.max_positions && config.max_seq_len == 0;
+  info.load_report = load_report(plan, summary, cache, info, executor->describe(), kv, shortened);
+
+  LoadedModel loaded{.info = std::move(info),
+                     .executor = std::move(executor),
+                     .cache = cache,
+                     .tokenizer = load_tokenizer(folder.path)};
+  return loaded;
+}
+
+std::string inspect_model(const EngineConfig& config) {
+  const ModelFolder folder = open_model_folder(config.model);
+  const Described model = describe_model(folder);
+  const DType kv = cache_dtype(config.dtype, model.config);
+  const LowerOptions options{.policy = [kv](int) { return KvPolicy::raw_of(kv); }};
+  const bool has_weights = std::filesystem::exists(folder.path / "model.safetensors") ||
+                           std::filesystem::exists(folder.path / "model.safetensors.index.json");
+  if (has_weights) {
+    const Checkpoint checkpoint = open_weights(folder);
+    const CheckpointSlots slots(checkpoint, model.arch.own_names, model.spec.tied_head);
+    return to_string(model.spec) + to_string(lower(model.spec, slots, options));
+  }
+  return to_string(model.spec) + "no weights in this folder: sizes are what config.json asks for\n" +
+         to_string(lower(model.spec, ShapeOnlySlots(model.arch.own_names, kv), options));
+}
+
+}  // namespace arc

@@ -1,0 +1,29 @@
+// From a model's files to everything the engine runs on.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "arc/engine.h"
+#include "engine/cache_sizing.h"
+#include "exec/executor.h"
+#include "text/tokenizer.h"
+
+namespace arc {
+
+struct LoadedModel {
+  ModelInfo info;
+  std::unique_ptr<Executor> executor;  // its cache is allocated
+  CachePlan cache;
+  Tokenizer tokenizer;
+};
+
+// Throws Error that names the file and the remedy.
+LoadedModel load_model(const EngineConfig& config, const ProgressSink& progress);
+
+// The token ids of a conversation, rendered by the model's chat template. Throws Error(invalid_argument) when it has
+// none.
+std::vector<int32_t> tokenize_chat(const LoadedModel& model, const ChatPrompt& prompt);
+
+}  // namespace arc

@@ -1,0 +1,107 @@
+#include "engine/output_thread.h"
+
+#include <iterator>
+#include <utility>
+
+namespace arc {
+
+OutputThread::Choice::Choice(const Tokenizer& tokenizer, const ActiveRequest& request)
+    : detokenizer(tokenizer), stops(request.sampling.stop) {
+  detokenizer.prime(request.prompt);
+}
+
+OutputThread::OutputThread(const Tokenizer& tokenizer, std::function<void(RequestId, int32_t)> on_stop_string)
+    : tokenizer_(tokenizer), on_stop_string_(std::move(on_stop_string)), thread_([this] { loop(); }) {}
+
+OutputThread::~OutputThread() {
+  {
+    const std::lock_guard lock(mutex_);
+    closing_ = true;
+  }
+  wake_.notify_one();
+  thread_.join();
+}
+
+void OutputThread::push(std::vector<OutputItem> items) {
+  if (items.empty()) return;
+  {
+    const std::lock_guard lock(mutex_);
+    std::move(items.begin(), items.end(), std::back_inserter(queue_));
+  }
+  wake_.notify_one();
+}
+
+void OutputThread::loop() {
+  while (true) {
+    std::vector<OutputItem> items;
+    {
+      std::unique_lock lock(mutex_);
+      wake_.wait(lock, [this] { return closing_ || !queue_.empty(); });
+      if (queue_.empty()) return;
+      items.swap(queue_);
+    }
+    for (const OutputItem& item : items) deliver(item);
+  }
+}
+
+PositionLogprobs OutputThread::to_public(const RowResult& row) const {
+  const auto one = [this](int32_t token, float logprob) {
+    return TokenLogprob{.token = token, .bytes = tokenizer_.token_bytes(token), .logprob = logprob};
+  };
+  PositionLogprobs out{.chosen = one(row.token, row.logprob)};
+  for (const RawLogprob& entry : row.top) out.top.push_back(one(entry.token, entry.logprob));
+  return out;
+}
+
+void OutputThread::add_token(const OutputItem& item, Choice& choice, Event& event) {
+  ++choice.n_tokens;
+  if (item.is_stop_token) return;
+  event.tokens.push_back(item.token);
+  if (item.request->sampling.logprobs) event.logprobs.push_back(to_public(item.logprobs));
+  const bool may_stop = item.request->stop.may_stop(choice.n_tokens);
+  StopStrings::Piece piece = choice.stops.push(choice.detokenizer.push(item.token), may_stop);
+  event.text += piece.text;
+  if (!piece.stop) return;
+  choice.stopped = true;
+  event.stop_text = std::move(*piece.stop);
+  on_stop_string_(item.request->id, item.choice);
+}
+
+// The last event. What the detokenizer and the stop strings held back comes out first.
+void OutputThread::finish(const OutputItem& item, Choice& choice, Event& event) {
+  event.finish = item.finish;
+  event.error = item.error;
+  event.usage = item.usage;
+  event.usage.completion_tokens = choice.n_tokens;
+  if (choice.stopped) {
+    event.finish = FinishReason::stop;
+    return;
+  }
+  StopStrings::Piece piece =
+      choice.stops.push(choice.detokenizer.finish(), item.request->stop.may_stop(choice.n_tokens));
+  event.text += piece.text;
+  if (piece.stop) {
+    event.finish = FinishReason::stop;
+    event.stop_text = std::move(*piece.stop);
+  } else {
+    event.text += choice.stops.finish();
+  }
+}
+
+void OutputThread::deliver(const OutputItem& item) {
+  const auto key = std::pair(item.request->id, item.choice);
+  Choice& choice = choices_.try_emplace(key, tokenizer_, *item.request).first->second;
+  Event event{.id = item.request->id, .choice = item.choice};
+  if (begun_.insert(item.request->id).second) event.prompt_tokens = item.request->prompt;
+  for (const RowResult& row : item.prompt_logprobs) event.prompt_logprobs.push_back(to_public(row));
+  if (item.token >= 0 && !choice.stopped) add_token(item, choice, event);
+  if (item.finish) finish(item, choice, event);
+  const bool nothing = event.tokens.empty() && event.text.empty() && !event.finish && event.prompt_logprobs.empty();
+  if (!nothing || !event.prompt_tokens.empty()) item.request->sink(event);
+  if (!item.finish) return;
+  choices_.erase(key);
+  const auto next = choices_.lower_bound(std::pair(item.request->id, 0));
+  if (next == choices_.end() || next->first.first != item.request->id) begun_.erase(item.request->id);
+}
+
+}  // namespace arc

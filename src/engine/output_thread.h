@@ -1,0 +1,70 @@
+// Token ids to text, stop strings, and the caller's events: on a thread of its own, so that the model never waits for
+// them.
+#pragma once
+
+#include <condition_variable>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <thread>
+#include <vector>
+
+#include "engine/active_request.h"
+#include "exec/executor.h"
+#include "sample/stop_strings.h"
+#include "text/detokenizer.h"
+#include "text/tokenizer.h"
+
+namespace arc {
+
+// What one step gave one choice of a request. Raw ids; text is made by the output thread.
+struct OutputItem {
+  std::shared_ptr<const ActiveRequest> request;
+  int32_t choice = 0;
+  int32_t token = -1;          // -1: none
+  bool is_stop_token = false;  // ends the answer and is not part of it
+  RowResult logprobs;
+  std::vector<RowResult> prompt_logprobs;
+  std::optional<FinishReason> finish;
+  std::string error;
+  Usage usage;
+};
+
+class OutputThread {
+ public:
+  // `on_stop_string(request, choice)` tells the engine that an answer has ended early. Both arguments outlive this.
+  OutputThread(const Tokenizer& tokenizer, std::function<void(RequestId, int32_t)> on_stop_string);
+  ~OutputThread();  // delivers what is queued first
+
+  void push(std::vector<OutputItem> items);
+
+ private:
+  struct Choice {
+    Choice(const Tokenizer& tokenizer, const ActiveRequest& request);
+    Detokenizer detokenizer;
+    StopStrings stops;
+    int32_t n_tokens = 0;
+    bool stopped = false;  // a stop string was found; the engine's later tokens are dropped
+  };
+
+  void loop();
+  void deliver(const OutputItem& item);
+  void add_token(const OutputItem& item, Choice& choice, Event& event);
+  void finish(const OutputItem& item, Choice& choice, Event& event);
+  PositionLogprobs to_public(const RowResult& row) const;
+
+  const Tokenizer& tokenizer_;
+  std::function<void(RequestId, int32_t)> on_stop_string_;
+  std::map<std::pair<RequestId, int32_t>, Choice> choices_;
+  std::set<RequestId> begun_;  // requests whose first event is out
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::vector<OutputItem> queue_;
+  bool closing_ = false;
+  std::thread thread_;
+};
+
+}  // namespace arc

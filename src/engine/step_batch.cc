@@ -1,0 +1,117 @@
+#include "engine/step_batch.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace arc {
+
+StepBatch::StepBatch(const CacheGeometry& geometry, int32_t max_tokens, int32_t max_seqs, int32_t max_seq_len)
+    : geometry_(geometry), table_stride_(blocks_for_tokens(max_seq_len, geometry.tile_tokens()) + 1) {
+  for (auto* list : {&tokens_, &positions_, &rows_, &row_token_}) list->reserve(static_cast<size_t>(max_tokens));
+  for (auto* list : {&q_start_, &seq_lens_, &row_begin_}) list->reserve(static_cast<size_t>(max_seqs) + 1);
+  sampling_.reserve(static_cast<size_t>(max_tokens));
+  groups_.resize(geometry.groups.size());
+  for (Group& group : groups_) {
+    group.block_table.reserve(static_cast<size_t>(max_seqs) * table_stride_);
+    group.slots.reserve(static_cast<size_t>(max_tokens));
+    group.state_read.reserve(static_cast<size_t>(max_seqs));
+    group.state_write.reserve(static_cast<size_t>(max_seqs));
+  }
+}
+
+void StepBatch::add_sequence(const PlannedSequence& planned) {
+  const Sequence& sequence = *planned.sequence;
+  const int32_t end = planned.first_position + planned.n_tokens;
+  for (int32_t p = planned.first_position; p < end; ++p) {
+    tokens_.push_back(planned.token(p));
+    positions_.push_back(p);
+  }
+  q_start_.push_back(static_cast<int32_t>(tokens_.size()));
+  seq_lens_.push_back(end);
+  for (size_t g = 0; g < groups_.size(); ++g) {
+    const BlockTable& table = sequence.tables[g];
+    Group& group = groups_[g];
+    if (geometry_.groups[g].kind == CacheGroup::Kind::state) {
+      group.state_read.push_back(planned.state_read[g]);
+      group.state_write.push_back(table.blocks[0]);
+      continue;
+    }
+    for (int32_t p = planned.first_position; p < end; ++p)
+      group.slots.push_back(table.slot(p, geometry_.groups[g].tokens_per_block));
+    const size_t row = group.block_table.size();
+    group.block_table.resize(row + static_cast<size_t>(table_stride_), kDummyBlock);
+    ARC_CHECK(table.end() <= table_stride_) << table.end();
+    std::ranges::copy(table.blocks, group.block_table.begin() + static_cast<ptrdiff_t>(row) + table.first);
+  }
+}
+
+// The last n_rows positions reach the head. A row inside the prompt is only scored: its token is the prompt's next one.
+void StepBatch::add_rows(const PlannedSequence& planned, const RowSettings& settings) {
+  const Sequence& sequence = *planned.sequence;
+  const int32_t end = planned.first_position + planned.n_tokens;
+  SamplingRow row = settings.row;
+  row.bias_begin = static_cast<int32_t>(biases_.size());
+  row.bias_count = 0;
+  if (settings.biases != nullptr) {
+    row.bias_count = static_cast<int32_t>(settings.biases->size());
+    biases_.insert(biases_.end(), settings.biases->begin(), settings.biases->end());
+  }
+  for (int32_t p = end - planned.n_rows; p < end; ++p) {
+    const bool scored = p + 1 < sequence.n_prompt;
+    row.position = static_cast<uint32_t>(p + 1);
+    row.n_logprobs = scored ? settings.n_prompt_logprobs : settings.row.n_logprobs;
+    rows_.push_back(static_cast<int32_t>(tokens_.size()) - end + p);
+    row_token_.push_back(scored ? sequence.tokens[p + 1] : -1);
+    sampling_.push_back(row);
+  }
+  row_begin_.push_back(static_cast<int32_t>(rows_.size()));
+}
+
+const StepInputs& StepBatch::fill(const StepPlan& plan,
+                                  const std::function<RowSettings(const PlannedSequence&)>& settings) {
+  for (auto* list : {&tokens_, &positions_, &rows_, &row_token_, &seq_lens_}) list->clear();
+  q_start_.assign(1, 0);
+  row_begin_.assign(1, 0);
+  sampling_.clear();
+  biases_.clear();
+  for (Group& group : groups_) {
+    for (auto* list : {&group.block_table, &group.state_read, &group.state_write}) list->clear();
+    group.slots.clear();
+  }
+  for (const PlannedSequence& planned : plan.sequences) {
+    add_sequence(planned);
+    add_rows(planned, settings(planned));
+  }
+  copies_ = to_step_copies(plan.copies);
+
+  inputs_.n_seqs = static_cast<int32_t>(plan.sequences.size());
+  inputs_.n_tokens = static_cast<int32_t>(tokens_.size());
+  inputs_.n_rows = static_cast<int32_t>(rows_.size());
+  inputs_.tokens = tokens_.data();
+  inputs_.positions = positions_.data();
+  inputs_.q_start = q_start_.data();
+  inputs_.seq_lens = seq_lens_.data();
+  inputs_.rows = rows_.data();
+  inputs_.row_token = row_token_.data();
+  inputs_.sampling = sampling_.data();
+  inputs_.tables.biases = biases_.data();
+  inputs_.copies = copies_.data();
+  inputs_.n_copies = static_cast<int32_t>(copies_.size());
+  for (size_t g = 0; g < groups_.size(); ++g) {
+    inputs_.groups[g] = {
+        .block_table = groups_[g].block_table.data(), .table_stride = table_stride_, .slots = groups_[g].slots.data()};
+    inputs_.groups[g].state_read = groups_[g].state_read.data();
+    inputs_.groups[g].state_write = groups_[g].state_write.data();
+  }
+  return inputs_;
+}
+
+std::vector<StepCopy> StepBatch::to_step_copies(const std::vector<BlockCopy>& copies) {
+  std::vector<StepCopy> out;
+  out.reserve(copies.size());
+  for (const BlockCopy& copy : copies) out.push_back({.group = copy.group, .from = copy.source, .to = copy.target});
+  return out;
+}
+
+}  // namespace arc
