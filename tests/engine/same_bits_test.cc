@@ -1,0 +1,152 @@
+// The promises of the engine for every family, hybrids with recurrent states among them: an answer does not depend on
+// who else is in the batch, on chunk sizes, on preemption, on prefix hits or on forks. Sampled, not greedy, so that
+// small differences show.
+#include <random>
+
+#include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
+
+#include "base/error.h"
+#include "base/json.h"
+#include "engine/client.h"
+#include "engine/tiny_folder.h"
+
+namespace arc::test {
+namespace {
+
+constexpr int kRequests = 6;
+constexpr int kAnswerTokens = 40;
+
+class SameBits : public testing::TestWithParam<std::string> {
+ protected:
+  SameBits() : golden_(read_golden(GetParam())), folder_("arc_same_bits_" + GetParam()) {
+    const Json config = parse_json(golden_.config_json, "config.json");
+    vocab_ = config.at("vocab_size").get<int>();
+    write_model_folder(golden_, vocab_, folder_.path());
+    // Prompts of 70 to 145 tokens: across tiles and windows. The last two share 128 tokens.
+    std::mt19937 random(7);
+    for (int i = 0; i < kRequests; ++i) {
+      std::vector<int32_t> prompt(static_cast<size_t>(70 + 15 * i));
+      for (int32_t& t : prompt) t = static_cast<int32_t>(random() % static_cast<unsigned>(vocab_));
+      prompts_.push_back(prompt);
+    }
+    std::copy_n(prompts_[kRequests - 1].begin(), 128, prompts_[kRequests - 2].begin());
+    expected_ = alone();
+  }
+
+  EngineConfig config() const {
+    return {.model = folder_.path(), .dtype = "f32", .max_seqs = 16, .max_seq_len = 192, .kv_memory_bytes = 256 << 20};
+  }
+
+  Request request(int i) const {
+    return {.prompt = TokenPrompt{prompts_[i]},
+            .sampling = {.temperature = 0.8f,
+                         .top_p = 0.95f,
+                         .repetition_penalty = 1.1f,
+                         .seed = 100 + i,
+                         .max_tokens = kAnswerTokens,
+                         .ignore_eos = true}};
+  }
+
+  std::vector<std::vector<int32_t>> alone() const {
+    EngineConfig c = config();
+    c.prefix_cache = false;
+    const auto engine = load_engine(c);
+    std::vector<std::vector<int32_t>> out;
+    for (int i = 0; i < kRequests; ++i) {
+      Client client(*engine);
+      client.send(request(i));
+      out.push_back(client.wait()[0].tokens);
+    }
+    return out;
+  }
+
+  void expect_batch(Engine& engine, const char* what) const {
+    Client client(engine);
+    for (int i = 0; i < kRequests; ++i) client.send(request(i));
+    const std::vector<Answer> answers = client.wait();
+    for (int i = 0; i < kRequests; ++i) {
+      EXPECT_EQ(answers[i].tokens, expected_[i]) << what << ", request " << i;
+      EXPECT_EQ(answers[i].finish, FinishReason::length);
+    }
+  }
+
+  Golden golden_;
+  TemporaryFolder folder_;
+  int vocab_ = 0;
+  std::vector<std::vector<int32_t>> prompts_, expected_;
+};
+
+TEST_P(SameBits, BatchedEqualsAlone) {
+  expect_batch(*load_engine(config()), "batch");
+}
+
+TEST_P(SameBits, ChunkSizes) {
+  for (int chunk : {1, 7, 33, 100}) {
+    EngineConfig c = config();
+    c.max_batched_tokens = chunk;
+    c.max_seqs = std::min(chunk, 4);
+    expect_batch(*load_engine(c), "chunks");
+  }
+}
+
+TEST_P(SameBits, SecondTimeThroughThePrefixCache) {
+  const auto engine = load_engine(config());
+  expect_batch(*engine, "first");
+  expect_batch(*engine, "second");
+}
+
+TEST_P(SameBits, OnTwoRanksTheBatchEqualsAloneToo) {
+  EngineConfig c = config();
+  c.tensor_parallel = 2;
+  const auto engine = load_engine(c);
+  std::vector<Answer> alone, batched;
+  for (int i = 0; i < kRequests; ++i) {
+    Client client(*engine);
+    client.send(request(i));
+    alone.push_back(client.wait()[0]);
+  }
+  Client client(*engine);
+  for (int i = 0; i < kRequests; ++i) client.send(request(i));
+  batched = client.wait();
+  for (int i = 0; i < kRequests; ++i) EXPECT_EQ(alone[i].tokens, batched[i].tokens);
+}
+
+TEST_P(SameBits, ForkedAnswersEqualThemselvesAlone) {
+  const auto engine = load_engine(config());
+  Request many = request(2);
+  many.sampling.n = 3;
+  Client client(*engine);
+  client.send(many);
+  const std::vector<Answer> together = client.wait();
+  client.send(many);
+  for (int i = 0; i < kRequests; ++i) client.send(request(i));
+  const std::vector<Answer> crowded = client.wait();
+  EXPECT_EQ(together[0].tokens, expected_[2]);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(together[i].tokens, crowded[i].tokens) << i;
+  EXPECT_NE(together[0].tokens, together[1].tokens);
+}
+
+TEST_P(SameBits, PreemptionBySwap) {
+  EngineConfig c = config();
+  c.max_seqs = kRequests;
+  c.max_batched_tokens = 64;
+  c.swap_memory_bytes = 256 << 20;
+  // From the smallest cache that holds one sequence up, until one is so tight that sequences had to leave.
+  int64_t preempted = 0;
+  for (c.kv_memory_bytes = 64 << 10; preempted == 0; c.kv_memory_bytes += c.kv_memory_bytes / 8) {
+    ASSERT_LT(c.kv_memory_bytes, 64 << 20) << "no size preempts";
+    try {
+      const auto engine = load_engine(c);
+      expect_batch(*engine, "tight");
+      preempted = engine->stats().preemptions_swap;
+    } catch (const Error&) {
+      continue;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, SameBits, testing::ValuesIn(golden_names()), [](const auto& info) { return info.param; });
+
+}  // namespace
+}  // namespace arc::test
