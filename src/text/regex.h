@@ -1,0 +1,33 @@
+// Regular expressions of tokenizer files: Oniguruma's dialect (which `tokenizers` uses), run by PCRE2 with its JIT.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace arc {
+
+struct Span {
+  size_t begin = 0, end = 0;
+};
+
+// Immutable, shareable between threads, cheap to copy.
+class Regex {
+ public:
+  // Throws Error(unsupported or corrupt_data) that quotes the pattern.
+  explicit Regex(std::string_view pattern);
+
+  // All matches in `text` (valid UTF-8), left to right, not overlapping. Empty matches count, except right after
+  // another match. Throws Error(resource) when the pattern backtracks beyond the limit.
+  std::vector<Span> find_all(std::string_view text) const;
+
+ private:
+  std::shared_ptr<const struct CompiledRegex> compiled_;
+};
+
+// The pattern in PCRE2's dialect, with every class whose meaning differs spelled out. Public for tests.
+std::string translate_oniguruma(std::string_view pattern);
+
+}  // namespace arc

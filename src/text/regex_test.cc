@@ -1,0 +1,89 @@
+// Tests of the translation from Oniguruma's dialect and of the limits. Whether the classes mean the same is for the
+// goldens to say (tokenizer_golden_test.cc).
+#include "text/regex.h"
+
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+
+#include "base/error.h"
+
+namespace arc {
+namespace {
+
+std::vector<std::string> matches(std::string_view pattern, const std::string& text) {
+  std::vector<std::string> found;
+  for (const Span& span : Regex(pattern).find_all(text))
+    found.push_back(text.substr(span.begin, span.end - span.begin));
+  return found;
+}
+
+using Texts = std::vector<std::string>;
+
+TEST(Regex, FindsLeftToRightWithoutOverlap) {
+  EXPECT_EQ(matches("aa", "aaaaa"), (Texts{"aa", "aa"}));
+  EXPECT_EQ(matches("x", ""), Texts{});
+  EXPECT_EQ(matches("é", "aéé"), (Texts{"é", "é"}));
+}
+
+TEST(Regex, EmptyMatchesCountExceptRightAfterAMatch) {
+  EXPECT_EQ(matches("x*", "axxb"), (Texts{"", "xx", ""}));
+  EXPECT_EQ(matches("(?=é)", "aéé"), (Texts{"", ""}));
+}
+
+TEST(Regex, SpaceFollowsUnicodeAndNotPcre) {
+  EXPECT_TRUE(matches("\\s", "\u180e").empty());
+  EXPECT_EQ(matches("[\\s]", "a\u0085\u3000").size(), 2u);
+  EXPECT_EQ(matches("[^\\s]", "a\u0085\u180e").size(), 2u);
+  EXPECT_EQ(matches("[\\S]", "a\u0085\u180e").size(), 2u);
+}
+
+TEST(Regex, OptionsAnchorsAndIntervalsAreOnigurumas) {
+  EXPECT_EQ(matches("a.b", "a\nb").size(), 0u);
+  EXPECT_EQ(matches("(?m:a.b)", "a\nb").size(), 1u);
+  EXPECT_EQ(matches("^a$", "a\na").size(), 2u);
+  EXPECT_EQ(matches("ba{,2}c", "bc bac baac baaac").size(), 3u);
+  EXPECT_EQ(matches("\\h+", "xdeadBEEFx g").size(), 1u);
+  EXPECT_EQ(matches("\\u00e9", "é").size(), 1u);
+  EXPECT_EQ(matches("(?i:'s)", "'S 'ſ").size(), 2u);
+}
+
+TEST(Regex, RefusesWhatItCannotTranslate) {
+  for (const char* pattern : {"[a&&b]", "[a[bc]]", "\\p{N}{1,3}+", "[\\W]"}) {
+    try {
+      Regex regex(pattern);
+      FAIL() << pattern;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::unsupported) << pattern;
+      EXPECT_NE(std::string(error.what()).find(pattern), std::string::npos) << error.what();
+    }
+  }
+}
+
+TEST(Regex, RefusesBrokenPatterns) {
+  for (const char* pattern : {"(", "[", "[]", "a\\", "\\p{Nothing}", "\\p{L", "(*UTF)", "\\u12", "\\C"}) {
+    EXPECT_THROW(Regex{pattern}, Error) << pattern;
+  }
+  EXPECT_THROW(Regex{std::string(1 << 20, 'a')}, Error);
+  EXPECT_THROW(Regex{std::string(1000, '(') + std::string(1000, ')')}, Error);
+}
+
+TEST(Regex, BacktrackingIsLimited) {
+  const Regex regex("(a|aa)+$");
+  try {
+    regex.find_all(std::string(200, 'a') + "b");
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::resource);
+  }
+}
+
+TEST(Regex, LongRunsStayLinear) {
+  const Regex regex("\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+|\\S(?:b|c)*");
+  EXPECT_EQ(regex.find_all(std::string(4 << 20, ' ') + "a").size(), 3u);
+  EXPECT_EQ(regex.find_all("a" + std::string(100'000, 'b')).size(), 1u);  // more than the JIT's stack holds
+}
+
+}  // namespace
+}  // namespace arc
