@@ -21,6 +21,8 @@ CacheUse cache_use(const Args& args) {
       [](const auto& a) -> CacheUse {
         if constexpr (requires { a.group; }) {
           return {.group = a.group, .layer = a.layer};
+        } else if constexpr (requires { a.attend; }) {
+          return {.group = a.attend.group, .layer = a.attend.layer};
         } else {
           return {};
         }
@@ -61,11 +63,11 @@ void RefExecutor::bind(RankState& state) {
   state.bound.clear();
   for (const Stage& stage : state.rank.plan.stages) {
     BoundStage& bound = state.bound.emplace_back();
-    for (int i = 0; i < 2; ++i) {
+    for (size_t i = 0; i < std::size(stage.weights); ++i) {
       if (stage.weights[i] != kNone) bound.weights[i] = state.rank.weights.weights[stage.weights[i]].view();
-      bound.reads[i] = bind(state, stage.reads[i]);
-      bound.writes[i] = bind(state, stage.writes[i]);
     }
+    for (size_t i = 0; i < std::size(stage.reads); ++i) bound.reads[i] = bind(state, stage.reads[i]);
+    for (size_t i = 0; i < std::size(stage.writes); ++i) bound.writes[i] = bind(state, stage.writes[i]);
     const CacheUse use = cache_use(stage.args);
     if (use.group < 0) continue;
     if (state.rank.plan.groups[use.group].kind == CacheKind::state) {
@@ -84,10 +86,8 @@ int64_t RefExecutor::rows_of(const Plan& plan, const BufferRef& ref) const {
 void RefExecutor::run_stage(RankState& state, size_t index) {
   const Stage& stage = state.rank.plan.stages[index];
   BoundStage& bound = state.bound[index];
-  for (int i = 0; i < 2; ++i) {
-    bound.reads[i].rows = rows_of(state.rank.plan, stage.reads[i]);
-    bound.writes[i].rows = rows_of(state.rank.plan, stage.writes[i]);
-  }
+  for (size_t i = 0; i < std::size(stage.reads); ++i) bound.reads[i].rows = rows_of(state.rank.plan, stage.reads[i]);
+  for (size_t i = 0; i < std::size(stage.writes); ++i) bound.writes[i].rows = rows_of(state.rank.plan, stage.writes[i]);
   stage.launch(stage.args, {.weights = bound.weights,
                             .reads = bound.reads,
                             .writes = bound.writes,

@@ -33,8 +33,8 @@ class RefExecutor : public Executor {
 
  private:
   struct BoundStage {
-    MatrixView weights[2];
-    TensorView reads[2], writes[2];  // rows are set by each step
+    MatrixView weights[3];
+    TensorView reads[2], writes[3];  // rows are set by each step
     KvView kv;
     StateView state;
   };

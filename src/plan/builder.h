@@ -31,6 +31,7 @@ class PlanBuilder {
 
   const ModelSpec& spec() const { return spec_; }
   const Shard& shard() const { return options_.shard; }
+  bool fused() const { return options_.fused; }
   // The equal part of `total` that this rank holds; throws when the ranks do not divide it.
   RowRange part(int32_t total, std::string_view what) const;
   bool first_rank() const { return options_.shard.rank == 0; }
@@ -100,6 +101,10 @@ class PlanBuilder {
 
 // Rows of one head whose first `rope.dims` coordinates are rotated, with the checkpoint's pairing undone.
 std::vector<RowRange> head_rows(int32_t begin, int32_t head_dim, const RopeSpec& rope);
+
+// A whole layer in five stages, where it has no more than plain attention and a gated MLP.
+bool fused_feasible(const PlanBuilder& b, const LayerSpec& layer);
+void fused_recipe(PlanBuilder& b, const LayerSpec& layer, BufferRef x);
 
 // Block kinds, one recipe each: they read `x` [T, C] (normalised) and write `y` [T, C] (this rank's share of the sum).
 void attention_recipe(PlanBuilder& b, const AttentionSpec& spec, BufferRef x, BufferRef y);

@@ -37,6 +37,7 @@ void residual_block(PlanBuilder& b, const LayerSpec& layer, const NormSpec& pre,
 }
 
 void lower_layer(PlanBuilder& b, const LayerSpec& layer, BufferRef x) {
+  if (b.fused() && fused_feasible(b, layer)) return fused_recipe(b, layer, x);
   residual_block(b, layer, layer.pre, "pre_norm", layer.post, "post_norm", x, [&](BufferRef in, BufferRef out) {
     std::visit(Overloaded{[&](const AttentionSpec& s) { attention_recipe(b, s, in, out); },
                           [&](const MlaSpec& s) { mla_recipe(b, s, in, out); },

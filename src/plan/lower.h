@@ -34,6 +34,7 @@ struct LowerOptions {
   Shard shard;
   const KernelTable* kernels = nullptr;
   std::function<KvPolicy(int layer)> policy;  // absent: raw f32
+  bool fused = false;                         // prefer the five-stage recipe where a layer allows it
 };
 
 // Throws Error when the checkpoint does not fit the spec (names the tensor and both shapes), or when the shard does not

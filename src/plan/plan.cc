@@ -7,11 +7,11 @@
 namespace arc {
 namespace {
 
-// One line per stage: what it does, what it reads and writes.
+// One line per stage: what it does, what it reads, what it gives.
 std::string describe(const Plan& plan, const Stage& stage) {
-  const auto list = [&](const BufferRef* refs) {
+  const auto list = [&](const BufferRef* refs, int count) {
     std::string text;
-    for (int i = 0; i < 2 && refs[i].buffer != kNone; ++i) {
+    for (int i = 0; i < count && refs[i].buffer != kNone; ++i) {
       const Buffer& buffer = plan.buffers[refs[i].buffer];
       text += text.empty() ? "" : ", ";
       text += refs[i].cols == buffer.cols
@@ -29,7 +29,7 @@ std::string describe(const Plan& plan, const Stage& stage) {
         fmt::format(" {} {}", name,
                     w.count > 1 ? fmt::format("{}x{}x{}", w.count, w.out, w.in) : fmt::format("{}x{}", w.out, w.in));
   }
-  return fmt::format("{:<13} {} -> {}{}{}", op_name(stage.args), list(stage.reads), list(stage.writes),
+  return fmt::format("{:<13} {} -> {}{}{}", op_name(stage.args), list(stage.reads, 2), list(stage.writes, 1),
                      weights.empty() ? "" : " |", weights);
 }
 

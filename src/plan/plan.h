@@ -90,9 +90,9 @@ struct Stage {
   KernelFn launch = nullptr;  // chosen at lowering
   int32_t layer = kNone;
   bool indexed_weight = false;  // weights[0] is read by expert number
-  WeightId weights[2] = {kNone, kNone};
+  WeightId weights[3] = {kNone, kNone, kNone};
   BufferRef reads[2];
-  BufferRef writes[2];
+  BufferRef writes[3];
   StageCost cost;
 };
 

@@ -396,8 +396,8 @@ void HttpServer::Server::run() {
 void HttpServer::Server::wait_for_signal() {
   signals_.async_wait([this](error_code error, int) {
     if (error) return;
-    begin_stop();
     wait_for_signal();
+    begin_stop();
   });
 }
 

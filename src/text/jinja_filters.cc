@@ -285,15 +285,15 @@ Value trim(Renderer& renderer, const CallArgs& args) {
 
 Value truncate(Renderer& renderer, const CallArgs& args) {
   const Bound bound("truncate", args, {"s", "length", "killwords", "end", "leeway"}, 1);
-  if (!bound[0].is_text()) fail("truncate needs a str, not {}", bound[0].type_name());
-  const std::string& text = bound[0].text();
   const int64_t limit = bound.integer(1, 255);
   const std::string end = bound.has(3) ? bound.text(3) : "...";
   const int64_t leeway = bound.has(4) && !bound[4].is_none() ? bound.integer(4, 5) : 5;
   const int64_t kept = limit - static_cast<int64_t>(count_code_points(end));
   if (kept < 0 || leeway < 0) fail("truncate: length and leeway leave no room");
-  renderer.budget().spend_text(text.size());
-  if (length_of(bound[0]) <= limit + leeway) return bound[0];
+  if (bound[0].is_text()) renderer.budget().spend_text(bound[0].text().size());
+  if (length_of(bound[0]) - leeway <= limit) return bound[0];
+  if (!bound[0].is_text()) fail("truncate needs a str, not {}", bound[0].type_name());
+  const std::string& text = bound[0].text();
   std::string out = text.substr(0, byte_of(text, static_cast<size_t>(kept)));
   if (!bound.truth(2, false)) out = split_at(out, " ", 1, true)[0];
   return Value(out + end, bound[0].is_markup());

@@ -39,6 +39,9 @@ Dict build_dict(Renderer& renderer, const CallArgs& args) {
   if (args.positional.size() > 1) fail("dict expected at most 1 argument, got {}", args.positional.size());
   Dict dict;
   Budget& budget = renderer.budget();
+  if (!args.positional.empty() && args.positional[0].is_undefined()) {
+    throw Failure{args.positional[0].as_undefined().message};
+  }
   if (!args.positional.empty() && args.positional[0].is_dict()) {
     for (const auto& [key, value] : args.positional[0].dict().entries()) dict.set(budget, key, value);
   } else if (!args.positional.empty()) {

@@ -89,16 +89,15 @@ Value slice(Renderer& renderer, const CallArgs& args) {
   return generator(std::move(slices));
 }
 
-// Sorts rows of (keys, value) by their keys; equal ones keep their order.
 struct Row {
-  Values keys;
+  Value key;
   Value value;
 };
 
+// The values in the order of their keys; those with equal keys keep theirs.
+
 Values sorted_values(Renderer& renderer, std::vector<Row> rows, bool reverse) {
-  const auto before = [&renderer](const Row& a, const Row& b) {
-    return less(renderer.budget(), Value(a.keys), Value(b.keys));
-  };
+  const auto before = [&renderer](const Row& a, const Row& b) { return less(renderer.budget(), a.key, b.key); };
   if (reverse) {
     std::ranges::stable_sort(rows, [&](const Row& a, const Row& b) { return before(b, a); });
   } else {
@@ -117,7 +116,7 @@ Value dict_sort(Renderer& renderer, const CallArgs& args) {
   if (by != "key" && by != "value") fail("You can only sort by either \"key\" or \"value\"");
   std::vector<Row> rows;
   for (const auto& [key, value] : bound[0].dict().entries()) {
-    rows.push_back({{folded(renderer, by == "key" ? key : value, bound.truth(1, false))}, Value::tuple({key, value})});
+    rows.push_back({folded(renderer, by == "key" ? key : value, bound.truth(1, false)), Value::tuple({key, value})});
   }
   return sorted_values(renderer, std::move(rows), bound.truth(3, false));
 }
@@ -133,11 +132,11 @@ Value sort(Renderer& renderer, const CallArgs& args) {
   }
   std::vector<Row> rows;
   for (const Value& item : items_of(renderer.budget(), bound[0])) {
-    Row row{.value = item};
+    Values keys;
     for (const Values& path : paths) {
-      row.keys.push_back(folded(renderer, follow(renderer, item, path), bound.truth(2, false)));
+      keys.push_back(folded(renderer, follow(renderer, item, path), bound.truth(2, false)));
     }
-    rows.push_back(std::move(row));
+    rows.push_back({std::move(keys), item});
   }
   return sorted_values(renderer, std::move(rows), bound.truth(1, false));
 }
@@ -183,7 +182,7 @@ Value group_by(Renderer& renderer, const CallArgs& args) {
   const auto key_of = [&](const Value& item) { return follow(renderer, item, path, fallback); };
   std::vector<Row> rows;
   for (const Value& item : items_of(renderer.budget(), bound[0])) {
-    rows.push_back({{folded(renderer, key_of(item), case_sensitive)}, item});
+    rows.push_back({folded(renderer, key_of(item), case_sensitive), item});
   }
   Values groups, members;
   Value current;
@@ -297,8 +296,8 @@ Value extreme(Renderer& renderer, const CallArgs& args) {
   std::optional<Row> best;
   for (const Value& item : items_of(renderer.budget(), bound[0])) {
     Value key = folded(renderer, follow(renderer, item, path), bound.truth(1, false));
-    if (best && !ordered(renderer.budget(), key, largest ? Order::gt : Order::lt, best->keys[0])) continue;
-    best = Row{{std::move(key)}, item};
+    if (best && !ordered(renderer.budget(), key, largest ? Order::gt : Order::lt, best->key)) continue;
+    best = Row{std::move(key), item};
   }
   return best ? best->value : Value::undefined("No aggregated item, sequence was empty.");
 }

@@ -74,6 +74,15 @@ TEST_P(GoldenTest, EqualsTransformersOnTwoRanks) {
   EXPECT_LE(worst_share(golden_, model.run(golden_.tokens), "two ranks"), 1.0);
 }
 
+// A fused operation means its composition: the same bits, in fewer stages where the recipe is feasible.
+TEST_P(GoldenTest, FusedRecipeGivesTheSameBits) {
+  TinyModel plain(golden_.config_json, checkpoint(DType::f32)),
+      fused(golden_.config_json, checkpoint(DType::f32), 1, true);
+  EXPECT_EQ(fused.run(golden_.tokens).logits, plain.run(golden_.tokens).logits);
+  const bool plain_decoder = golden_.name == "llama" || golden_.name == "qwen3" || golden_.name == "qwen3_moe";
+  EXPECT_EQ(fused.plan().stages.size() < plain.plan().stages.size(), plain_decoder);
+}
+
 // The generator's values are exact in 16 bits, so every storage type gives the same bits.
 TEST_P(GoldenTest, EveryCheckpointTypeGivesTheSameBits) {
   TinyModel f32(golden_.config_json, checkpoint(DType::f32));

@@ -19,7 +19,7 @@ void append_rows(const TensorView& view, int64_t rows, std::vector<double>& out)
 
 }  // namespace
 
-TinyModel::TinyModel(const std::string& config_json, const Checkpoint& checkpoint, int n_ranks) {
+TinyModel::TinyModel(const std::string& config_json, const Checkpoint& checkpoint, int n_ranks, bool fused) {
   const Config config(parse_json(config_json, "config.json"));
   const Arch& arch = find_arch(config.architecture());
   const ModelSpec spec = arch.build(config);
@@ -27,7 +27,7 @@ TinyModel::TinyModel(const std::string& config_json, const Checkpoint& checkpoin
   const CheckpointSlots slots(checkpoint, arch.own_names, spec.tied_head);
   std::vector<RefExecutor::Rank> ranks;
   for (int r = 0; r < n_ranks; ++r) {
-    Plan plan = lower(spec, slots, {.shard = {.rank = r, .size = n_ranks}, .kernels = &ref::kernels()});
+    Plan plan = lower(spec, slots, {.shard = {.rank = r, .size = n_ranks}, .kernels = &ref::kernels(), .fused = fused});
     LoadedWeights weights = load_weights(plan, checkpoint);
     if (r == 0) unused_ = weights.unused;
     ranks.push_back({.plan = std::move(plan), .weights = std::move(weights)});

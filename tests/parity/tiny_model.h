@@ -14,8 +14,8 @@ namespace arc::test {
 
 class TinyModel {
  public:
-  // `n_ranks` tensor-parallel ranks in this process.
-  TinyModel(const std::string& config_json, const Checkpoint& checkpoint, int n_ranks = 1);
+  // `n_ranks` tensor-parallel ranks in this process; `fused`: layers in five stages where they allow it.
+  TinyModel(const std::string& config_json, const Checkpoint& checkpoint, int n_ranks = 1, bool fused = false);
 
   struct Outputs {
     std::vector<std::vector<double>> hidden;  // [L + 1][n * C]

@@ -139,18 +139,46 @@ struct AllReduceArgs {};
 // The ranks' columns side by side.   R: x [R, n]; O: y [R, ranks * n], cut to its own width
 struct AllGatherArgs {};
 
-using Args = std::variant<EmbedArgs, NormArgs, GatedNormArgs, LinearArgs, HeadLinearArgs, RopeArgs, AppendArgs,
-                          AttendArgs, GateArgs, AddArgs, ActArgs, RouteArgs, ExpertLinearArgs, ExpertSumArgs, ConvArgs,
-                          DeltaArgs, GatherArgs, SoftcapArgs, AllReduceArgs, AllGatherArgs>;
+// ---- fused: each is a composition of the operations above, and means exactly that ----
+
+enum class Epilogue : uint8_t {
+  store,  // y = v
+  add,    // y += v
+  act,    // y = act(gate | up) of v
+};
+
+// y = epilogue(W norm(x) + bias), norm or not.
+// W: matrix [out, in], norm weight [in] when `norm`; R: x; O: y, then what the reference needs on the way: norm(x) and
+// v
+struct FusedLinearArgs {
+  NormArgs norm{.kind = NormKind::none};
+  Epilogue epilogue = Epilogue::store;
+  ActArgs act;
+};
+
+// Head norms and rotation of q and k, append, attend.
+// W: q norm, k norm [D] (both absent when `norm.kind` is none), frequencies; R: qkv [T, (H + 2K) * D], changed in
+// place; O: o
+struct FusedAttendArgs {
+  NormArgs norm{.kind = NormKind::none};
+  AttendArgs attend;
+  int32_t rope_dims = 0;
+  double rope_factor = 1.0;
+};
+
+using Args =
+    std::variant<EmbedArgs, NormArgs, GatedNormArgs, LinearArgs, HeadLinearArgs, RopeArgs, AppendArgs, AttendArgs,
+                 GateArgs, AddArgs, ActArgs, RouteArgs, ExpertLinearArgs, ExpertSumArgs, ConvArgs, DeltaArgs,
+                 GatherArgs, SoftcapArgs, AllReduceArgs, AllGatherArgs, FusedLinearArgs, FusedAttendArgs>;
 static_assert(sizeof(Args) <= 256 && std::is_trivially_copyable_v<Args>, "arguments travel to the device by value");
 
 constexpr size_t kOpCount = std::variant_size_v<Args>;
 
 // In the order of Args.
-inline constexpr std::string_view kOpNames[] = {"embed", "norm",   "gated_norm",    "linear",     "head_linear",
-                                                "rope",  "append", "attend",        "gate",       "add",
-                                                "act",   "route",  "expert_linear", "expert_sum", "conv",
-                                                "delta", "gather", "softcap",       "all_reduce", "all_gather"};
+inline constexpr std::string_view kOpNames[] = {
+    "embed",  "norm",    "gated_norm", "linear",     "head_linear",   "rope",        "append", "attend",
+    "gate",   "add",     "act",        "route",      "expert_linear", "expert_sum",  "conv",   "delta",
+    "gather", "softcap", "all_reduce", "all_gather", "fused_linear",  "fused_attend"};
 static_assert(std::size(kOpNames) == kOpCount);
 
 inline std::string_view op_name(const Args& args) {

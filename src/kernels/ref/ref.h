@@ -28,6 +28,8 @@ void run(const ConvArgs& a, const Operands& o) noexcept;
 void run(const DeltaArgs& a, const Operands& o) noexcept;
 void run(const GatherArgs& a, const Operands& o) noexcept;
 void run(const SoftcapArgs& a, const Operands& o) noexcept;
+void run(const FusedLinearArgs& a, const Operands& o) noexcept;
+void run(const FusedAttendArgs& a, const Operands& o) noexcept;
 
 const KernelTable& kernels();
 

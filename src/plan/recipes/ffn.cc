@@ -1,21 +1,13 @@
 // Feed-forward blocks: gated or plain MLP, and routed experts beside an optional shared one.
 #include <string>
 
-#include "plan/builder.h"
+#include "plan/recipes/weights.h"
 
 namespace arc {
 namespace {
 
 static_assert(static_cast<int>(Act::clamped_swiglu) == static_cast<int>(Activation::Kind::clamped_swiglu));
 static_assert(static_cast<int>(RouterScore::sigmoid) == static_cast<int>(RouterSpec::Score::sigmoid));
-
-ActArgs act_args(const MlpSpec& s, int32_t hidden) {
-  return {.act = static_cast<Act>(s.act.kind),
-          .gated = s.gated,
-          .hidden = hidden,
-          .alpha = s.act.alpha,
-          .limit = s.act.limit};
-}
 
 // ids [T, k] and weights [T, k] of the chosen experts. Every rank routes alike.
 struct Routed {
@@ -59,21 +51,36 @@ std::vector<Piece> gate_up(const PlanBuilder& b, int32_t hidden, int expert) {
 
 }  // namespace
 
-void mlp_recipe(PlanBuilder& b, const MlpSpec& s, std::string_view slots, BufferRef x, BufferRef y) {
-  const std::string prefix(slots);
-  const std::string gate_slot = prefix + ".gate", up_slot = prefix + ".up", down_slot = prefix + ".down";
+ActArgs act_args(const MlpSpec& s, int32_t hidden) {
+  return {.act = static_cast<Act>(s.act.kind),
+          .gated = s.gated,
+          .hidden = hidden,
+          .alpha = s.act.alpha,
+          .limit = s.act.limit};
+}
+
+WeightId gate_up_matrix(PlanBuilder& b, const MlpSpec& s, std::string_view slots) {
+  const std::string prefix(slots), gate_slot = prefix + ".gate", up_slot = prefix + ".up";
   const RowRange hidden = b.part(s.hidden, "hidden columns");
-  const MatrixOptions in{.slot_cols = b.spec().dim, .bias = s.bias};
+  const MatrixOptions options{.slot_cols = b.spec().dim, .bias = s.bias};
   const Piece gate{.slot = gate_slot, .slot_rows = s.hidden, .rows = {hidden}};
   const Piece up{.slot = up_slot, .slot_rows = s.hidden, .rows = {hidden}};
-  const WeightId gate_up = s.gated ? b.matrix(prefix + ".gate_up", {gate, up}, in) : b.matrix(up_slot, {up}, in);
-  const BufferRef wide = b.buffer("ffn_in", hidden.count * (s.gated ? 2 : 1)),
-                  narrow = b.buffer("ffn_mid", hidden.count);
-  b.emit(LinearArgs{}, {gate_up}, {x}, {wide});
-  b.emit(act_args(s, hidden.count), {}, {wide}, {narrow});
-  const WeightId down = b.matrix(down_slot, {{.slot = down_slot, .slot_rows = b.spec().dim}},
-                                 {.slot_cols = s.hidden, .cols = hidden, .bias = s.bias, .bias_here = b.first_rank()});
-  b.emit(LinearArgs{}, {down}, {narrow}, {y});
+  return s.gated ? b.matrix(prefix + ".gate_up", {gate, up}, options) : b.matrix(up_slot, {up}, options);
+}
+
+WeightId down_matrix(PlanBuilder& b, const MlpSpec& s, std::string_view slots) {
+  const std::string slot = std::string(slots) + ".down";
+  return b.matrix(
+      slot, {{.slot = slot, .slot_rows = b.spec().dim}},
+      {.slot_cols = s.hidden, .cols = b.part(s.hidden, "hidden columns"), .bias = s.bias, .bias_here = b.first_rank()});
+}
+
+void mlp_recipe(PlanBuilder& b, const MlpSpec& s, std::string_view slots, BufferRef x, BufferRef y) {
+  const int32_t hidden = b.part(s.hidden, "hidden columns").count;
+  const BufferRef wide = b.buffer("ffn_in", hidden * (s.gated ? 2 : 1)), narrow = b.buffer("ffn_mid", hidden);
+  b.emit(LinearArgs{}, {gate_up_matrix(b, s, slots)}, {x}, {wide});
+  b.emit(act_args(s, hidden), {}, {wide}, {narrow});
+  b.emit(LinearArgs{}, {down_matrix(b, s, slots)}, {narrow}, {y});
 }
 
 void moe_recipe(PlanBuilder& b, const MoeSpec& s, BufferRef x, BufferRef y) {
