@@ -92,8 +92,8 @@ TEST(Utf8, InvalidBytesAreReplacedOneByOne) {
 
 TEST(Json, LimitsAndErrorsNameTheDocument) {
   EXPECT_EQ(parse_json(R"({"b":1,"a":2})", "x").begin().key(), "b");
-  for (const std::string& bad :
-       {std::string(200, '['), std::string("1e999"), std::string("{\"a\":1} x"), std::string("\"\xff\"")}) {
+  for (const std::string& bad : {std::string(200, '['), std::string("1e999"), std::string("{\"a\":1} x"),
+                                 std::string("\"\xff\""), std::string("{}\0[", 4)}) {
     try {
       parse_json(bad, "request body");
       FAIL() << bad;

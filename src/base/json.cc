@@ -1,6 +1,6 @@
 #include "base/json.h"
 
-#include <cmath>
+#include <algorithm>
 #include <string>
 
 #include "fmt/format.h"
@@ -11,8 +11,14 @@
 namespace arc {
 namespace {
 
-// Walks the raw text before the parser does, so that nesting cannot exhaust the stack. Strings are skipped.
-bool nesting_within(std::string_view text, int max_depth) {
+// What could hurt the parser, counted on the raw text before it runs. Strings are skipped.
+struct Shape {
+  int depth = 0;       // deepest nesting
+  size_t members = 0;  // of all objects together
+};
+
+Shape shape_of(std::string_view text) {
+  Shape shape;
   int depth = 0;
   bool in_string = false;
   for (size_t i = 0; i < text.size(); ++i) {
@@ -23,12 +29,11 @@ bool nesting_within(std::string_view text, int max_depth) {
       continue;
     }
     if (c == '"') in_string = true;
-    if (c == '[' || c == '{') {
-      if (++depth > max_depth) return false;
-    }
+    if (c == ':') ++shape.members;
+    if (c == '[' || c == '{') shape.depth = std::max(shape.depth, ++depth);
     if (c == ']' || c == '}') --depth;
   }
-  return true;
+  return shape;
 }
 
 }  // namespace
@@ -38,8 +43,16 @@ Json parse_json(std::string_view text, std::string_view what, const JsonLimits& 
     throw Error(ErrorCode::corrupt_data,
                 fmt::format("{} is {} bytes long; the limit is {}", what, text.size(), limits.max_bytes));
   }
-  if (!nesting_within(text, limits.max_depth)) {
+  const Shape shape = shape_of(text);
+  if (shape.depth > limits.max_depth) {
     throw Error(ErrorCode::corrupt_data, fmt::format("{} nests deeper than {} levels", what, limits.max_depth));
+  }
+  if (shape.members > limits.max_members) {
+    throw Error(ErrorCode::corrupt_data, fmt::format("{} has more than {} object members", what, limits.max_members));
+  }
+  // The parser takes a NUL for the end of the text.
+  if (text.find('\0') != std::string_view::npos) {
+    throw Error(ErrorCode::corrupt_data, fmt::format("{} is not valid JSON: it holds a NUL byte", what));
   }
   try {
     return Json::parse(text);

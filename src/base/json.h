@@ -14,6 +14,8 @@ using Json = nlohmann::ordered_json;
 struct JsonLimits {
   size_t max_bytes = size_t{256} << 20;
   int max_depth = 128;
+  size_t max_members =
+      20'000;  // of all objects together: looking up a key costs time in proportion to its object's size
 };
 
 // Parses one JSON document. Numbers that overflow a double, nesting past `max_depth`, invalid UTF-8 and trailing text

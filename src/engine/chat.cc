@@ -1,11 +1,48 @@
 // Conversations to token ids.
+#include "nlohmann/json.hpp"
+
 #include "base/error.h"
+#include "base/json.h"
+#include "base/mapped_file.h"
 #include "engine/model_loader.h"
 
 namespace arc {
+namespace {
 
-std::vector<int32_t> tokenize_chat(const LoadedModel&, const ChatPrompt&) {
-  throw Error(ErrorCode::invalid_argument, "this model has no chat template; give one with --chat-template");
+constexpr size_t kMaxTemplateBytes = size_t{1} << 20;
+
+Json optional_json(const std::string& text, const char* what) {
+  return text.empty() ? Json(nullptr) : parse_json(text, what);
+}
+
+}  // namespace
+
+std::optional<ChatTemplate> open_chat_template(const std::filesystem::path& folder, const std::string& override_path,
+                                               const Tokenizer& tokenizer) {
+  if (override_path.empty()) return ChatTemplate::from_folder(folder);
+  ChatTemplate given(read_text_file(override_path, kMaxTemplateBytes));
+  const auto set = [&](const char* name, const std::optional<int32_t>& id) {
+    if (id && tokenizer.token_text(*id) != nullptr) given.set_special_token(name, *tokenizer.token_text(*id));
+  };
+  set("bos_token", tokenizer.special().bos);
+  set("eos_token", tokenizer.special().eos);
+  set("pad_token", tokenizer.special().pad);
+  set("unk_token", tokenizer.special().unk);
+  return given;
+}
+
+std::vector<int32_t> tokenize_chat(const LoadedModel& model, const ChatPrompt& prompt) {
+  if (!model.chat_template) {
+    throw Error(ErrorCode::invalid_argument,
+                "this model has no chat template; give one with --chat-template, or use /v1/completions");
+  }
+  const std::string text =
+      model.chat_template->render({.messages = parse_json(prompt.messages_json, "messages"),
+                                   .tools = optional_json(prompt.tools_json, "tools"),
+                                   .extra = optional_json(prompt.template_arguments_json, "chat_template_kwargs"),
+                                   .add_generation_prompt = prompt.add_generation_prompt});
+  // The template has written the special tokens itself.
+  return model.tokenizer.encode(text, {.add_special_tokens = false, .parse_special = true});
 }
 
 }  // namespace arc

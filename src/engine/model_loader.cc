@@ -143,6 +143,8 @@ LoadedModel load_model(const EngineConfig& config, const ProgressSink& progress)
                      .executor = std::move(executor),
                      .cache = cache,
                      .tokenizer = load_tokenizer(folder.path)};
+  loaded.chat_template = open_chat_template(folder.path, config.chat_template, loaded.tokenizer);
+  loaded.info.has_chat_template = loaded.chat_template.has_value();
   return loaded;
 }
 
