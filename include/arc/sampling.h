@@ -1,4 +1,4 @@
-// What a request may ask of the sampler. Plain values; the order in which they act is in src/sample/sampler.h.
+// What a request may ask of the sampler. Plain values; the order in which they act is in src/sample/sampler_math.h.
 #pragma once
 
 #include <cstdint>

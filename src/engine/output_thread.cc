@@ -62,8 +62,7 @@ void OutputThread::add_token(const OutputItem& item, Choice& choice, Event& even
   StopStrings::Piece piece = choice.stops.push(choice.detokenizer.push(item.token), may_stop);
   event.text += piece.text;
   if (!piece.stop) return;
-  choice.stopped = true;
-  event.stop_text = std::move(*piece.stop);
+  choice.stop_text = std::move(piece.stop);
   on_stop_string_(item.request->id, item.choice);
 }
 
@@ -73,8 +72,9 @@ void OutputThread::finish(const OutputItem& item, Choice& choice, Event& event) 
   event.error = item.error;
   event.usage = item.usage;
   event.usage.completion_tokens = choice.n_tokens;
-  if (choice.stopped) {
+  if (choice.stop_text) {
     event.finish = FinishReason::stop;
+    event.stop_text = std::move(*choice.stop_text);
     return;
   }
   StopStrings::Piece piece =
@@ -94,7 +94,7 @@ void OutputThread::deliver(const OutputItem& item) {
   Event event{.id = item.request->id, .choice = item.choice};
   if (begun_.insert(item.request->id).second) event.prompt_tokens = item.request->prompt;
   for (const RowResult& row : item.prompt_logprobs) event.prompt_logprobs.push_back(to_public(row));
-  if (item.token >= 0 && !choice.stopped) add_token(item, choice, event);
+  if (item.token >= 0 && !choice.stop_text) add_token(item, choice, event);
   if (item.finish) finish(item, choice, event);
   const bool nothing = event.tokens.empty() && event.text.empty() && !event.finish && event.prompt_logprobs.empty();
   if (!nothing || !event.prompt_tokens.empty()) item.request->sink(event);

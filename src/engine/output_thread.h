@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <thread>
 #include <vector>
@@ -46,7 +47,7 @@ class OutputThread {
     Detokenizer detokenizer;
     StopStrings stops;
     int32_t n_tokens = 0;
-    bool stopped = false;  // a stop string was found; the engine's later tokens are dropped
+    std::optional<std::string> stop_text;  // the stop string that was found; the engine's later tokens are dropped
   };
 
   void loop();

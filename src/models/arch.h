@@ -24,6 +24,15 @@ std::span<const Arch* const> all_archs();
 
 // ---- shared by model files ----
 
+// Everything but the layers, under the keys that all families use. `tied` is the family's default.
+ModelSpec model_from(const Config& config, std::string_view arch, const NormSpec& final_norm, bool tied = false);
+
+// An RMS norm with the config's rms_norm_eps.
+NormSpec rms_from(const Config& config, double default_eps = 1e-6, bool unit_offset = false);
+
+// Whether a Qwen layer has experts: every decoder_sparse_step-th one that mlp_only_layers does not name.
+bool is_sparse(const Config& config, int layer);
+
 // Which layers slide, from `layer_types` where the config has it, else from `fallback(config, layer)`.
 std::vector<bool> sliding_layers(const Config& config, int n_layers, bool (*fallback)(const Config&, int layer));
 

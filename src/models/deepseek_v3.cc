@@ -28,7 +28,7 @@ MlaSpec latent_attention(const Config& c) {
 }
 
 ModelSpec deepseek_v3(const Config& c) {
-  const NormSpec norm{.kind = NormSpec::Kind::rms, .eps = static_cast<float>(c.f_or("rms_norm_eps", 1e-6))};
+  const NormSpec norm = rms_from(c);
   const MlaSpec attention = latent_attention(c);
   const MlpSpec dense{.hidden = c.i("intermediate_size"), .act = activation_from(c)};
   const int expert_hidden = c.i("moe_intermediate_size");
@@ -46,12 +46,7 @@ ModelSpec deepseek_v3(const Config& c) {
   c.ignore({"num_key_value_heads", "head_dim", "qk_head_dim", "pretraining_tp", "aux_loss_alpha", "seq_aux", "ep_size",
             "num_nextn_predict_layers", "num_mtp_layers", "scoring_func", "topk_method", "n_routed_experts"});
 
-  ModelSpec m{.arch = "deepseek3",
-              .vocab = c.i("vocab_size"),
-              .dim = c.i("hidden_size"),
-              .max_positions = c.i("max_position_embeddings"),
-              .final_norm = norm,
-              .tied_head = c.b_or("tie_word_embeddings", false)};
+  ModelSpec m = model_from(c, "deepseek3", norm);
   for (int l = 0; l < c.i("num_hidden_layers"); ++l) {
     const bool sparse = l >= first_sparse && l % every == 0;
     m.layers.push_back(
@@ -61,15 +56,6 @@ ModelSpec deepseek_v3(const Config& c) {
 }
 
 constexpr NameRow kNames[] = {
-    {"mla.q", "self_attn.q_proj.weight", {}},
-    {"mla.q_a", "self_attn.q_a_proj.weight", {}},
-    {"mla.q_a_norm", "self_attn.q_a_layernorm.weight", {}},
-    {"mla.q_b", "self_attn.q_b_proj.weight", {}},
-    {"mla.kv_a", "self_attn.kv_a_proj_with_mqa.weight", {}},
-    {"mla.kv_a_norm", "self_attn.kv_a_layernorm.weight", {}},
-    {"mla.kv_b", "self_attn.kv_b_proj.weight", {}},
-    {"mla.o", "self_attn.o_proj.weight", {}},
-    {"moe.correction_bias", "mlp.gate.e_score_correction_bias", {}},
     {"shared.gate", "mlp.shared_experts.gate_proj.weight", {}},
     {"shared.up", "mlp.shared_experts.up_proj.weight", {}},
     {"shared.down", "mlp.shared_experts.down_proj.weight", {}},

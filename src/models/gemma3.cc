@@ -13,15 +13,8 @@ bool slides(const Config& c, int layer) {
   return (layer + 1) % std::max(c.i_or("sliding_window_pattern", 6), 1) != 0;
 }
 
-// Sliding layers rotate without scaling, with a theta of their own in the flat dialect of the config.
-RopeSpec local_rope(const Config& c, int head_dim) {
-  if (c.has("rope_parameters")) return rope_from(c, head_dim, "sliding_attention");
-  return {.dims = head_dim, .theta = c.f_or("rope_local_base_freq", 10000.0)};
-}
-
 ModelSpec gemma3(const Config& c) {
-  const NormSpec norm{
-      .kind = NormSpec::Kind::rms, .eps = static_cast<float>(c.f_or("rms_norm_eps", 1e-6)), .unit_offset = true};
+  const NormSpec norm = rms_from(c, 1e-6, true);
   const int head_dim = c.i_or("head_dim", 256);
   const bool bias = c.b_or("attention_bias", false);
   AttentionSpec attention{.heads = c.i_or("num_attention_heads", 8),
@@ -32,7 +25,11 @@ ModelSpec gemma3(const Config& c) {
                           .softcap = static_cast<float>(c.f_or("attn_logit_softcapping", 0.0)),
                           .qkv_bias = bias,
                           .out_bias = bias};
-  const RopeSpec global = rope_from(c, head_dim, "full_attention", 1e6), local = local_rope(c, head_dim);
+  // Sliding layers rotate without scaling, with a theta of their own in the flat dialect of the config.
+  const RopeSpec global = rope_from(c, head_dim, "full_attention", 1e6);
+  const RopeSpec local = c.has("rope_parameters")
+                             ? rope_from(c, head_dim, "sliding_attention")
+                             : RopeSpec{.dims = head_dim, .theta = c.f_or("rope_local_base_freq", 10000.0)};
   const MlpSpec mlp{.hidden = c.i("intermediate_size"), .act = activation_from(c, "hidden_activation")};
   const int n_layers = c.i("num_hidden_layers");
   const int window = c.i_or("sliding_window", 4096);
@@ -41,15 +38,10 @@ ModelSpec gemma3(const Config& c) {
   c.ignore({"vision_config", "mm_tokens_per_image", "boi_token_index", "eoi_token_index", "image_token_index"});
   if (c.b_or("use_bidirectional_attention", false)) attention.causal = false;
 
-  ModelSpec m{.arch = "gemma3",
-              .vocab = c.i_or("vocab_size", 262208),
-              .dim = c.i("hidden_size"),
-              .max_positions = c.i_or("max_position_embeddings", 131072),
-              .final_norm = norm,
-              .tied_head = c.b_or("tie_word_embeddings", true),
-              .embed_scale = static_cast<float>(std::sqrt(static_cast<double>(c.i("hidden_size")))),
-              .round_embed_scale = true,
-              .logit_softcap = static_cast<float>(c.f_or("final_logit_softcapping", 0.0))};
+  ModelSpec m = model_from(c, "gemma3", norm, true);
+  m.embed_scale = static_cast<float>(std::sqrt(static_cast<double>(m.dim)));
+  m.round_embed_scale = true;
+  m.logit_softcap = static_cast<float>(c.f_or("final_logit_softcapping", 0.0));
   for (int l = 0; l < n_layers; ++l) {
     attention.window = sliding[l] ? window : 0;
     attention.rope = sliding[l] ? local : global;

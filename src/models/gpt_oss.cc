@@ -10,7 +10,7 @@ bool slides(const Config&, int layer) {
 }
 
 ModelSpec gpt_oss(const Config& c) {
-  const NormSpec norm{.kind = NormSpec::Kind::rms, .eps = static_cast<float>(c.f_or("rms_norm_eps", 1e-5))};
+  const NormSpec norm = rms_from(c, 1e-5);
   const int head_dim = c.i_or("head_dim", 64);
   const bool bias = c.b_or("attention_bias", true);
   AttentionSpec attention{.heads = c.i("num_attention_heads"),
@@ -33,12 +33,7 @@ ModelSpec gpt_oss(const Config& c) {
   const std::vector<bool> sliding = sliding_layers(c, n_layers, slides);
   c.ignore({"hidden_act", "initial_context_length", "experts_per_token"});
 
-  ModelSpec m{.arch = "gpt-oss",
-              .vocab = c.i("vocab_size"),
-              .dim = c.i("hidden_size"),
-              .max_positions = c.i("max_position_embeddings"),
-              .final_norm = norm,
-              .tied_head = c.b_or("tie_word_embeddings", false)};
+  ModelSpec m = model_from(c, "gpt-oss", norm);
   for (int l = 0; l < n_layers; ++l) {
     attention.window = sliding[l] ? window : 0;
     m.layers.push_back({.mixer = attention, .ffn = moe, .pre = norm, .ffn_pre = norm});

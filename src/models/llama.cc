@@ -8,7 +8,7 @@ namespace arc {
 namespace {
 
 ModelSpec llama(const Config& c) {
-  const NormSpec norm{.kind = NormSpec::Kind::rms, .eps = static_cast<float>(c.f_or("rms_norm_eps", 1e-6))};
+  const NormSpec norm = rms_from(c);
   const int heads = c.i("num_attention_heads");
   const int head_dim = c.i_or("head_dim", c.i("hidden_size") / std::max(heads, 1));
   const bool bias = c.b_or("attention_bias", false);
@@ -21,12 +21,7 @@ ModelSpec llama(const Config& c) {
   const MlpSpec mlp{.hidden = c.i("intermediate_size"), .act = activation_from(c), .bias = c.b_or("mlp_bias", false)};
   c.ignore({"pretraining_tp"});  // how the trainer sliced its products; the result is the same
 
-  ModelSpec m{.arch = "llama",
-              .vocab = c.i("vocab_size"),
-              .dim = c.i("hidden_size"),
-              .max_positions = c.i_or("max_position_embeddings", 2048),
-              .final_norm = norm,
-              .tied_head = c.b_or("tie_word_embeddings", false)};
+  ModelSpec m = model_from(c, "llama", norm);
   m.layers.assign(static_cast<size_t>(c.i("num_hidden_layers")),
                   {.mixer = attention, .ffn = mlp, .pre = norm, .ffn_pre = norm});
   return m;

@@ -1,5 +1,4 @@
 // Qwen3 dense and MoE: pre-norm decoder, GQA with per-head q/k RMSNorm, gated SiLU or top-k experts.
-#include <algorithm>
 
 #include "models/arch.h"
 #include "spec/rope.h"
@@ -15,7 +14,7 @@ bool always(const Config&, int) {
 }
 
 ModelSpec qwen3(const Config& c) {
-  const NormSpec norm{.kind = NormSpec::Kind::rms, .eps = static_cast<float>(c.f_or("rms_norm_eps", 1e-6))};
+  const NormSpec norm = rms_from(c);
   const int head_dim = c.i_or("head_dim", 128);
   const bool bias = c.b_or("attention_bias", false);
   AttentionSpec attention{.heads = c.i("num_attention_heads"),
@@ -31,21 +30,14 @@ ModelSpec qwen3(const Config& c) {
                                .renormalize = c.b_or("norm_topk_prob", false)},
                     .expert = {.hidden = c.i_or("moe_intermediate_size", 0), .act = dense.act}};
   const bool sparse_model = moe.router.experts > 0;
-  const std::vector<int> dense_layers = c.ints_or_empty("mlp_only_layers");
   const int window = c.b_or("use_sliding_window", false) ? c.i_or("sliding_window", 0) : 0;
   const int n_layers = c.i("num_hidden_layers");
   const std::vector<bool> sliding = sliding_layers(c, n_layers, sparse_model ? always : slides);
   c.ignore({"sliding_window", "max_window_layers"});
 
-  ModelSpec m{.arch = sparse_model ? "qwen3moe" : "qwen3",
-              .vocab = c.i("vocab_size"),
-              .dim = c.i("hidden_size"),
-              .max_positions = c.i("max_position_embeddings"),
-              .final_norm = norm,
-              .tied_head = c.b_or("tie_word_embeddings", false)};
+  ModelSpec m = model_from(c, sparse_model ? "qwen3moe" : "qwen3", norm);
   for (int l = 0; l < n_layers; ++l) {
-    const bool sparse = sparse_model && (l + 1) % std::max(c.i_or("decoder_sparse_step", 1), 1) == 0 &&
-                        std::ranges::find(dense_layers, l) == dense_layers.end();
+    const bool sparse = sparse_model && is_sparse(c, l);
     attention.window = sliding[l] ? window : 0;
     m.layers.push_back(
         {.mixer = attention, .ffn = sparse ? FfnSpec{moe} : FfnSpec{dense}, .pre = norm, .ffn_pre = norm});

@@ -1,5 +1,6 @@
 // Qwen3-Next: three gated DeltaNet layers to one full-attention layer with an output gate; experts beside a gated
 // shared one.
+
 #include <algorithm>
 
 #include "models/arch.h"
@@ -15,8 +16,7 @@ bool is_full(const Config& c, int layer) {
 }
 
 ModelSpec qwen3_next(const Config& c) {
-  const float eps = static_cast<float>(c.f_or("rms_norm_eps", 1e-6));
-  const NormSpec norm{.kind = NormSpec::Kind::rms, .eps = eps, .unit_offset = true};
+  const NormSpec norm = rms_from(c, 1e-6, true);
   const int head_dim = c.i_or("head_dim", 256);
   const bool bias = c.b_or("attention_bias", false);
   AttentionSpec attention{.heads = c.i("num_attention_heads"),
@@ -32,7 +32,7 @@ ModelSpec qwen3_next(const Config& c) {
                            .key_dim = c.i_or("linear_key_head_dim", 128),
                            .value_dim = c.i_or("linear_value_head_dim", 128),
                            .conv_kernel = c.i_or("linear_conv_kernel_dim", 4),
-                           .out_norm = {.kind = NormSpec::Kind::rms, .eps = eps}};
+                           .out_norm = {.kind = NormSpec::Kind::rms, .eps = norm.eps}};
   const MlpSpec dense{.hidden = c.i_or("intermediate_size", 5632), .act = activation_from(c)};
   const MoeSpec moe{.router = {.experts = c.i_or("num_experts", 512),
                                .top_k = c.i_or("num_experts_per_tok", 10),
@@ -40,20 +40,12 @@ ModelSpec qwen3_next(const Config& c) {
                     .expert = {.hidden = c.i_or("moe_intermediate_size", 512), .act = dense.act},
                     .shared = {.hidden = c.i_or("shared_expert_intermediate_size", 512), .act = dense.act},
                     .shared_gate = true};
-  const std::vector<int> dense_layers = c.ints_or_empty("mlp_only_layers");
   c.ignore({"full_attention_interval"});
 
-  ModelSpec m{.arch = "qwen3next",
-              .vocab = c.i("vocab_size"),
-              .dim = c.i("hidden_size"),
-              .max_positions = c.i("max_position_embeddings"),
-              .final_norm = norm,
-              .tied_head = c.b_or("tie_word_embeddings", false)};
+  ModelSpec m = model_from(c, "qwen3next", norm);
   for (int l = 0; l < c.i("num_hidden_layers"); ++l) {
-    const bool sparse = (l + 1) % std::max(c.i_or("decoder_sparse_step", 1), 1) == 0 &&
-                        std::ranges::find(dense_layers, l) == dense_layers.end();
     m.layers.push_back({.mixer = is_full(c, l) ? MixerSpec{attention} : MixerSpec{delta},
-                        .ffn = sparse ? FfnSpec{moe} : FfnSpec{dense},
+                        .ffn = is_sparse(c, l) ? FfnSpec{moe} : FfnSpec{dense},
                         .pre = norm,
                         .ffn_pre = norm});
   }

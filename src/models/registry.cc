@@ -31,6 +31,27 @@ const Arch& find_arch(std::string_view name) {
               fmt::format("architecture \"{}\" is not supported; Arc knows {}", name, fmt::join(known, ", ")));
 }
 
+ModelSpec model_from(const Config& c, std::string_view arch, const NormSpec& final_norm, bool tied) {
+  return {.arch = std::string(arch),
+          .vocab = c.i("vocab_size"),
+          .dim = c.i("hidden_size"),
+          .max_positions = c.i_or("max_position_embeddings", 2048),
+          .final_norm = final_norm,
+          .tied_head = c.b_or("tie_word_embeddings", tied)};
+}
+
+NormSpec rms_from(const Config& c, double default_eps, bool unit_offset) {
+  return {.kind = NormSpec::Kind::rms,
+          .eps = static_cast<float>(c.f_or("rms_norm_eps", default_eps)),
+          .unit_offset = unit_offset};
+}
+
+bool is_sparse(const Config& c, int layer) {
+  const std::vector<int> dense = c.ints_or_empty("mlp_only_layers");
+  return (layer + 1) % std::max(c.i_or("decoder_sparse_step", 1), 1) == 0 &&
+         std::ranges::find(dense, layer) == dense.end();
+}
+
 std::vector<bool> sliding_layers(const Config& config, int n_layers, bool (*fallback)(const Config&, int layer)) {
   const std::vector<std::string> types = config.strings_or_empty("layer_types");
   std::vector<bool> sliding;

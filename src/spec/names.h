@@ -30,7 +30,7 @@ inline constexpr std::string_view kHeadTensor = "lm_head.weight";
 // Prefixes that checkpoints put before the transformer's names, most common first.
 inline constexpr std::string_view kPrefixes[] = {"model.", "", "model.language_model.", "language_model.model."};
 
-// The names that Llama gave and most families kept.
+// The names that Llama gave and most families kept; latent attention under DeepSeek's.
 inline constexpr NameRow kCommonNames[] = {
     {"pre_norm", "input_layernorm.weight", {}},
     {"ffn_pre_norm", "post_attention_layernorm.weight", {}},
@@ -47,6 +47,15 @@ inline constexpr NameRow kCommonNames[] = {
     {"expert.gate", "mlp.experts.{e}.gate_proj.weight", {}},
     {"expert.up", "mlp.experts.{e}.up_proj.weight", {}},
     {"expert.down", "mlp.experts.{e}.down_proj.weight", {}},
+    {"mla.q", "self_attn.q_proj.weight", {}},
+    {"mla.q_a", "self_attn.q_a_proj.weight", {}},
+    {"mla.q_a_norm", "self_attn.q_a_layernorm.weight", {}},
+    {"mla.q_b", "self_attn.q_b_proj.weight", {}},
+    {"mla.kv_a", "self_attn.kv_a_proj_with_mqa.weight", {}},
+    {"mla.kv_a_norm", "self_attn.kv_a_layernorm.weight", {}},
+    {"mla.kv_b", "self_attn.kv_b_proj.weight", {}},
+    {"mla.o", "self_attn.o_proj.weight", {}},
+    {"moe.correction_bias", "mlp.gate.e_score_correction_bias", {}},
 };
 
 // The checkpoint's name of a layer slot, `own` rows first; null when the family has no such slot.

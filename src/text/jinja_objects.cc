@@ -16,8 +16,16 @@ int depth_of(const Values& items) {
 }
 
 const Method kCyclerMethods[] = {
-    {"next", [](Renderer&, const Value& self, const CallArgs&) { return self.object_as<Cycler>()->next(); }},
-    {"reset", [](Renderer&, const Value& self, const CallArgs&) { return self.object_as<Cycler>()->reset(); }},
+    {"next",
+     [](Renderer&, const Value& self, const CallArgs& args) {
+       const Bound bound("next", args, {});
+       return self.object_as<Cycler>()->next();
+     }},
+    {"reset",
+     [](Renderer&, const Value& self, const CallArgs& args) {
+       const Bound bound("reset", args, {});
+       return self.object_as<Cycler>()->reset();
+     }},
 };
 
 const Method kLoopMethods[] = {

@@ -381,7 +381,7 @@ void Parser::parse_argument(Arguments& arguments) {
 FilterExpr* Parser::parse_filter(const Expr* subject) {
   auto* node = make<FilterExpr>(current().offset);
   node->subject = subject;
-  node->name = expect_name();
+  node->name = expect_dotted_name();
   node->function = find_filter(node->name);
   if (node->function == nullptr) {
     soft_unknowns_.push_back({fmt::format("no filter named '{}'", node->name), node->offset, ErrorCode::unsupported});
@@ -398,7 +398,7 @@ const Expr* Parser::parse_test(const Expr* subject) {
     negation->operand = node;
   }
   node->subject = subject;
-  node->name = expect_name();
+  node->name = expect_dotted_name();
   node->function = find_test(node->name);
   if (node->function == nullptr) {
     soft_unknowns_.push_back({fmt::format("no test named '{}'", node->name), node->offset, ErrorCode::unsupported});

@@ -59,6 +59,12 @@ std::string Parser::expect_name() {
   return next().text;
 }
 
+std::string Parser::expect_dotted_name() {
+  std::string name = expect_name();
+  while (skip_op(".")) name += "." + expect_name();
+  return name;
+}
+
 void Parser::fail_here(const std::string& message) const {
   throw SyntaxError{message, current().offset};
 }

@@ -47,6 +47,7 @@ class Parser {
   void expect_op(std::string_view op);
   void expect(TokenKind kind, std::string_view what);
   std::string expect_name();
+  std::string expect_dotted_name();
   [[noreturn]] void fail_here(const std::string& message) const;
   [[noreturn]] void fail_expected(std::string_view what) const;
 

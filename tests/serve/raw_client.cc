@@ -3,10 +3,10 @@
 #include <arpa/inet.h>
 #include <cerrno>
 #include <cstdlib>
-#include <utility>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <utility>
 
 #include "fmt/format.h"
 

@@ -1,5 +1,6 @@
 // The server on real loopback connections: what clients do to it, and what it must survive.
 #include <chrono>
+#include <csignal>
 #include <functional>
 #include <memory>
 #include <string>
@@ -213,7 +214,7 @@ TEST(Socket, OneHundredStreamsAtATime) {
     EXPECT_EQ(count(response, R"("delta":{"content":)"), 30u) << i;
     EXPECT_EQ(count(response, fmt::format("\"content\":\" {}\"", i)), 10u) << i;
   }
-  EXPECT_EQ(server.engine.stats().requests_finished, kClients);
+  EXPECT_TRUE(eventually([&] { return server.engine.stats().requests_finished == kClients; }));
 }
 
 TEST(Socket, ASlowReaderSlowsOnlyItselfAndIsGivenUpInTheEnd) {
@@ -278,6 +279,7 @@ TEST(Socket, AFullQueueIsAnswered429) {
   // Of a list of prompts, none is answered when one finds no place.
   server.engine.hold(false);
   EXPECT_EQ(status_of(first.read_response()), 200);
+  ASSERT_TRUE(eventually([&] { return server.engine.stats().running == 0; }));
   server.engine.hold(true);
   second.send(post(kCompletions, R"({"prompt":["one","two"],"stream":true})"));
   EXPECT_EQ(status_of(second.read_response()), 429);
@@ -335,7 +337,7 @@ TEST(Shutdown, LetsRunningRequestsFinishAndTakesNoNewOnes) {
   EXPECT_EQ(count(stream.read_all(), R"("text":)"), 40u);
   EXPECT_EQ(status_of(whole.read_all()), 200);
   server.join();
-  EXPECT_EQ(server.engine.stats().requests_finished, 2);
+  EXPECT_TRUE(eventually([&] { return server.engine.stats().requests_finished == 2; }));
 }
 
 TEST(Shutdown, EndsTheRestWithAnErrorAfterTheGrace) {
@@ -350,7 +352,7 @@ TEST(Shutdown, EndsTheRestWithAnErrorAfterTheGrace) {
   EXPECT_TRUE(streamed.ends_with(kStreamEnd));
   EXPECT_EQ(status_of(whole.read_all()), 503);
   server.join();
-  EXPECT_EQ(server.engine.stats().requests_cancelled, 2);
+  EXPECT_TRUE(eventually([&] { return server.engine.stats().requests_cancelled == 2; }));
 }
 
 TEST(Shutdown, DoesNotWaitForHalfARequest) {
@@ -361,6 +363,19 @@ TEST(Shutdown, DoesNotWaitForHalfARequest) {
   const auto begin = std::chrono::steady_clock::now();
   server.join();
   EXPECT_LT(std::chrono::steady_clock::now() - begin, 5s);
+}
+
+TEST(Shutdown, SignalsStopTheServer) {
+  TestServer server({.engine = {.token_delay = 1ms}, .http = {.stop_on_signals = true}});
+  RawClient client(server.port());
+  client.send(post(kCompletions, kEndless));
+  client.read_until("data: ");
+  std::raise(SIGTERM);  // begins the grace
+  std::this_thread::sleep_for(50ms);
+  EXPECT_EQ(server.engine.stats().running, 1);
+  std::raise(SIGINT);  // ends it
+  EXPECT_TRUE(client.read_all().ends_with(kStreamEnd));
+  server.join();
 }
 
 TEST(Server, NamesAnAddressThatIsTaken) {
