@@ -1,4 +1,4 @@
-// `arc run`: one prompt, one streamed answer.
+// The command `arc run`: one prompt, one streamed answer.
 #include <condition_variable>
 #include <csignal>
 #include <cstdio>

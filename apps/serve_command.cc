@@ -1,4 +1,4 @@
-// `arc serve`: the HTTP server over one engine.
+// The command `arc serve`: the HTTP server over one engine.
 #include "fmt/format.h"
 
 #include "commands.h"

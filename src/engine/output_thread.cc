@@ -88,16 +88,27 @@ void OutputThread::finish(const OutputItem& item, Choice& choice, Event& event) 
   }
 }
 
+// Scores of the prompt arrive chunk by chunk and go out with the first token. Position 0 has none.
+void OutputThread::begin_event(const OutputItem& item, Choice& choice, Event& event) {
+  if (begun_.insert(item.request->id).second) event.prompt_tokens = item.request->prompt;
+  if (choice.prompt_logprobs.empty()) return;
+  event.prompt_logprobs.push_back(
+      {.chosen = {.token = item.request->prompt[0], .bytes = tokenizer_.token_bytes(item.request->prompt[0])}});
+  for (const RowResult& row : choice.prompt_logprobs) event.prompt_logprobs.push_back(to_public(row));
+  choice.prompt_logprobs.clear();
+}
+
 void OutputThread::deliver(const OutputItem& item) {
   const auto key = std::pair(item.request->id, item.choice);
   Choice& choice = choices_.try_emplace(key, tokenizer_, *item.request).first->second;
+  choice.prompt_logprobs.insert(choice.prompt_logprobs.end(), item.prompt_logprobs.begin(), item.prompt_logprobs.end());
+  if (item.token < 0 && !item.finish) return;
   Event event{.id = item.request->id, .choice = item.choice};
-  if (begun_.insert(item.request->id).second) event.prompt_tokens = item.request->prompt;
-  for (const RowResult& row : item.prompt_logprobs) event.prompt_logprobs.push_back(to_public(row));
+  begin_event(item, choice, event);
   if (item.token >= 0 && !choice.stop_text) add_token(item, choice, event);
   if (item.finish) finish(item, choice, event);
-  const bool nothing = event.tokens.empty() && event.text.empty() && !event.finish && event.prompt_logprobs.empty();
-  if (!nothing || !event.prompt_tokens.empty()) item.request->sink(event);
+  const bool nothing = event.tokens.empty() && event.text.empty() && !event.finish && event.prompt_tokens.empty();
+  if (!nothing) item.request->sink(event);
   if (!item.finish) return;
   choices_.erase(key);
   const auto next = choices_.lower_bound(std::pair(item.request->id, 0));

@@ -47,11 +47,13 @@ class OutputThread {
     Detokenizer detokenizer;
     StopStrings stops;
     int32_t n_tokens = 0;
-    std::optional<std::string> stop_text;  // the stop string that was found; the engine's later tokens are dropped
+    std::vector<RowResult> prompt_logprobs;  // not yet delivered
+    std::optional<std::string> stop_text;    // the stop string that was found; the engine's later tokens are dropped
   };
 
   void loop();
   void deliver(const OutputItem& item);
+  void begin_event(const OutputItem& item, Choice& choice, Event& event);
   void add_token(const OutputItem& item, Choice& choice, Event& event);
   void finish(const OutputItem& item, Choice& choice, Event& event);
   PositionLogprobs to_public(const RowResult& row) const;

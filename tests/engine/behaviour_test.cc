@@ -99,10 +99,10 @@ TEST_F(Behaviour, PromptLogprobsScoreThePromptsOwnTokens) {
   client.send({.prompt = TokenPrompt{prompt},
                .sampling = {.temperature = 0.0f, .max_tokens = 1, .ignore_eos = true, .prompt_logprobs = true}});
   const Answer scored = client.wait()[0];
-  ASSERT_EQ(scored.prompt_logprobs.size(), prompt.size() - 1);
+  ASSERT_EQ(scored.prompt_logprobs.size(), prompt.size());
   for (size_t i = 0; i < 4; ++i) {
-    EXPECT_EQ(scored.prompt_logprobs[3 + i].chosen.token, whole.tokens[i]);
-    EXPECT_EQ(scored.prompt_logprobs[3 + i].chosen.logprob, whole.logprobs[i].chosen.logprob);
+    EXPECT_EQ(scored.prompt_logprobs[4 + i].chosen.token, whole.tokens[i]);
+    EXPECT_EQ(scored.prompt_logprobs[4 + i].chosen.logprob, whole.logprobs[i].chosen.logprob);
   }
 }
 

@@ -1,0 +1,177 @@
+#include "parity/mutation.h"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "nlohmann/json.hpp"
+
+#include "base/json.h"
+
+namespace arc::test {
+namespace {
+
+// A key that no change of may matter. Empty `golden` or `file`: any.
+struct Exemption {
+  std::string_view key, reason, golden = {}, file = {};
+
+  bool covers(std::string_view of_golden, std::string_view of_file, std::string_view of_key) const {
+    return key == of_key && (golden.empty() || golden == of_golden) && (file.empty() || file == of_file);
+  }
+};
+
+constexpr Exemption kNoMathematics[] = {
+    {"model_type", "`architectures` says what the model is"},
+    {"torch_dtype", "the checkpoint's tensors say their own type"},
+    {"dtype", "the checkpoint's tensors say their own type"},
+    {"transformers_version", "who wrote the file"},
+};
+
+using Path = Json::json_pointer;
+
+std::vector<std::string> other_words(const std::string& word) {
+  static const std::map<std::string_view, std::string> kOthers = {
+      {"silu", "gelu"},       {"gelu_pytorch_tanh", "gelu"},
+      {"llama3", "linear"},   {"yarn", "linear"},
+      {"linear", "default"},  {"sliding_attention", "full_attention"},
+      {"sigmoid", "softmax"}, {"full_attention", "sliding_attention"},
+      {"noaux_tc", "greedy"}, {"linear_attention", "full_attention"},
+  };
+  const auto other = kOthers.find(word);
+  if (other == kOthers.end()) return {"nonsense"};
+  return {other->second, "nonsense"};
+}
+
+// Values near to this one, and such as a reader that looks only half would take for it.
+std::vector<Json> neighbours(const Json& value) {
+  if (value.is_null()) return {7, Json{{"rope_type", "linear"}, {"factor", 4.0}}};
+  if (value.is_boolean()) return {!value.get<bool>()};
+  if (value.is_number_integer()) {
+    const auto n = value.get<int64_t>();
+    return {n + 1, n - 1, n == 0 ? 2 : 2 * n};
+  }
+  if (value.is_number()) {
+    const auto x = value.get<double>();
+    if (x == 0.0) return {0.5};
+    return {1.25 * x, 0.75 * x};
+  }
+  std::vector<Json> near;
+  if (value.is_string()) {
+    for (const std::string& word : other_words(value.get<std::string>())) near.emplace_back(word);
+    return near;
+  }
+  Json shorter = value;
+  if (!value.empty()) shorter.erase(value.size() - 1);
+  near.push_back(shorter);
+  for (size_t i = 0; i < value.size(); ++i) {
+    for (const Json& item : neighbours(value[i])) {
+      near.push_back(value);
+      near.back()[i] = item;
+    }
+  }
+  return near;
+}
+
+// Paths of the objects, and of all other values (lists whole).
+void walk(const Json& object, const Path& at, std::vector<Path>& objects, std::vector<Path>& leaves) {
+  objects.push_back(at);
+  for (const auto& [key, value] : object.items()) {
+    if (value.is_object()) {
+      walk(value, at / key, objects, leaves);
+    } else {
+      leaves.push_back(at / key);
+    }
+  }
+}
+
+std::string key_name(const Path& path) {
+  constexpr std::string_view kAround = "/text_config";
+  const std::string text = path.to_string();
+  return text.substr(text.starts_with(kAround) ? kAround.size() + 1 : 1);
+}
+
+std::string replaced(const Json& config, const Path& path, const Json& value) {
+  Json changed = config;
+  changed[path] = value;
+  return changed.dump();
+}
+
+// "model.layers.3.mlp.experts.7.up_proj.weight" -> "model.layers.#.mlp.experts.#.up_proj.weight"
+std::string kind_of(const std::string& tensor) {
+  std::string kind;
+  for (char c : tensor) {
+    const bool digit = c >= '0' && c <= '9';
+    if (digit && kind.ends_with(".#")) continue;
+    kind += digit && kind.ends_with('.') ? '#' : c;
+  }
+  return kind;
+}
+
+}  // namespace
+
+std::vector<std::string> parameters(const Golden& golden, bool all) {
+  std::vector<std::string> every;
+  std::map<std::string, std::vector<std::string>> kinds;
+  for (const GoldenTensor& tensor : golden.tensors) {
+    if (tensor.ignored) continue;
+    every.push_back(tensor.name);
+    kinds[kind_of(tensor.name)].push_back(tensor.name);
+  }
+  if (all) return every;
+  std::vector<std::string> chosen;
+  for (const auto& [kind, names] : kinds) chosen.push_back(names[chosen.size() % names.size()]);
+  return chosen;
+}
+
+std::vector<Dialect> dialects(const Golden& golden) {
+  std::vector<Dialect> all = {{.file = "config.json", .text = golden.config_json}};
+  if (!golden.config2_json.empty()) all.push_back({.file = "config2.json", .text = golden.config2_json});
+  return all;
+}
+
+std::vector<ConfigKey> config_keys(const Golden& golden, const Dialect& dialect) {
+  const Json config = parse_json(dialect.text, dialect.file);
+  std::vector<Path> objects, leaves;
+  walk(config, Path(), objects, leaves);
+  std::vector<ConfigKey> keys;
+  for (const Path& path : leaves) {
+    ConfigKey key{.name = key_name(path)};
+    const auto covers = [&](const Exemption& e) { return e.covers(golden.name, dialect.file, key.name); };
+    if (const auto row = std::ranges::find_if(kNoMathematics, covers); row != std::end(kNoMathematics)) {
+      key.no_mathematics = row->reason;
+    }
+    for (const Json& value : neighbours(config[path])) key.changed.push_back(replaced(config, path, value));
+    keys.push_back(std::move(key));
+  }
+  return keys;
+}
+
+std::vector<std::string> with_unknown_key(const Dialect& dialect, std::string_view name) {
+  const Json config = parse_json(dialect.text, dialect.file);
+  std::vector<Path> objects, leaves;
+  walk(config, Path(), objects, leaves);
+  std::vector<std::string> configs;
+  for (const Path& path : objects) configs.push_back(replaced(config, path / std::string(name), 1));
+  return configs;
+}
+
+std::vector<std::string> stale_exemptions() {
+  std::vector<bool> used(std::size(kNoMathematics));
+  for (const std::string& name : golden_names()) {
+    const Golden golden = read_golden(name);
+    for (const Dialect& dialect : dialects(golden)) {
+      for (const ConfigKey& key : config_keys(golden, dialect)) {
+        for (size_t i = 0; i < used.size(); ++i) {
+          if (kNoMathematics[i].covers(name, dialect.file, key.name)) used[i] = true;
+        }
+      }
+    }
+  }
+  std::vector<std::string> stale;
+  for (size_t i = 0; i < used.size(); ++i) {
+    if (!used[i]) stale.emplace_back(kNoMathematics[i].key);
+  }
+  return stale;
+}
+
+}  // namespace arc::test
