@@ -10,7 +10,7 @@
 namespace arc {
 namespace {
 
-constexpr int kMaxSize = 1 << 24;
+constexpr int kMaxSize = 1 << 26;
 constexpr size_t kMaxLayers = 4096;
 
 // Collects where in the model a check stands, so that the message can name it.
@@ -22,8 +22,12 @@ struct Validator {
       throw Error(ErrorCode::invalid_argument,
                   fmt::format("config.json describes an impossible model: {} {}", where, rule));
   }
-  void size(int value, std::string_view name) const {
+  void size(int64_t value, std::string_view name) const {
     require(value > 0 && value <= kMaxSize, fmt::format("has {} = {}", name, value));
+  }
+  void head(int64_t value, std::string_view name) const {
+    require(value > 0 && value <= kMaxHeadDim,
+            fmt::format("has {} = {} (at most {} is supported)", name, value, kMaxHeadDim));
   }
   void rope(const RopeSpec& r, int head_dim) const {
     require(r.dims >= 0 && r.dims <= head_dim && r.dims % 2 == 0,
@@ -36,7 +40,8 @@ struct Validator {
   void operator()(const AttentionSpec& a) const {
     size(a.heads, "heads");
     size(a.kv_heads, "key/value heads");
-    size(a.head_dim, "head_dim");
+    head(a.head_dim, "head_dim");
+    size(int64_t{a.heads} * a.head_dim, "heads x head_dim");
     require(a.heads % a.kv_heads == 0, fmt::format("has {} query heads for {} key/value heads", a.heads, a.kv_heads));
     require(a.window >= 0, "has a negative window");
     rope(a.rope, a.head_dim);
@@ -44,18 +49,23 @@ struct Validator {
   void operator()(const MlaSpec& m) const {
     size(m.heads, "heads");
     size(m.kv_rank, "kv_lora_rank");
-    size(m.nope_dim, "qk_nope_head_dim");
     size(m.rope_dim, "qk_rope_head_dim");
-    size(m.v_dim, "v_head_dim");
-    require(m.q_rank >= 0, "has a negative q_lora_rank");
+    head(int64_t{m.kv_rank} + m.rope_dim, "kv_lora_rank + qk_rope_head_dim");
+    head(m.nope_dim, "qk_nope_head_dim");
+    head(m.v_dim, "v_head_dim");
+    size(int64_t{m.heads} * (m.kv_rank + m.rope_dim), "heads x latent");
+    size(int64_t{m.heads} * (m.nope_dim + m.v_dim), "heads x head dims");
+    require(m.q_rank >= 0 && m.q_rank <= kMaxSize, "has an absurd q_lora_rank");
     rope(m.rope, m.rope_dim);
   }
   void operator()(const DeltaNetSpec& d) const {
     size(d.key_heads, "key heads");
     size(d.value_heads, "value heads");
-    size(d.key_dim, "key head dim");
-    size(d.value_dim, "value head dim");
-    size(d.conv_kernel, "convolution kernel");
+    head(d.key_dim, "key head dim");
+    head(d.value_dim, "value head dim");
+    head(d.conv_kernel, "convolution kernel");
+    size(int64_t{d.key_heads} * d.key_dim, "key heads x dim");
+    size(int64_t{d.value_heads} * d.value_dim, "value heads x dim");
     require(d.value_heads % d.key_heads == 0, "has value heads that its key heads do not divide");
   }
   void operator()(const MlpSpec& m) const { size(m.hidden, "intermediate size"); }
@@ -63,6 +73,7 @@ struct Validator {
     size(m.router.experts, "experts");
     size(m.router.top_k, "experts per token");
     size(m.expert.hidden, "expert intermediate size");
+    size(int64_t{2} * m.router.top_k * m.expert.hidden, "experts per token x intermediate size");
     require(m.shared.hidden >= 0 && m.shared.hidden <= kMaxSize, "has an absurd shared expert");
     require(m.router.top_k <= m.router.experts, "uses more experts per token than it has");
     require(m.router.groups > 0 && m.router.experts % m.router.groups == 0, "has expert groups of unequal size");
@@ -137,6 +148,8 @@ void validate(const ModelSpec& spec) {
     check.where = fmt::format("layer {}", l);
     std::visit(check, spec.layers[l].mixer);
     std::visit(check, spec.layers[l].ffn);
+    const auto* moe = std::get_if<MoeSpec>(&spec.layers[l].ffn);
+    if (moe != nullptr) check.size(int64_t{moe->router.top_k} * spec.dim, "experts per token x hidden size");
   }
 }
 

@@ -10,6 +10,9 @@
 
 namespace arc {
 
+// The widest head, latent or recurrent state that kernels keep in registers or on the stack.
+inline constexpr int kMaxHeadDim = 1024;
+
 struct NormSpec {
   enum class Kind : uint8_t { none, rms, layer };
   Kind kind = Kind::none;

@@ -29,7 +29,7 @@ struct Attention {
   }
 
   double score(const float* q, int32_t position, int32_t kv_head) const {
-    float k[kMaxHeadDim];
+    float k[kMaxRefHeadDim];
     to_float(o.kv.policy.raw, row(position, kv_head, false), k, a.k_dim);
     double dot = 0.0;
     for (int32_t d = 0; d < a.k_dim; ++d) dot += static_cast<double>(q[d]) * k[d];
@@ -42,8 +42,8 @@ struct Attention {
     double largest = sink != nullptr ? *sink : -std::numeric_limits<double>::infinity();
     for (int32_t j = first; j <= last; ++j) largest = std::max(largest, score(q, j, kv_head));
     double mass = sink != nullptr ? std::exp(*sink - largest) : 0.0;
-    double sums[kMaxHeadDim] = {};
-    float v[kMaxHeadDim];
+    double sums[kMaxRefHeadDim] = {};
+    float v[kMaxRefHeadDim];
     for (int32_t j = first; j <= last; ++j) {
       const double weight = std::exp(score(q, j, kv_head) - largest);
       mass += weight;

@@ -7,8 +7,8 @@
 
 namespace arc::ref {
 
-// Heads, latents and states wider than this are refused by the model's validation.
-constexpr int kMaxHeadDim = 1024;
+// Wider heads are refused by the model's validation (spec).
+constexpr int kMaxRefHeadDim = 1024;
 
 void run(const EmbedArgs& a, const Operands& o) noexcept;
 void run(const NormArgs& a, const Operands& o) noexcept;
