@@ -4,7 +4,9 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
+#include <fstream>
 #include <functional>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -242,6 +244,74 @@ int run_timing(const Shape& shape, const std::string& name, const PassGroups& pa
   return failures != 0;
 }
 
+// ---- plan
+// What plan_tape wrote: a shape lowered by Arc, and the reference executor's greedy tokens and logits, if it made any.
+struct LoweredPlan {
+  Shape shape;
+  std::vector<int32_t> tokens;
+  std::vector<std::vector<float>> logits;
+};
+
+template <class T>
+T read_value(std::ifstream& in) {
+  T value{};
+  in.read(reinterpret_cast<char*>(&value), sizeof value);
+  return value;
+}
+
+LoweredPlan read_plan(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  LoweredPlan plan;
+  Shape& s = plan.shape;
+  for (uint32_t* n : {&s.n_layers, &s.dim, &s.n_heads, &s.n_kv_heads, &s.ffn, &s.vocab}) *n = read_value<uint32_t>(in);
+  const uint32_t n_steps = read_value<uint32_t>(in);
+  s.eps = read_value<float>(in);
+  s.rope_theta = read_value<float>(in);
+  for (uint32_t i = 0; i < n_steps; ++i) {
+    plan.tokens.push_back(read_value<int32_t>(in));
+    plan.logits.emplace_back(s.vocab);
+    in.read(reinterpret_cast<char*>(plan.logits.back().data()), s.vocab * 4);
+  }
+  if (!in) throw std::runtime_error("cannot read " + path);
+  return plan;
+}
+
+// About 5 activations per layer are rounded to bf16, each with an error of 2^-9 at most (2^-10.8 rms), and errors of
+// earlier roundings go along: the relative error of the logits stays under twice their root sum of squares.
+double logits_bound(uint32_t n_layers) {
+  return 2 * std::sqrt(5.0 * n_layers) / 512;
+}
+
+// The kernel against Arc's reference executor: f32 there, bf16 activations here. Stops where the tokens part.
+int run_plan(const LoweredPlan& plan) {
+  Machine machine(plan.shape, {.n_sms = count_sms(), .max_tokens = 4096, .reuse_buffers = true, .keep_logits = true});
+  machine.reset(7, 0);
+  double worst = 0;
+  size_t n_equal = 0;
+  std::vector<float> got(plan.shape.vocab);
+  for (size_t k = 0; k < plan.tokens.size(); ++k) {
+    machine.run(1);
+    const TapeStage& head = machine.tape().stages.end()[-2];
+    ARC_CUDA(cudaMemcpy(got.data(), reinterpret_cast<void*>(head.writes[kVector].address), got.size() * 4,
+                        cudaMemcpyDeviceToHost));
+    double error = 0, size = 0;
+    for (size_t i = 0; i < got.size(); ++i) {
+      error += std::pow(double(got[i]) - plan.logits[k][i], 2);
+      size += std::pow(double(plan.logits[k][i]), 2);
+    }
+    worst = std::max(worst, std::sqrt(error / size));
+    if (machine.token_of(int(k)) != plan.tokens[k]) break;
+    ++n_equal;
+  }
+  const double bound = logits_bound(plan.shape.n_layers);
+  std::printf(
+      "reference executor: %zu of %zu greedy tokens equal, relative error of the logits at most %.2e, bound %.2e\n",
+      n_equal, plan.tokens.size(), worst, bound);
+  expect(n_equal == plan.tokens.size(), "tokens of the reference executor");
+  expect(worst <= bound, "logits of the reference executor");
+  return failures != 0;
+}
+
 // ---- probe
 double probe_once(Machine& machine, int context, const ProbeArgs& probe) {
   machine.reset(7, context - kSteps);
@@ -400,6 +470,7 @@ int run_stream(const Shape& shape, const std::string& name, const PassGroups& pa
 int usage() {
   std::printf(
       "tape_bench check [large|small]\n"
+      "tape_bench plan|time FILE.tape   (written by plan_tape from a model's config)\n"
       "tape_bench time|probe|stream 32b|8b [sms=N] [align=KIB] [qkv=N] [out=N] [gate_up=N] [down=N] [head=N]   (row "
       "groups per pass)\n");
   return 2;
@@ -421,6 +492,11 @@ int run(int argc, char** argv) {
                           .down = number("down"),
                           .head = number("head")};
   const uint64_t alignment = number("align") ? uint64_t(number("align")) << 10 : 1024;
+  const auto plan_file =
+      std::find_if(args.begin(), args.end(), [](const std::string& a) { return a.ends_with(".tape"); });
+  if (has("plan") && plan_file != args.end()) return run_plan(read_plan(*plan_file));
+  if (has("time") && plan_file != args.end())
+    return run_timing(read_plan(*plan_file).shape, *plan_file, passes, alignment);
   const bool large = has("32b");
   if (!large && !has("8b")) return usage();
   const Shape& shape = large ? kQwen3_32b : kQwen3_8b;

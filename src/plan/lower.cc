@@ -59,14 +59,19 @@ void head(PlanBuilder& b, BufferRef x) {
   const Shard& shard = b.shard();
   const BufferRef rows = b.buffer("rows", m.dim, DType::f32, Buffer::Rows::head_rows);
   b.emit(GatherArgs{}, {}, {x}, {rows});
-  b.norm(m.final_norm, "final_norm", m.dim, rows, rows);
+  const bool fused = b.fused() && shard.size == 1 && m.final_norm.kind == NormSpec::Kind::rms;
+  if (!fused) b.norm(m.final_norm, "final_norm", m.dim, rows, rows);
   const int32_t share = (m.vocab + shard.size - 1) / shard.size;
   const int32_t begin = std::min(shard.rank * share, m.vocab), count = std::min(share, m.vocab - begin);
   const BufferRef logits = b.buffer("logits", m.vocab, DType::f32, Buffer::Rows::head_rows);
   const WeightId weight =
       b.matrix("head", {{.slot = "head", .slot_rows = m.vocab, .rows = {{.begin = begin, .count = count}}}},
                {.slot_cols = m.dim});
-  if (shard.size == 1) {
+  if (fused) {
+    const WeightId norm = b.vector("final_norm", m.dim, {}, m.final_norm.unit_offset ? 1.0f : 0.0f);
+    const BufferRef normed = b.buffer("rows_normed", m.dim, DType::f32, Buffer::Rows::head_rows);
+    b.emit(FusedLinearArgs{.norm = {.eps = m.final_norm.eps, .cols = m.dim}}, {weight, norm}, {rows}, {logits, normed});
+  } else if (shard.size == 1) {
     b.emit(LinearArgs{}, {weight}, {rows}, {logits});
   } else {
     const BufferRef part = b.buffer("logits_part", share, DType::f32, Buffer::Rows::head_rows);
