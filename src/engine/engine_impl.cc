@@ -223,6 +223,7 @@ void EngineImpl::collect_one(const PlannedSequence& planned, size_t index, Seque
   const int32_t end = planned.first_position + planned.n_tokens;
   for (int32_t r = batch_.row_begin(index); r < batch_.row_begin(index + 1); ++r) {
     const bool last = r + 1 == batch_.row_begin(index + 1) && end == planned.sequence->n_tokens();
+    if (last && choice.request->stop.max_tokens == 0) break;  // the prompt was all that was asked for
     RowResult& row = results_[r];
     if (row.outcome != SampleOutcome::ok) {
       choice.error = row.outcome == SampleOutcome::bad_logits ? "the model's output is not a number"

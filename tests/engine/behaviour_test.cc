@@ -106,6 +106,15 @@ TEST_F(Behaviour, PromptLogprobsScoreThePromptsOwnTokens) {
   }
 }
 
+TEST_F(Behaviour, NoTokensAskedForMeansOnlyScores) {
+  const Answer scores = ask({.temperature = 0.0f, .max_tokens = 0, .prompt_logprobs = true});
+  EXPECT_EQ(scores.prompt_logprobs.size(), 4u);
+  EXPECT_TRUE(scores.tokens.empty());
+  EXPECT_EQ(scores.usage.completion_tokens, 0);
+  EXPECT_EQ(scores.finish, FinishReason::length);
+  EXPECT_EQ(ask({.max_tokens = 0}).finish, FinishReason::length);
+}
+
 TEST_F(Behaviour, LogitBiasForbidsAndForces) {
   const Answer forced = ask({.temperature = 0.0f, .logit_bias = {{42, 100.0f}}, .max_tokens = 3, .ignore_eos = true});
   EXPECT_EQ(forced.tokens, (std::vector<int32_t>{42, 42, 42}));
