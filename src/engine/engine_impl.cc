@@ -194,8 +194,10 @@ void EngineImpl::add(const std::shared_ptr<const ActiveRequest>& request) {
           .request = request, .index = i, .counts_row = request->penalised() ? take_counts_row(*request) : -1};
     }
   } catch (const Error& e) {
-    std::vector<OutputItem> items(1);
-    items[0] = {.request = request, .finish = FinishReason::error, .error = e.what()};
+    std::vector<OutputItem> items;
+    for (int32_t i = 0; i < n; ++i) {
+      items.push_back({.request = request, .choice = i, .finish = FinishReason::error, .error = e.what()});
+    }
     output_.push(std::move(items));
     const std::lock_guard lock(mutex_);
     --n_open_;
@@ -346,6 +348,7 @@ void EngineImpl::update_stats() {
 }
 
 void EngineImpl::loop() {
+  for (RowResult& row : results_) row.top.reserve(kMaxTopLogprobs);
   bool idle = true;
   while (take_commands(idle)) {
     idle = !step();
