@@ -30,10 +30,20 @@ ModelSpec model_from(const Config& config, std::string_view arch, const NormSpec
 // An RMS norm with the config's rms_norm_eps.
 NormSpec rms_from(const Config& config, double default_eps = 1e-6, bool unit_offset = false);
 
+// A whole number of at least 1, for "every n-th layer".
+int interval_from(const Config& config, std::string_view key, int fallback);
+
+// Throws Error(unsupported) unless the key is absent or has the one value that this family implements.
+void expect_value(const Config& config, std::string_view key, std::string_view value);
+
 // Whether a Qwen layer has experts: every decoder_sparse_step-th one that mlp_only_layers does not name.
 bool is_sparse(const Config& config, int layer);
 
-// Which layers slide, from `layer_types` where the config has it, else from `fallback(config, layer)`.
+// Which layers are of `type` rather than `other`, from `layer_types` where the config has it, else from
+// `fallback(config, layer)`. Any other name is an Error.
+std::vector<bool> layers_of_type(const Config& config, std::string_view type, std::string_view other, int n_layers,
+                                 bool (*fallback)(const Config&, int layer));
+// Which layers slide rather than see all.
 std::vector<bool> sliding_layers(const Config& config, int n_layers, bool (*fallback)(const Config&, int layer));
 
 // The activation that transformers calls by the name under `key`.

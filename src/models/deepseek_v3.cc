@@ -42,9 +42,11 @@ ModelSpec deepseek_v3(const Config& c) {
                                .scale = static_cast<float>(c.f_or("routed_scaling_factor", 1.0))},
                     .expert = {.hidden = expert_hidden, .act = dense.act},
                     .shared = {.hidden = expert_hidden * c.i_or("n_shared_experts", 0), .act = dense.act}};
-  const int first_sparse = c.i_or("first_k_dense_replace", 0), every = std::max(c.i_or("moe_layer_freq", 1), 1);
+  const int first_sparse = c.i_or("first_k_dense_replace", 0), every = interval_from(c, "moe_layer_freq", 1);
+  expect_value(c, "scoring_func", "sigmoid");
+  expect_value(c, "topk_method", "noaux_tc");
   c.ignore({"num_key_value_heads", "head_dim", "qk_head_dim", "pretraining_tp", "aux_loss_alpha", "seq_aux", "ep_size",
-            "num_nextn_predict_layers", "num_mtp_layers", "scoring_func", "topk_method", "n_routed_experts"});
+            "num_nextn_predict_layers", "num_mtp_layers", "n_routed_experts"});
 
   ModelSpec m = model_from(c, "deepseek3", norm);
   for (int l = 0; l < c.i("num_hidden_layers"); ++l) {

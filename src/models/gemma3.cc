@@ -10,7 +10,7 @@ namespace arc {
 namespace {
 
 bool slides(const Config& c, int layer) {
-  return (layer + 1) % std::max(c.i_or("sliding_window_pattern", 6), 1) != 0;
+  return (layer + 1) % interval_from(c, "sliding_window_pattern", 6) != 0;
 }
 
 ModelSpec gemma3(const Config& c) {

@@ -10,9 +10,7 @@ namespace arc {
 namespace {
 
 bool is_full(const Config& c, int layer) {
-  const std::vector<std::string> types = c.strings_or_empty("layer_types");
-  if (!types.empty()) return static_cast<size_t>(layer) < types.size() && types[layer] == "full_attention";
-  return (layer + 1) % std::max(c.i_or("full_attention_interval", 4), 1) == 0;
+  return (layer + 1) % interval_from(c, "full_attention_interval", 4) == 0;
 }
 
 ModelSpec qwen3_next(const Config& c) {
@@ -40,11 +38,13 @@ ModelSpec qwen3_next(const Config& c) {
                     .expert = {.hidden = c.i_or("moe_intermediate_size", 512), .act = dense.act},
                     .shared = {.hidden = c.i_or("shared_expert_intermediate_size", 512), .act = dense.act},
                     .shared_gate = true};
+  const int n_layers = c.i("num_hidden_layers");
+  const std::vector<bool> full = layers_of_type(c, "full_attention", "linear_attention", n_layers, is_full);
   c.ignore({"full_attention_interval"});
 
   ModelSpec m = model_from(c, "qwen3next", norm);
-  for (int l = 0; l < c.i("num_hidden_layers"); ++l) {
-    m.layers.push_back({.mixer = is_full(c, l) ? MixerSpec{attention} : MixerSpec{delta},
+  for (int l = 0; l < n_layers; ++l) {
+    m.layers.push_back({.mixer = full[l] ? MixerSpec{attention} : MixerSpec{delta},
                         .ffn = is_sparse(c, l) ? FfnSpec{moe} : FfnSpec{dense},
                         .pre = norm,
                         .ffn_pre = norm});

@@ -46,24 +46,47 @@ NormSpec rms_from(const Config& c, double default_eps, bool unit_offset) {
           .unit_offset = unit_offset};
 }
 
+int interval_from(const Config& c, std::string_view key, int fallback) {
+  const int interval = c.i_or(key, fallback);
+  if (interval >= 1) return interval;
+  throw Error(ErrorCode::invalid_argument,
+              fmt::format("config.json: \"{}\" is {}; it must be at least 1", key, interval));
+}
+
+void expect_value(const Config& c, std::string_view key, std::string_view value) {
+  const std::string found = c.s_or(key, value);
+  if (found == value) return;
+  throw Error(ErrorCode::unsupported,
+              fmt::format("config.json: \"{}\" is \"{}\"; this architecture implements \"{}\"", key, found, value));
+}
+
 bool is_sparse(const Config& c, int layer) {
   const std::vector<int> dense = c.ints_or_empty("mlp_only_layers");
-  return (layer + 1) % std::max(c.i_or("decoder_sparse_step", 1), 1) == 0 &&
+  return (layer + 1) % interval_from(c, "decoder_sparse_step", 1) == 0 &&
          std::ranges::find(dense, layer) == dense.end();
 }
 
-std::vector<bool> sliding_layers(const Config& config, int n_layers, bool (*fallback)(const Config&, int layer)) {
+std::vector<bool> layers_of_type(const Config& config, std::string_view type, std::string_view other, int n_layers,
+                                 bool (*fallback)(const Config&, int layer)) {
   const std::vector<std::string> types = config.strings_or_empty("layer_types");
-  std::vector<bool> sliding;
-  for (int l = 0; l < n_layers; ++l) {
-    sliding.push_back(types.empty() ? fallback(config, l)
-                                    : types.at(std::min<size_t>(l, types.size() - 1)) == "sliding_attention");
-  }
   if (!types.empty() && types.size() != static_cast<size_t>(n_layers)) {
     throw Error(ErrorCode::invalid_argument,
                 fmt::format("config.json lists {} layer_types for {} layers", types.size(), n_layers));
   }
-  return sliding;
+  std::vector<bool> chosen;
+  for (int l = 0; l < n_layers; ++l) {
+    if (!types.empty() && types[l] != type && types[l] != other) {
+      throw Error(
+          ErrorCode::unsupported,
+          fmt::format("config.json calls layer {} \"{}\"; this architecture has {} and {}", l, types[l], type, other));
+    }
+    chosen.push_back(types.empty() ? fallback(config, l) : types[l] == type);
+  }
+  return chosen;
+}
+
+std::vector<bool> sliding_layers(const Config& config, int n_layers, bool (*fallback)(const Config&, int layer)) {
+  return layers_of_type(config, "sliding_attention", "full_attention", n_layers, fallback);
 }
 
 Activation activation_from(const Config& config, std::string_view key) {

@@ -1,6 +1,7 @@
 // What the mutation check changes in a golden: its tensors and the keys of its config, one at a time.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,16 +22,22 @@ struct Dialect {
 std::vector<Dialect> dialects(const Golden& golden);
 
 struct ConfigKey {
-  std::string name;                  // "rope_scaling/factor"; a text_config around it is left out
-  std::string_view no_mathematics;   // why no change of it may matter; empty: every change must be noticed
-  std::vector<std::string> changed;  // configs that differ in this key only
+  struct Change {
+    std::string value;   // "8.0"
+    std::string config;  // the whole document with this value
+  };
+  // How many of the changes must be noticed.
+  enum class Notice : uint8_t { every, some, none };
+  std::string name;  // "rope_scaling/factor"; a text_config around it is left out
+  Notice notice = Notice::every;
+  std::vector<Change> changes;
 };
 std::vector<ConfigKey> config_keys(const Golden& golden, const Dialect& dialect);
 
 // The config with the key `name` added to one of its objects; one such config for each object.
 std::vector<std::string> with_unknown_key(const Dialect& dialect, std::string_view name);
 
-// Rows of the list of keys without mathematics that speak of no key of any golden.
+// Keys in the list of exemptions that no golden has.
 std::vector<std::string> stale_exemptions();
 
 }  // namespace arc::test
