@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/error.h"
 #include "models/arch.h"
 #include "spec/rope.h"
 
@@ -21,6 +22,10 @@ MlaSpec latent_attention(const Config& c) {
             .latent_norm = {.kind = NormSpec::Kind::rms, .eps = 1e-6f},  // whatever rms_norm_eps says
             .a_bias = c.b_or("attention_bias", false),
             .out_bias = c.b_or("attention_bias", false)};
+  if (c.i_or("num_key_value_heads", a.heads) != a.heads) {
+    throw Error(ErrorCode::unsupported,
+                "config.json: latent attention shares one latent; num_key_value_heads must equal the heads");
+  }
   a.rope.interleaved = c.b_or("rope_interleave", true);
   const double mscale = a.rope.mscale_all_dim == 0.0 ? 1.0 : yarn_mscale(a.rope.factor, a.rope.mscale_all_dim);
   a.scale = static_cast<float>(mscale * mscale / std::sqrt(static_cast<double>(a.nope_dim + a.rope_dim)));
@@ -45,7 +50,7 @@ ModelSpec deepseek_v3(const Config& c) {
   const int first_sparse = c.i_or("first_k_dense_replace", 0), every = interval_from(c, "moe_layer_freq", 1);
   expect_value(c, "scoring_func", "sigmoid");
   expect_value(c, "topk_method", "noaux_tc");
-  c.ignore({"num_key_value_heads", "head_dim", "qk_head_dim", "pretraining_tp", "aux_loss_alpha", "seq_aux", "ep_size",
+  c.ignore({"head_dim", "qk_head_dim", "pretraining_tp", "aux_loss_alpha", "seq_aux", "ep_size",
             "num_nextn_predict_layers", "num_mtp_layers", "n_routed_experts"});
 
   ModelSpec m = model_from(c, "deepseek3", norm);
