@@ -3,6 +3,7 @@
 #include <csignal>
 #include <exception>
 #include <optional>
+#include <tuple>
 #include <unordered_set>
 #include <utility>
 
@@ -64,6 +65,17 @@ HttpRequest request_of(const http::request<http::string_body>& message) {
     request.headers.push_back({std::string(field.name_string()), std::string(field.value())});
   }
   return request;
+}
+
+// What the parser lets pass although RFC 9112 (sections 3.2 and 6.3) does not.
+std::optional<HttpResponse> answer_to_bad_head(const http::request<http::string_body>& message) {
+  if (message.version() >= 11 && message.find(http::field::host) == message.end()) {
+    return error_response(400, "The request has no Host header.");
+  }
+  if (message.find(http::field::transfer_encoding) != message.end() && !message.chunked()) {
+    return error_response(400, "The Transfer-Encoding must be chunked.");
+  }
+  return std::nullopt;
 }
 
 // What a client hears whose bytes are not a request; nothing when it has merely gone.
@@ -147,6 +159,7 @@ class HttpServer::Connection : public std::enable_shared_from_this<Connection> {
   asio::awaitable<void> linger();
   void prepare_refusal(const error_code& error);
   void handle(Incoming& incoming);
+  void skip_empty_lines();
   void watch();
   void set_deadline(milliseconds timeout);
   void clear_deadline() { deadline_.expires_at(steady_clock::time_point::max()); }
@@ -184,8 +197,8 @@ void HttpServer::Connection::abandon() {
 
 void HttpServer::Connection::close() {
   error_code ignored;
-  socket_.shutdown(tcp::socket::shutdown_both, ignored);
-  socket_.close(ignored);
+  std::ignore = socket_.shutdown(tcp::socket::shutdown_both, ignored);
+  std::ignore = socket_.close(ignored);
   peer_gone_ = true;
   deadline_.cancel();
   wake();
@@ -193,17 +206,25 @@ void HttpServer::Connection::close() {
 
 // True when bytes of a request are in the buffer.
 asio::awaitable<bool> HttpServer::Connection::wait_for_request() {
-  if (buffer_.size() > 0) {
-    co_await stop_watching();
-    co_return socket_.is_open();
-  }
+  if (buffer_.size() > 0) co_await stop_watching();
+  skip_empty_lines();
   while (buffer_.size() == 0 && !peer_gone_ && !server_.stopping) {
     watch();
     signal_.expires_after(server_.options.idle_timeout);
     const bool woken = co_await signal();
     if (!woken) break;
+    skip_empty_lines();
   }
   co_return buffer_.size() > 0 && socket_.is_open();
+}
+
+// Some clients send a line end after a body; RFC 9112, section 2.2, wants it ignored.
+void HttpServer::Connection::skip_empty_lines() {
+  while (!watching_ && buffer_.size() > 0) {
+    const char first = *static_cast<const char*>(buffer_.data().data());
+    if (first != '\r' && first != '\n') return;
+    buffer_.consume(1);
+  }
 }
 
 // Nothing when there will be no more requests on this connection.
@@ -225,8 +246,8 @@ asio::awaitable<std::optional<HttpServer::Connection::Incoming>> HttpServer::Con
                                 .keep_alive = message.keep_alive() && !server_.stopping,
                                 .head_only = message.method() == http::verb::head}};
   incoming.refusal = server_.router.refusal(incoming.request);
-  if (message.version() >= 11 && message.find(http::field::host) == message.end()) {
-    incoming.refusal = error_response(400, "The request has no Host header.");
+  if (std::optional<HttpResponse> bad = answer_to_bad_head(message)) {
+    incoming.refusal = std::move(bad);
     incoming.framing.keep_alive = false;
   }
   if (incoming.refusal && !parser.is_done()) {
@@ -348,7 +369,7 @@ void HttpServer::Connection::watch() {
 asio::awaitable<void> HttpServer::Connection::stop_watching() {
   if (!watching_) co_return;
   error_code ignored;
-  socket_.cancel(ignored);
+  std::ignore = socket_.cancel(ignored);
   while (watching_) {
     signal_.expires_after(kLingerTime);
     co_await signal();
@@ -359,7 +380,7 @@ asio::awaitable<void> HttpServer::Connection::stop_watching() {
 asio::awaitable<void> HttpServer::Connection::linger() {
   co_await stop_watching();
   error_code error;
-  socket_.shutdown(tcp::socket::shutdown_send, error);
+  std::ignore = socket_.shutdown(tcp::socket::shutdown_send, error);
   set_deadline(kLingerTime);
   while (!error && !timed_out_) {
     buffer_.clear();
@@ -374,14 +395,14 @@ void HttpServer::Connection::set_deadline(milliseconds timeout) {
   deadline_.async_wait([self = shared_from_this()](error_code error) {
     if (error || self->deadline_.expiry() > steady_clock::now()) return;
     self->timed_out_ = true;
-    self->socket_.cancel(error);
+    std::ignore = self->socket_.cancel(error);
   });
 }
 
 // ---- the server, continued -----------------------------------------------------------------------------------------
 
 void HttpServer::Server::run() {
-  asio::co_spawn(io, accept_connections(), [](std::exception_ptr failure) {
+  asio::co_spawn(io, accept_connections(), [](const std::exception_ptr& failure) {
     if (failure) std::rethrow_exception(failure);
   });
   if (options.stop_on_signals) {
@@ -423,17 +444,17 @@ void HttpServer::Server::refuse(tcp::socket socket) {
   const HttpResponse response = error_response(503, "The server has too many connections; try again later.");
   const std::string bytes = response_head(response, {.keep_alive = false}, response.body.size()) + response.body;
   error_code ignored;
-  socket.non_blocking(true, ignored);
+  std::ignore = socket.non_blocking(true, ignored);
   socket.write_some(asio::buffer(bytes), ignored);
-  socket.shutdown(tcp::socket::shutdown_send, ignored);
+  std::ignore = socket.shutdown(tcp::socket::shutdown_send, ignored);
 }
 
 void HttpServer::Server::start(tcp::socket socket) {
   error_code ignored;
-  socket.set_option(tcp::no_delay(true), ignored);
+  std::ignore = socket.set_option(tcp::no_delay(true), ignored);
   const auto connection = std::make_shared<Connection>(*this, std::move(socket));
   connections_.insert(connection);
-  asio::co_spawn(io, connection->run(), [this, connection](std::exception_ptr failure) {
+  asio::co_spawn(io, connection->run(), [this, connection](const std::exception_ptr& failure) {
     connection->close();
     connections_.erase(connection);
     end_when_empty();
@@ -449,7 +470,7 @@ void HttpServer::Server::begin_stop() {
   if (stopping) return abandon_all();
   stopping = true;
   error_code ignored;
-  acceptor_.close(ignored);
+  std::ignore = acceptor_.close(ignored);
   for (const auto& connection : connections_) connection->wake();
   patience_.expires_after(options.shutdown_grace);
   patience_.async_wait([this](error_code error) {

@@ -52,7 +52,8 @@ void collect_special_tokens(const Json& config, ChatTemplate& chat_template) {
 void require_objects(const Json& list, std::string_view what) {
   if (!list.is_array()) throw Error(ErrorCode::invalid_argument, fmt::format("'{}' must be a list", what));
   for (size_t i = 0; i < list.size(); ++i) {
-    if (!list[i].is_object()) throw Error(ErrorCode::invalid_argument, fmt::format("{}[{}] must be an object", what, i));
+    if (!list[i].is_object())
+      throw Error(ErrorCode::invalid_argument, fmt::format("{}[{}] must be an object", what, i));
   }
 }
 

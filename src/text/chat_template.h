@@ -28,7 +28,8 @@ class ChatTemplate {
   // One template. Errors as jinja::Template.
   explicit ChatTemplate(std::string_view text, const jinja::Limits& limits = {});
 
-  // A template's text, or a list of {"name", "template"}, as tokenizer_config.json has it. `where` names it in messages.
+  // A template's text, or a list of {"name", "template"}, as tokenizer_config.json has it. `where` names it in
+  // messages.
   static ChatTemplate from_json(const Json& value, std::string_view where, const jinja::Limits& limits = {});
 
   // A model folder: chat_template.jinja and additional_chat_templates/*.jinja, else `chat_template` of

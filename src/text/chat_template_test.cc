@@ -61,7 +61,8 @@ TEST_F(ChatTemplateFolder, TheConfigMayHoldOneTemplateOrSeveral) {
     EXPECT_NE(std::string(e.what()).find("(rag)"), std::string::npos);
     EXPECT_NE(std::string(e.what()).find("--chat-template"), std::string::npos);
   }
-  for (const char* broken : {R"({"chat_template": 5})", R"({"chat_template": []})", R"({"chat_template": [{"name": "x"}]})"}) {
+  for (const char* broken :
+       {R"({"chat_template": 5})", R"({"chat_template": []})", R"({"chat_template": [{"name": "x"}]})"}) {
     write("tokenizer_config.json", broken);
     EXPECT_THROW(ChatTemplate::from_folder(folder_), Error) << broken;
   }
@@ -90,11 +91,13 @@ TEST_F(ChatTemplateFolder, SpecialTokensComeFromTheConfigs) {
 }
 
 TEST(ChatTemplate, ExtraVariablesReplaceTokensButNotTheConversation) {
-  ChatTemplate chat_template("{{ bos_token }}{{ enable_thinking is defined }}{{ tools is none }}{{ documents is none }}");
+  ChatTemplate chat_template(
+      "{{ bos_token }}{{ enable_thinking is defined }}{{ tools is none }}{{ documents is none }}");
   chat_template.set_special_token("bos_token", "<s>");
   EXPECT_EQ(chat_template.render({.messages = Json::array()}), "<s>FalseTrueTrue");
-  EXPECT_EQ(chat_template.render({.messages = Json::array(), .extra = {{"bos_token", "B"}, {"enable_thinking", false}}}),
-            "BTrueTrueTrue");
+  EXPECT_EQ(
+      chat_template.render({.messages = Json::array(), .extra = {{"bos_token", "B"}, {"enable_thinking", false}}}),
+      "BTrueTrueTrue");
   EXPECT_THROW(chat_template.render({.messages = Json::array(), .extra = {{"messages", 1}}}), Error);
   EXPECT_THROW(chat_template.render({.messages = "x"}), Error);
   EXPECT_THROW(chat_template.render({.messages = Json::array({"x"})}), Error);

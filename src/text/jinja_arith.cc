@@ -194,7 +194,8 @@ Value arithmetic(Renderer& renderer, Operator op, const Value& left, const Value
 
 Value with_sign(const Value& value, bool negative) {
   if (value.is_undefined()) throw Failure{value.as_undefined().message};
-  if (value.is_integral()) return negative ? integer_arithmetic(Operator::subtract, 0, value.integer()) : value.integer();
+  if (value.is_integral())
+    return negative ? integer_arithmetic(Operator::subtract, 0, value.integer()) : value.integer();
   if (value.is_float()) return negative ? -value.floating() : value.floating();
   fail("bad operand type for unary {}: '{}'", negative ? '-' : '+', value.type_name());
 }
@@ -213,8 +214,9 @@ Value round_number(const Value& value, int64_t digits) {
   if (!std::isfinite(number) || digits > 323) return number;
   if (digits < -308) return std::copysign(0.0, number);
   const int scale = static_cast<int>(digits);
-  const std::string text = scale >= 0 ? fmt::format("{:.{}f}", number, scale)  // the exact value, half to even
-                                      : fmt::format("{:.0f}e{}", std::nearbyint(number / std::pow(10.0, -scale)), -scale);
+  const std::string text = scale >= 0
+                               ? fmt::format("{:.{}f}", number, scale)  // the exact value, half to even
+                               : fmt::format("{:.0f}e{}", std::nearbyint(number / std::pow(10.0, -scale)), -scale);
   double rounded = 0;
   std::from_chars(text.data(), text.data() + text.size(), rounded);
   return rounded;

@@ -77,7 +77,9 @@ std::string plain_digits(std::string_view text) {
       out += text[i];
       continue;
     }
-    const auto is_digit_at = [&](size_t at) { return at < text.size() && std::isalnum(static_cast<uint8_t>(text[at])); };
+    const auto is_digit_at = [&](size_t at) {
+      return at < text.size() && std::isalnum(static_cast<uint8_t>(text[at]));
+    };
     if (i == 0 || !is_digit_at(i - 1) || !is_digit_at(i + 1)) return {};
   }
   return out;
@@ -87,7 +89,8 @@ std::optional<double> parse_float(std::string_view text) {
   std::string digits = plain_digits(strip_text(text, std::nullopt, true, true));
   const bool negative = digits.starts_with('-');
   if (negative || digits.starts_with('+')) digits.erase(0, 1);
-  std::ranges::transform(digits, digits.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+  std::ranges::transform(digits, digits.begin(),
+                         [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
   double value = 0;
   if (digits == "inf" || digits == "infinity") {
     value = std::numeric_limits<double>::infinity();
@@ -119,7 +122,8 @@ std::optional<int64_t> parse_integer(std::string_view text, int64_t base) {
     text.remove_prefix(text[2] == '_' ? 3 : 2);
   } else if (base == 0) {
     base = 10;
-    if (text.size() > 1 && text[0] == '0' && text.find_first_not_of("0_") != std::string_view::npos) return std::nullopt;
+    if (text.size() > 1 && text[0] == '0' && text.find_first_not_of("0_") != std::string_view::npos)
+      return std::nullopt;
   }
   const std::string digits = plain_digits(text);
   uint64_t size = 0;
@@ -175,8 +179,8 @@ Value indent(Renderer& renderer, const CallArgs& args) {
   const bool wide = bound.has(1) && !bound[1].is_text();
   const int64_t width = wide ? bound.integer(1, 4) : 4;
   renderer.check_text(static_cast<size_t>(std::max<int64_t>(width, 0)));
-  const std::string indention = bound.has(1) && !wide ? bound.text(1)
-                                                      : std::string(static_cast<size_t>(std::max<int64_t>(width, 0)), ' ');
+  const std::string indention =
+      bound.has(1) && !wide ? bound.text(1) : std::string(static_cast<size_t>(std::max<int64_t>(width, 0)), ' ');
   renderer.budget().spend_text(text.text().size());
   const std::string closed = text.text() + "\n";
   const auto lines = split_lines(closed, false);
@@ -241,7 +245,9 @@ Value string(Renderer& renderer, const CallArgs& args) {
 Value title(Renderer& renderer, const CallArgs& args) {
   const Bound bound("title", args, {"s"}, 1);
   const std::string text = renderer.str(bound[0]);
-  const auto splits = [](char32_t c) { return is_space(c) || (c < 0x80 && std::string_view("-({[<").find(static_cast<char>(c)) != std::string_view::npos); };
+  const auto splits = [](char32_t c) {
+    return is_space(c) || (c < 0x80 && std::string_view("-({[<").find(static_cast<char>(c)) != std::string_view::npos);
+  };
   std::string out;
   for (size_t start = 0; start < text.size();) {
     size_t end = start, first_end = 0;
@@ -302,7 +308,8 @@ Value truncate(Renderer& renderer, const CallArgs& args) {
 std::string percent_encode(std::string_view text, bool in_query) {
   std::string out;
   for (const char c : text) {
-    const bool plain = std::isalnum(static_cast<uint8_t>(c)) || std::string_view("_.-~").find(c) != std::string_view::npos;
+    const bool plain =
+        std::isalnum(static_cast<uint8_t>(c)) || std::string_view("_.-~").find(c) != std::string_view::npos;
     if (plain || (c == '/' && !in_query)) {
       out += c;
     } else {

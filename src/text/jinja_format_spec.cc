@@ -186,9 +186,7 @@ std::string format_integer(int64_t value, const FormatSpec& spec) {
 
 std::string format_float(double value, const FormatSpec& spec) {
   const bool negative = std::signbit(value) && !std::isnan(value);
-  std::string body = std::isnan(value)   ? "nan"
-                     : std::isinf(value) ? "inf"
-                                         : float_digits(std::fabs(value), spec);
+  std::string body = std::isnan(value) ? "nan" : std::isinf(value) ? "inf" : float_digits(std::fabs(value), spec);
   if (spec.type == '%' && !std::isfinite(value)) body += '%';
   if (spec.type == 'E' || spec.type == 'F' || spec.type == 'G') {
     for (char& c : body) c = static_cast<char>(c >= 'a' && c <= 'z' ? c - 32 : c);

@@ -1,11 +1,10 @@
 // Argument binding and the global functions.
 #include "text/jinja_functions.h"
 
-#include <locale.h>
-
 #include <algorithm>
 #include <array>
 #include <ctime>
+#include <locale.h>
 
 #include "text/jinja.h"
 #include "text/jinja_objects.h"

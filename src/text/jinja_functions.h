@@ -37,11 +37,12 @@ const Method* find_text_method(std::string_view name);
 std::optional<Value> find_global(std::string_view name);
 
 // A call's arguments by the names of its parameters. Too many, unknown, doubled or (of the first `required`) missing
-// ones fail. A parameter named "" can be given by position only.
+// ones fail. A parameter named "" can be given by position only. Refers to `args`.
 class Bound {
  public:
   Bound(std::string_view function, const CallArgs& args, std::initializer_list<std::string_view> names,
         size_t required = 0);
+  Bound(std::string_view, CallArgs&&, std::initializer_list<std::string_view>, size_t = 0) = delete;
 
   const Value* find(size_t i) const { return values_[i]; }
   bool has(size_t i) const { return values_[i] != nullptr; }

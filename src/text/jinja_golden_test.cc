@@ -37,7 +37,13 @@ std::string fnv1a(std::string_view text) {
 
 // 2024-07-06 13:04:56, a Saturday.
 std::tm pinned_clock() {
-  return {.tm_sec = 56, .tm_min = 4, .tm_hour = 13, .tm_mday = 6, .tm_mon = 6, .tm_year = 124, .tm_wday = 6,
+  return {.tm_sec = 56,
+          .tm_min = 4,
+          .tm_hour = 13,
+          .tm_mday = 6,
+          .tm_mon = 6,
+          .tm_year = 124,
+          .tm_wday = 6,
           .tm_yday = 187};
 }
 
@@ -70,8 +76,9 @@ TEST(JinjaGolden, EveryConstructRendersAsPythonDoes) {
     const auto source = snippet["template"].get<std::string>();
     const Outcome outcome = render(source, input);
     const auto name = snippet["name"].get<std::string>();
-    ASSERT_TRUE(snippet.contains(outcome.kind)) << name << "\n" << source << "\nwe: " << outcome.kind << " " << outcome.text
-                                                << "\nPython: " << snippet.dump();
+    ASSERT_TRUE(snippet.contains(outcome.kind))
+        << name << "\n"
+        << source << "\nwe: " << outcome.kind << " " << outcome.text << "\nPython: " << snippet.dump();
     if (outcome.kind == "error") {
       EXPECT_NE(outcome.text.find("line "), std::string::npos) << name << ": " << outcome.text;
     } else {
@@ -139,7 +146,8 @@ TEST(JinjaGolden, RealTemplatesRenderAsPythonDoes) {
         input.add_generation_prompt = prompt;
         const Outcome outcome = render(source, input);
         const std::string key = conversation["name"].get<std::string>() + (prompt ? "+prompt" : "");
-        EXPECT_EQ(summary(outcome), golden["cases"][key].get<std::string>()) << file << " " << key << "\n" << outcome.text;
+        EXPECT_EQ(summary(outcome), golden["cases"][key].get<std::string>()) << file << " " << key << "\n"
+                                                                             << outcome.text;
         ++n_renderings;
       }
     }

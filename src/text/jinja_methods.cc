@@ -313,7 +313,8 @@ Value list_count(Renderer& renderer, const Value& self, const CallArgs& args) {
 Value list_index(Renderer& renderer, const Value& self, const CallArgs& args) {
   const Bound bound("index", args, {""}, 1);
   const Values& items = self.sequence().items;
-  const auto it = std::ranges::find_if(items, [&](const Value& item) { return equal(renderer.budget(), item, bound[0]); });
+  const auto it =
+      std::ranges::find_if(items, [&](const Value& item) { return equal(renderer.budget(), item, bound[0]); });
   if (it == items.end()) fail("the value is not in the {}", self.type_name());
   return it - items.begin();
 }
@@ -365,8 +366,7 @@ std::optional<Value> find_method(const Value& self, std::string_view name) {
   if (self.is_dict()) forbidden = kDictMutators;
   if (self.is_list()) forbidden = kListMutators;
   if (std::ranges::find(forbidden, name) == forbidden.end()) return std::nullopt;
-  return Value::undefined(
-      fmt::format("access to attribute '{}' of '{}' object is unsafe.", name, self.type_name()));
+  return Value::undefined(fmt::format("access to attribute '{}' of '{}' object is unsafe.", name, self.type_name()));
 }
 
 }  // namespace arc::jinja

@@ -30,10 +30,8 @@ const Method kCyclerMethods[] = {
 
 const Method kLoopMethods[] = {
     {"cycle", [](Renderer&, const Value& self, const CallArgs& args) { return self.object_as<Loop>()->cycle(args); }},
-    {"changed",
-     [](Renderer& renderer, const Value& self, const CallArgs& args) {
-       return self.object_as<Loop>()->changed(renderer.budget(), args);
-     }},
+    {"changed", [](Renderer& renderer, const Value& self,
+                   const CallArgs& args) { return self.object_as<Loop>()->changed(renderer.budget(), args); }},
 };
 
 // The texts among `args` escaped, those in lists too.
@@ -92,11 +90,10 @@ std::optional<Values> Range::iterate() {
 Value Range::slice(const std::optional<int64_t> (&bounds)[3]) const {
   const SliceRange part = slice_range(count_, bounds[0], bounds[1], bounds[2].value_or(1));
   int64_t start = 0, stop = 0, step = 0;
-  const bool overflowed = __builtin_mul_overflow(part.start, step_, &start) ||
-                          __builtin_add_overflow(start, start_, &start) ||
-                          __builtin_mul_overflow(part.stop, step_, &stop) ||
-                          __builtin_add_overflow(stop, start_, &stop) ||
-                          __builtin_mul_overflow(part.step, step_, &step);
+  const bool overflowed =
+      __builtin_mul_overflow(part.start, step_, &start) || __builtin_add_overflow(start, start_, &start) ||
+      __builtin_mul_overflow(part.stop, step_, &stop) || __builtin_add_overflow(stop, start_, &stop) ||
+      __builtin_mul_overflow(part.step, step_, &step);
   if (overflowed) fail("an integer does not fit in 64 bits");
   return std::make_shared<Range>(start, stop, step, part.count);
 }
@@ -201,8 +198,10 @@ Value Macro::call(Renderer& renderer, const CallArgs& args) {
     const MacroCode::Parameter& parameter = code_.parameters[i];
     std::optional<Value> value;
     value = i < args.positional.size() ? args.positional[i] : take(parameter.name);
-    if (value) frame->at(parameter.slot) = std::move(*value);
-    else missing.push_back(&parameter);
+    if (value)
+      frame->at(parameter.slot) = std::move(*value);
+    else
+      missing.push_back(&parameter);
   }
   if (code_.caller_slot.index >= 0) {
     const std::optional<Value> caller = take("caller");

@@ -31,7 +31,9 @@ class Function final : public Object {
 // x.method
 class BoundMethod final : public Object {
  public:
-  BoundMethod(Value self, const Method& method) : self_(std::move(self)), method_(method) { depth = nested(self_.depth()); }
+  BoundMethod(Value self, const Method& method) : self_(std::move(self)), method_(method) {
+    depth = nested(self_.depth());
+  }
   std::string type_name() const override { return "builtin_function_or_method"; }
   bool callable() const override { return true; }
   Value call(Renderer& renderer, const CallArgs& args) override;

@@ -124,10 +124,8 @@ const Expr* Parser::parse_concat() {
 }
 
 const Expr* Parser::parse_product() {
-  constexpr std::array<std::pair<std::string_view, Operator>, 4> kOperators = {{{"*", Operator::multiply},
-                                                                                {"/", Operator::divide},
-                                                                                {"//", Operator::floor_divide},
-                                                                                {"%", Operator::modulo}}};
+  constexpr std::array<std::pair<std::string_view, Operator>, 4> kOperators = {
+      {{"*", Operator::multiply}, {"/", Operator::divide}, {"//", Operator::floor_divide}, {"%", Operator::modulo}}};
   const Expr* left = parse_power();
   while (is(TokenKind::op)) {
     const auto* op = std::ranges::find(kOperators, current().text, &std::pair<std::string_view, Operator>::first);
@@ -403,8 +401,8 @@ const Expr* Parser::parse_test(const Expr* subject) {
   if (node->function == nullptr) {
     soft_unknowns_.push_back({fmt::format("no test named '{}'", node->name), node->offset, ErrorCode::unsupported});
   }
-  const bool literal = is(TokenKind::string) || is(TokenKind::integer) || is(TokenKind::floating) || is_op("[") ||
-                       is_op("{");
+  const bool literal =
+      is(TokenKind::string) || is(TokenKind::integer) || is(TokenKind::floating) || is_op("[") || is_op("{");
   if (is_op("(")) {
     node->arguments = parse_arguments();
   } else if (literal || (is(TokenKind::name) && !is_name("else") && !is_name("or") && !is_name("and"))) {

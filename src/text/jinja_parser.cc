@@ -9,8 +9,8 @@ namespace {
 
 constexpr int kMaxNesting = 200;  // brackets, operators and blocks inside each other
 
-constexpr std::array<std::string_view, 7> kUnsupportedTags = {"block",  "extends", "include",   "import",
-                                                              "from",   "do",      "autoescape"};
+constexpr std::array<std::string_view, 7> kUnsupportedTags = {"block", "extends", "include",   "import",
+                                                              "from",  "do",      "autoescape"};
 
 }  // namespace
 
@@ -413,7 +413,8 @@ void Parser::close_scope() {
   outer_places_.pop_back();
 }
 
-// Reading `loop` makes it a parameter of the loop around; reading `caller`, `kwargs` or `varargs`, of the macros around.
+// Reading `loop` makes it a parameter of the loop around; reading `caller`, `kwargs` or `varargs`, of the macros
+// around.
 void Parser::load_name(const std::string& name, Slot* slot) {
   const bool is_loop = name == "loop";
   if (is_loop || name == "caller" || name == "kwargs" || name == "varargs") {

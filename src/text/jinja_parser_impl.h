@@ -126,9 +126,9 @@ class Parser {
   // What opening a scope changes and closing it restores.
   struct Place {
     Scope* scope = nullptr;
-    int conditions = 0;     // open conditions inside the scope
-    int loops = 0;          // open loops that `break` can leave
-    size_t n_soft = 0;      // soft_unknowns_ when the scope opened
+    int conditions = 0;  // open conditions inside the scope
+    int loops = 0;       // open loops that `break` can leave
+    size_t n_soft = 0;   // soft_unknowns_ when the scope opened
   };
 
   Program program_;

@@ -1,10 +1,10 @@
 #include "text/jinja_print.h"
 
-#include <algorithm>
 #include <charconv>
 #include <cmath>
 
 #include "base/utf8.h"
+#include "text/jinja_sort.h"
 #include "text/jinja_unicode.h"
 
 namespace arc::jinja {
@@ -182,8 +182,7 @@ class JsonWriter {
     std::vector<const Dict::Entry*> entries;
     for (const Dict::Entry& entry : dict.entries()) entries.push_back(&entry);
     if (style_.sort_keys) {
-      std::ranges::stable_sort(entries,
-                               [&](const auto* a, const auto* b) { return less(budget_, a->first, b->first); });
+      stable_sort(entries, [&](const auto* a, const auto* b) { return less(budget_, a->first, b->first); });
     }
     open('{');
     for (const Dict::Entry* entry : entries) {

@@ -55,8 +55,8 @@ class Renderer {
   void keep(std::shared_ptr<Object> object) { kept_objects_.push_back(std::move(object)); }
 
   std::string str(const Value& value);
-  Value attribute(const Value& object, const std::string& name);   // object.name
-  Value item(const Value& object, const Value& key);               // object[key]
+  Value attribute(const Value& object, const std::string& name);  // object.name
+  Value item(const Value& object, const Value& key);              // object[key]
   Value slice(const Value& object, const std::optional<int64_t> (&bounds)[3]);
   Value call(const Value& callee, const CallArgs& args);
 

@@ -7,6 +7,7 @@
 #include "text/jinja_objects.h"
 #include "text/jinja_print.h"
 #include "text/jinja_renderer.h"
+#include "text/jinja_sort.h"
 #include "text/jinja_text.h"
 #include "text/jinja_unicode.h"
 
@@ -99,9 +100,9 @@ struct Row {
 Values sorted_values(Renderer& renderer, std::vector<Row> rows, bool reverse) {
   const auto before = [&renderer](const Row& a, const Row& b) { return less(renderer.budget(), a.key, b.key); };
   if (reverse) {
-    std::ranges::stable_sort(rows, [&](const Row& a, const Row& b) { return before(b, a); });
+    stable_sort(rows, [&](const Row& a, const Row& b) { return before(b, a); });
   } else {
-    std::ranges::stable_sort(rows, before);
+    stable_sort(rows, before);
   }
   Values values;
   for (Row& row : rows) values.push_back(std::move(row.value));
@@ -126,7 +127,8 @@ Value sort(Renderer& renderer, const CallArgs& args) {
   const Value attribute = argument_or(bound, 3, {});
   std::vector<Values> paths;
   if (attribute.is_text()) {
-    for (const std::string_view part : split_at(attribute.text(), ",", -1, false)) paths.push_back(attribute_path(part));
+    for (const std::string_view part : split_at(attribute.text(), ",", -1, false))
+      paths.push_back(attribute_path(part));
   } else {
     paths.push_back(attribute_path(attribute));
   }
@@ -236,7 +238,8 @@ Value map(Renderer& renderer, const CallArgs& args) {
   Values out;
   if (!value.truth()) return generator({});
   if (args.positional.size() == 1) {
-    const Bound bound("map", {.positional = {}, .named = args.named}, {"attribute", "default"});
+    const CallArgs options{.named = args.named};
+    const Bound bound("map", options, {"attribute", "default"});
     if (!bound.has(0)) fail("map requires a filter argument");
     const Values path = attribute_path(bound[0]);
     for (const Value& item : items_of(renderer.budget(), value)) {

@@ -66,7 +66,8 @@ TEST(Jinja, LimitsStopHostileTemplates) {
            grow + "ns.x + ns.x %}{% endfor %}",
            grow + "[ns.x, ns.x] %}{% endfor %}{{ ns.x }}",
            grow + "[ns.x, ns.x] %}{% endfor %}{{ ns.x|tojson }}",
-           grow + "[ns.x, ns.x] %}{% endfor %}{{ ns.x == [ns.x, 1] and [ns.x] == [[ns.x[0], ns.x[1]]] }}{{ ns.x|string }}",
+           grow +
+               "[ns.x, ns.x] %}{% endfor %}{{ ns.x == [ns.x, 1] and [ns.x] == [[ns.x[0], ns.x[1]]] }}{{ ns.x|string }}",
            grow + "(ns.x, ns.x) %}{% endfor %}{{ {ns.x: 1} }}",
            grow + "ns.x.replace('a', ns.x) %}{% endfor %}",
            grow + "ns.x|replace('', ns.x) %}{% endfor %}",
@@ -76,7 +77,8 @@ TEST(Jinja, LimitsStopHostileTemplates) {
            grow + "'%s%s' % (ns.x, ns.x) %}{% endfor %}",
            grow + "(ns.x|list + ns.x|list)|join %}{% endfor %}",
            std::string("{% set ns = namespace(x=[]) %}{% for i in range(9999) %}{% set ns.x = [ns.x] %}{% endfor %}"),
-           std::string("{% set ns = namespace(x='a') %}{% for i in range(9999) %}{% set ns.x = [ns.x].copy %}{% endfor %}"),
+           std::string(
+               "{% set ns = namespace(x='a') %}{% for i in range(9999) %}{% set ns.x = [ns.x].copy %}{% endfor %}"),
            std::string("{% set ns = namespace() %}{% set ns.x = ns %}{{ ns }}"),
            std::string("{{ 'x' * 9999999999 }}"),
            std::string("{{ [1] * 9999999999 }}"),
@@ -131,14 +133,15 @@ TEST(Jinja, CyclesAreReleased) {
                    "{% set ns.m = m %}{% for a in [ns] %}{% set ns.l = loop %}{% macro k() %}{{ a }}{% endmacro %}"
                    "{% set ns.k = k %}{% endfor %}{% for a in [1] recursive %}{% set ns.r = loop %}{% endfor %}ok"),
             "ok");
-  EXPECT_THROW(render("{% set ns = namespace() %}{% for a in [ns] %}{% set ns.l = loop %}{{ 1 / 0 }}{% endfor %}"), Error);
+  EXPECT_THROW(render("{% set ns = namespace() %}{% for a in [ns] %}{% set ns.l = loop %}{{ 1 / 0 }}{% endfor %}"),
+               Error);
 }
 
 TEST(Jinja, IntegersBeyond64BitsAreErrors) {
   for (const char* expression :
-       {"9223372036854775807 + 1", "-9223372036854775807 - 2", "2 ** 63", "9223372036854775807 * 2", "99999999999999999999",
-        "'99999999999999999999'|int", "1e30|int", "-(-9223372036854775807 - 1)", "(-9223372036854775807 - 1) // -1",
-        "(-9223372036854775807 - 1)|abs"}) {
+       {"9223372036854775807 + 1", "-9223372036854775807 - 2", "2 ** 63", "9223372036854775807 * 2",
+        "99999999999999999999", "'99999999999999999999'|int", "1e30|int", "-(-9223372036854775807 - 1)",
+        "(-9223372036854775807 - 1) // -1", "(-9223372036854775807 - 1)|abs"}) {
     EXPECT_NE(std::string(error_of(std::string("{{ ") + expression + " }}").what()).find("64 bits"), std::string::npos)
         << expression;
   }
@@ -155,7 +158,8 @@ TEST(Jinja, VariablesKeepTheirJsonTypesAndOrder) {
 }
 
 TEST(Jinja, OneTemplateServesManyThreads) {
-  const Template shared("{% macro m(a) %}{{ a }}{% endmacro %}{% for x in xs %}{{ m(x) }}{{ missing }}{% endfor %}", "t");
+  const Template shared("{% macro m(a) %}{{ a }}{% endmacro %}{% for x in xs %}{{ m(x) }}{{ missing }}{% endfor %}",
+                        "t");
   std::vector<std::thread> threads;
   std::vector<std::string> texts(4);
   for (size_t i = 0; i < texts.size(); ++i) {

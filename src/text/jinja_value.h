@@ -5,11 +5,11 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -167,7 +167,7 @@ class Dict {
   const Entry* locate(Budget& budget, const Value& key, size_t hash) const;
 
   std::vector<Entry> entries_;
-  std::unordered_multimap<size_t, uint32_t> index_;  // by hash
+  std::multimap<size_t, uint32_t> index_;  // by hash; no buckets that chosen keys could fill
   int depth_ = 1;
 };
 

@@ -102,6 +102,16 @@ TEST(Socket, ReadsChunkedBodiesAndSaysContinue) {
   EXPECT_TRUE(contains(client.read_response(), R"("text":"in two")"));
 }
 
+TEST(Socket, IgnoresEmptyLinesBetweenRequests) {
+  TestServer server;
+  RawClient client(server.port());
+  client.send("\r\n" + get("/health") + "\r\n\r\n" + get("/health") + "\r\n");
+  EXPECT_EQ(status_of(client.read_response()), 200);
+  EXPECT_EQ(status_of(client.read_response()), 200);
+  client.send(get("/health"));
+  EXPECT_EQ(status_of(client.read_response()), 200);
+}
+
 TEST(Socket, HandlesLargeBodiesOnTheSecondThread) {
   TestServer server({.http = {.inline_body_bytes = 100}});
   RawClient client(server.port());
@@ -143,6 +153,7 @@ TEST(Socket, RefusesWhatIsNotHttpAndCloses) {
       {"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", 400},
       {"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcde", 400},
       {"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\nabcde", 400},
+      {"POST /v1/completions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n{}", 400},
       {"POST /v1/completions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400},
       {"POST /v1/completions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n", 400},
       {"POST /v1/completions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n401\r\n" + std::string(2000, ' '),
