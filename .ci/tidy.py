@@ -4,7 +4,8 @@
     .ci/tidy.py BUILD_FOLDER --seconds 120 --jobs 2
 
 Changed is what differs from the parent commit, and for a header one source file that includes it. The rest comes in an
-order that depends on the commit, so that every file has its turn. Exit status 1 when there are findings.
+order that depends on the commit, so that every file has its turn. Exit status 1 when a changed file has findings; those
+of the others are printed, to be mended with the next change there.
 """
 
 import argparse
@@ -71,10 +72,10 @@ def main():
     for text in sorted(set(filter(None, results))):
         print(text.rstrip())
     done = [r is not None for r in results]
-    bad = sum(1 for r in results if r)
-    print(f"clang-tidy: {sum(done[:len(changed)])} of {len(changed)} changed files, "
-          f"{sum(done[len(changed):])} of {len(rest)} others, findings in {bad}")
-    return 1 if bad else 0
+    bad = [sum(1 for r in part if r) for part in (results[:len(changed)], results[len(changed):])]
+    print(f"clang-tidy: {sum(done[:len(changed)])} of {len(changed)} changed files, findings in {bad[0]}; "
+          f"{sum(done[len(changed):])} of {len(rest)} others, findings in {bad[1]}")
+    return 1 if bad[0] else 0
 
 
 if __name__ == "__main__":

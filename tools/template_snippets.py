@@ -120,6 +120,8 @@ SNIPPETS = [
     ("error_percent_type", "{{ '%d' % 'a' }}"),
     ("error_format_index", "{{ '{1}'.format(0) }}"),
     ("error_format_mixed", "{{ '{0}{}'.format(0) }}"),
+    ("error_format_attribute_of_nothing", "{{ '{.x}'.format(d) }}"),
+    ("error_format_after_bracket", "{{ '{0[b]c}'.format(d) }}"),
     ("error_format_spec", "{{ '{:d}'.format('a') }}"),
     ("error_split_empty", "{{ 'a'.split('') }}"),
     ("error_index", "{{ 'a'.index('b') }}"),

@@ -242,10 +242,13 @@ class BraceFormatter {
   // The argument `first.attribute[item]...` that a field names.
   Value lookup(std::string_view path) {
     const size_t end = std::min(path.find_first_of(".["), path.size());
-    Value value = argument(path.substr(0, end));
+    const bool bare = end == path.size();
+    if (bare && (path.empty() || index_of(path))) number_field(path.empty());
+    Value value = bare && path.empty() ? positional(next_++) : argument(path.substr(0, end));
     path.remove_prefix(end);
     while (!path.empty()) {
       const bool is_item = path[0] == '[';
+      if (!is_item && path[0] != '.') fail("Only '.' or '[' may follow ']' in format field specifier");
       const size_t stop = is_item ? path.find(']') : std::min(path.find_first_of(".[", 1), path.size());
       if (stop == std::string_view::npos) fail("Missing ']' in format string");
       const std::string_view key = path.substr(1, stop - 1);
@@ -258,17 +261,20 @@ class BraceFormatter {
     return value;
   }
 
-  Value argument(std::string_view name) {
-    std::optional<int64_t> index = index_of(name);
-    if (name.empty() || index) {
-      if ((name.empty() && numbering_ == 'm') || (index && numbering_ == 'a')) {
-        fail("cannot switch between manual and automatic field numbering");
-      }
-      numbering_ = name.empty() ? 'a' : 'm';
-      const size_t i = index ? static_cast<size_t>(*index) : next_++;
-      if (i >= args_.positional.size()) fail("Replacement index {} out of range for positional args tuple", i);
-      return args_.positional[i];
-    }
+  // "{}" and "{0}" do not go together.
+  void number_field(bool automatic) {
+    const Numbering wanted = automatic ? Numbering::automatic : Numbering::manual;
+    if (numbering_ == Numbering::none) numbering_ = wanted;
+    if (numbering_ != wanted) fail("cannot switch between manual and automatic field numbering");
+  }
+
+  Value positional(size_t i) const {
+    if (i >= args_.positional.size()) fail("Replacement index {} out of range for positional args tuple", i);
+    return args_.positional[i];
+  }
+
+  Value argument(std::string_view name) const {
+    if (const auto index = index_of(name)) return positional(static_cast<size_t>(*index));
     for (const auto& [key, value] : args_.named) {
       if (key == name) return value;
     }
@@ -278,7 +284,7 @@ class BraceFormatter {
   Renderer& renderer_;
   const CallArgs& args_;
   bool markup_;
-  char numbering_ = 0;  // 'a'utomatic or 'm'anual
+  enum class Numbering { none, automatic, manual } numbering_ = Numbering::none;
   size_t next_ = 0;
 };
 

@@ -3,8 +3,8 @@
 
 #include <algorithm>
 #include <array>
+#include <clocale>
 #include <ctime>
-#include <locale.h>
 
 #include "text/jinja.h"
 #include "text/jinja_objects.h"
@@ -97,7 +97,7 @@ Value strftime_now(Renderer& renderer, const CallArgs& args) {
   static const locale_t kLocale = newlocale(LC_ALL_MASK, "C", nullptr);
   const std::tm now = renderer.now();
   format += ' ';  // so that the result is never empty
-  std::array<char, 4096> buffer;
+  std::array<char, 4096> buffer{};
   const size_t n = strftime_l(buffer.data(), buffer.size(), format.c_str(), &now, kLocale);
   if (n == 0) fail("strftime_now: the format is too long");
   return std::string(buffer.data(), n - 1);

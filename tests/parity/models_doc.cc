@@ -103,7 +103,7 @@ class BlockKinds {
     feature(kind, "partial rope", r.dims > 0 && r.dims < head_dim);
   }
   void activation(std::string_view kind, const Activation& act) {
-    constexpr std::string_view kNames[] = {"SiLU", "GELU", "GELU (tanh)", "ReLU", "clamped SwiGLU"};
+    constexpr std::string_view kNames[] = {"SiLU", "GELU", "tanh GELU", "ReLU", "clamped SwiGLU"};
     feature(kind, kNames[static_cast<int>(act.kind)], true);
   }
 
