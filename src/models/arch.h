@@ -18,6 +18,9 @@ struct Arch {
   std::span<const NameRow> own_names;  // within a layer; these win over kCommonNames
 };
 
+// The families; registry.cc lists them again for find_arch.
+extern const Arch kLlama, kQwen3, kQwen3Moe, kGemma3, kDeepseekV3, kQwen3Next, kGptOss;
+
 // Throws Error(unsupported) that lists the known names.
 const Arch& find_arch(std::string_view name);
 std::span<const Arch* const> all_archs();
@@ -35,6 +38,9 @@ int interval_from(const Config& config, std::string_view key, int fallback);
 
 // Throws Error(unsupported) unless the key is absent or has the one value that this family implements.
 void expect_value(const Config& config, std::string_view key, std::string_view value);
+
+// Throws Error(unsupported) when the switch is on.
+void expect_off(const Config& config, std::string_view key);
 
 // Whether a Qwen layer has experts: every decoder_sparse_step-th one that mlp_only_layers does not name.
 bool is_sparse(const Config& config, int layer);

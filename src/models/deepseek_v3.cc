@@ -70,7 +70,6 @@ constexpr NameRow kNames[] = {
 
 }  // namespace
 
-extern const Arch kDeepseekV3;
 constinit const Arch kDeepseekV3{"DeepseekV3ForCausalLM", deepseek_v3, kNames};
 
 }  // namespace arc

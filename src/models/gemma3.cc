@@ -1,6 +1,5 @@
-// Gemma 3 text: sandwich norms with unit offset, scaled embeddings, q/k norm, five sliding layers to one full layer,
-// a rotation of its own for each kind.
-#include <algorithm>
+// Gemma 3 text: sandwich norms, scaled embeddings, q/k norm, sliding and full layers with a rotation of its own for
+// each.
 #include <cmath>
 
 #include "models/arch.h"
@@ -31,12 +30,11 @@ ModelSpec gemma3(const Config& c) {
                              ? rope_from(c, head_dim, "sliding_attention")
                              : RopeSpec{.dims = head_dim, .theta = c.f_or("rope_local_base_freq", 10000.0)};
   const MlpSpec mlp{.hidden = c.i("intermediate_size"), .act = activation_from(c, "hidden_activation")};
-  const int n_layers = c.i("num_hidden_layers");
-  const int window = c.i_or("sliding_window", 4096);
+  const int n_layers = c.i("num_hidden_layers"), window = c.i_or("sliding_window", 4096);
   const std::vector<bool> sliding = sliding_layers(c, n_layers, slides);
   c.ignore({"hidden_act", "rope_local_base_freq", "sliding_window_pattern", "_sliding_window_pattern"});
   c.ignore({"vision_config", "mm_tokens_per_image", "boi_token_index", "eoi_token_index", "image_token_index"});
-  if (c.b_or("use_bidirectional_attention", false)) attention.causal = false;
+  expect_off(c, "use_bidirectional_attention");
 
   ModelSpec m = model_from(c, "gemma3", norm, true);
   m.embed_scale = static_cast<float>(std::sqrt(static_cast<double>(m.dim)));
@@ -58,7 +56,6 @@ constexpr NameRow kNames[] = {
 
 }  // namespace
 
-extern const Arch kGemma3;
 constinit const Arch kGemma3{"Gemma3ForCausalLM", gemma3, kNames};
 
 }  // namespace arc

@@ -53,7 +53,6 @@ constexpr NameRow kNames[] = {
 
 }  // namespace
 
-extern const Arch kGptOss;
 constinit const Arch kGptOss{"GptOssForCausalLM", gpt_oss, kNames};
 
 }  // namespace arc

@@ -29,7 +29,6 @@ ModelSpec llama(const Config& c) {
 
 }  // namespace
 
-extern const Arch kLlama;
 constinit const Arch kLlama{"LlamaForCausalLM", llama, {}};
 
 }  // namespace arc

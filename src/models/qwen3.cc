@@ -47,7 +47,6 @@ ModelSpec qwen3(const Config& c) {
 
 }  // namespace
 
-extern const Arch kQwen3, kQwen3Moe;
 constinit const Arch kQwen3{"Qwen3ForCausalLM", qwen3, {}};
 constinit const Arch kQwen3Moe{"Qwen3MoeForCausalLM", qwen3, {}};
 

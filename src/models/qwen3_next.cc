@@ -68,7 +68,6 @@ constexpr NameRow kNames[] = {
 
 }  // namespace
 
-extern const Arch kQwen3Next;
 constinit const Arch kQwen3Next{"Qwen3NextForCausalLM", qwen3_next, kNames};
 
 }  // namespace arc

@@ -9,8 +9,6 @@
 
 namespace arc {
 
-extern const Arch kLlama, kQwen3, kQwen3Moe, kGemma3, kDeepseekV3, kQwen3Next, kGptOss;
-
 namespace {
 
 const Arch* const kArchs[] = {&kLlama, &kQwen3, &kQwen3Moe, &kGemma3, &kDeepseekV3, &kQwen3Next, &kGptOss};
@@ -58,6 +56,10 @@ void expect_value(const Config& c, std::string_view key, std::string_view value)
   if (found == value) return;
   throw Error(ErrorCode::unsupported,
               fmt::format("config.json: \"{}\" is \"{}\"; this architecture implements \"{}\"", key, found, value));
+}
+
+void expect_off(const Config& c, std::string_view key) {
+  if (c.b_or(key, false)) throw Error(ErrorCode::unsupported, fmt::format("config.json: \"{}\" is not supported", key));
 }
 
 bool is_sparse(const Config& c, int layer) {
