@@ -1,0 +1,148 @@
+"""JSON extraction: a text, the keys that are wanted, one JSON object (or a list of them) as the answer; absent keys become null."""
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import pools
+from dialogue import Dialogue, assistant, system, to_json, user
+from fields import Field, draw_field, draw_fields, draw_value, listed
+from pools import Pool
+
+# Natural records: fields by name and kind, and texts that say them.
+RECORDS = {
+    "person": ({"name": "person", "age": "age", "job": "job", "city": "city"}, [
+        "{name} is {age} years old and works as a {job} in {city}.", "Our neighbour {name}, a {job} from {city}, just turned {age}.",
+        "In {city} lives a {job} called {name}. Age: {age}.", "At {age}, {name} moved to {city} and became a {job}.",
+        "My name is {name}. I am {age}, I live in {city}, and I earn my living as a {job}."]),
+    "order": ({"customer": "person", "product": "thing", "quantity": "count", "price": "price"}, [
+        "{customer} ordered {quantity} pieces of the {product} at {price} euros each.", "Order from {customer}: {quantity} x {product}, {price} per piece.",
+        "We sold {quantity} units of our {product} to {customer}; each costs {price}.", "{customer} would like {quantity} of the {product}. The price is {price}."]),
+    "meeting": ({"topic": "thing", "date": "date", "time": "time", "room": "code"}, [
+        "The meeting about the {topic} takes place on {date} at {time} in room {room}.", "Please come to room {room} on {date}, {time}. We talk about the {topic}.",
+        "On {date} at {time} we discuss the {topic}; the room is {room}.", "Reminder: {topic}, {date}, {time}, room {room}."]),
+    "flight": ({"flight": "code", "origin": "city", "destination": "city2", "departure": "time"}, [
+        "Flight {flight} from {origin} to {destination} leaves at {departure}.", "{flight} departs {origin} at {departure} and goes to {destination}.",
+        "At {departure} the plane {flight} takes off in {origin}. It lands in {destination}.", "From {origin} you fly with {flight} to {destination}; departure is {departure}."]),
+    "invoice": ({"number": "code", "company": "company", "amount": "price", "due": "date"}, [
+        "Invoice {number} of {company} over {amount} dollars is due on {due}.", "{company} sent invoice {number}. Please pay {amount} by {due}.",
+        "By {due} we must pay {amount} to {company} (invoice {number}).", "The bill {number} from {company} amounts to {amount}, payable until {due}."]),
+    "book": ({"title": "thing", "author": "person", "pages": "count", "year": "year"}, [
+        "The {title} is a book of {pages} pages that {author} wrote in {year}.", "{author} published The {title} in {year}; it has {pages} pages.",
+        "In {year} appeared The {title} by {author}, {pages} pages long."]),
+    "house": ({"city": "city", "rooms": "small", "rent": "price", "owner": "person"}, [
+        "For rent in {city}: {rooms} rooms, {rent} per month, owner {owner}.", "{owner} lets a flat with {rooms} rooms in {city} for {rent}.",
+        "A place in {city} with {rooms} rooms costs {rent}. Ask {owner}."]),
+    "contact": ({"name": "person", "email": "email", "company": "company", "role": "job"}, [
+        "{name} works at {company} as a {role}; write to {email}.", "Contact for {company}: {name}, {role}, {email}.",
+        "You reach {name}, the {role} of {company}, at {email}.", "Send it to {email}. That is {name} of {company}, a {role}."]),
+    "animal": ({"name": "word", "animal": "animal", "age": "small", "owner": "person"}, [
+        "{owner} has a {animal} named {name}, {age} years old.", "The {animal} {name} is {age} and belongs to {owner}.",
+        "{name} is the {age}-year-old {animal} of {owner}."]),
+    "delivery": ({"parcel": "code", "carrier": "company", "destination": "city", "status": "state"}, [
+        "Parcel {parcel} travels with {carrier} to {destination}. Its status is {status}.", "{carrier} brings {parcel} to {destination}; status: {status}.",
+        "The status of {parcel}, on its way to {destination} with {carrier}, is {status}."]),
+    "recipe": ({"dish": "food", "minutes": "small", "servings": "small2", "cook": "person"}, [
+        "{cook} makes {dish} for {servings} people in {minutes} minutes.", "With {minutes} minutes of time, {cook} cooks {dish}; it serves {servings}.",
+        "{dish}, a dish by {cook}: {minutes} minutes, {servings} servings."]),
+    "car": ({"model": "word", "color": "colour", "plate": "code", "driver": "person"}, [
+        "A {color} {model} with the plate {plate} is driven by {driver}.", "{driver} drives the {color} {model}, plate {plate}.",
+        "The plate of the {color} {model} is {plate}. At the wheel sits {driver}."]),
+    "payment": ({"sender": "person", "recipient": "person", "amount": "price", "date": "date"}, [
+        "{sender} paid {amount} to {recipient} on {date}.", "On {date}, {recipient} received {amount} from {sender}.",
+        "{amount} went from {sender} to {recipient}; the transfer was made on {date}."]),
+    "student": ({"student": "person", "school": "city", "grade": "small", "subject": "word"}, [
+        "{student} from the school in {school} got grade {grade} in {subject}.", "In {subject}, {student} ({school}) reached a {grade}.",
+        "The grade of {student} of {school} in {subject} is {grade}."]),
+}
+RECORD_NAMES = Pool("records", RECORDS, 0.25)
+TEXTS = {name: Pool("text-" + name, texts) for name, (_, texts) in RECORDS.items()}
+
+ASK = Pool("extract-ask", [
+    "Extract {keys} as JSON.", "Return a JSON object with the keys {keys}.", "Give me {keys} as a JSON object.", "Extract the fields {keys} from this text as JSON.",
+    "Read the text and output JSON with {keys}.", "Make a JSON object from this text. Keys: {keys}.", "Find {keys} in the text. Answer in JSON.",
+    "Which {keys} does the text name? Reply with JSON only.", "Please turn the text into JSON with the fields {keys}.", "JSON with {keys}, please.",
+    "Pull {keys} out of the text and write them as JSON.", "Convert to JSON ({keys})."])
+LAYOUTS = Pool("extract-layout", ["{ask}\n\n{text}", "{text}\n\n{ask}", "{ask}\nText: {text}", "Text: {text}\n{ask}", "{ask}\n\"{text}\"", "{text}\n{ask}",
+                                  "Here is a text:\n{text}\n\n{ask}"])
+SYSTEMS = Pool("extract-system", ["You extract data. Answer with JSON only.", "Reply with one JSON object and nothing else.", "You turn text into JSON.",
+                                  "You are an information extraction service. Output JSON.", "Output valid JSON. Use null for what is missing."])
+NOISE = Pool("extract-noise", [
+    "The weather was fine.", "Nobody was surprised.", "This was announced yesterday.", "More details will follow.", "Please keep this for your records.",
+    "Thank you for your patience.", "The office is closed on Sundays.", "We look forward to hearing from you.", "That is all we know so far.",
+    "It had been planned for a long time.", "Everyone agreed.", "Please do not reply to this message.", "The rest of the report is missing."])
+STATEMENTS = Pool("extract-statement", [
+    "The {label} is {value}.", "{Label}: {value}", "Its {label} is {value}.", "As {label} we noted {value}.", "The {label} was given as {value}.",
+    "{value} is the {label}.", "For the {label}, the form says {value}.", "Under {label} you find {value}.", "{Label} = {value}", "- {label}: {value}",
+    "We know that the {label} is {value}."])
+
+
+def record_value(rng, split, kind):
+    special = {"age": lambda: rng.randint(5, 95), "year": lambda: rng.randint(1900, 2030), "small": lambda: rng.randint(1, 20),
+               "small2": lambda: rng.randint(1, 12), "city2": lambda: pools.CITIES.draw(rng, split)}
+    return special[kind]() if kind in special else draw_value(rng, split, kind)
+
+
+def natural(rng, split, name):
+    """(values by key, text) of one record of a kind."""
+    kinds, texts = RECORDS[name]
+    text = rng.choice(texts) if name in RECORD_NAMES.parts["held"] else TEXTS[name].draw(rng, split)
+    values = {key: record_value(rng, split, kind) for key, kind in kinds.items()}
+    said = dict(values)
+    for key, kind in kinds.items():
+        if kind == "date" and rng.random() < 0.3:
+            said[key] = pools.spoken_date(values[key])
+    return values, text.format(**said)
+
+
+def generic(rng, split):
+    """A record of random fields, each said by a sentence or a line."""
+    fields = draw_fields(rng, split, rng.randint(2, 6))
+    form = STATEMENTS.draw(rng, split) if rng.random() < 0.4 else None
+    lines = [state(rng, split, field, form) for field in fields]
+    joiner = "\n" if lines[0].startswith("-") or not lines[0].endswith(".") else " "
+    return {field.key: field.value for field in fields}, joiner.join(lines)
+
+
+def state(rng, split, field: Field, form=None):
+    form = form or STATEMENTS.draw(rng, split)
+    return form.format(label=field.label, Label=field.label.capitalize(), value=field.text())
+
+
+def with_noise(rng, split, text):
+    for _ in range(rng.choice((0, 0, 1, 2))):
+        noise = NOISE.draw(rng, split)
+        text = f"{noise} {text}" if rng.random() < 0.5 else f"{text} {noise}"
+    return text
+
+
+def ask_for(rng, split, keys):
+    style = rng.randrange(4)
+    named = listed(keys) if style < 2 else ", ".join(keys) if style == 2 else ", ".join(f'"{key}"' for key in keys)
+    return ASK.draw(rng, split).format(keys=named)
+
+
+def extraction(rng, split):
+    record = RECORD_NAMES.draw(rng, rng.choice(("train", "held")) if split == "held" else "train")
+    if rng.random() < 0.12:
+        return list_extraction(rng, split, record)
+    values, text = natural(rng, split, record) if rng.random() < 0.55 else generic(rng, split)
+    keys = list(values)
+    if rng.random() < 0.4:
+        keys = rng.sample(keys, rng.randint(1, len(keys)))
+    if rng.random() < 0.12:
+        extra = draw_field(rng, split).key
+        if extra not in values:
+            keys.insert(rng.randint(0, len(keys)), extra)
+    ask = ask_for(rng, split, keys)
+    question = LAYOUTS.draw(rng, split).format(ask=ask, text=with_noise(rng, split, text))
+    messages = [user(question), assistant(to_json({key: values.get(key) for key in keys}))]
+    if rng.random() < 0.3:
+        messages.insert(0, system(SYSTEMS.draw(rng, split)))
+    return Dialogue(messages, check="json")
+
+
+def list_extraction(rng, split, record):
+    made = [natural(rng, split, record) for _ in range(rng.randint(2, 3))]
+    ask = ask_for(rng, split, list(made[0][0])) + rng.choice((" Answer with a list.", " One object per entry, in a list."))
+    question = LAYOUTS.draw(rng, split).format(ask=ask, text=" ".join(text for _, text in made))
+    return Dialogue([user(question), assistant(to_json([values for values, _ in made]))], check="json")

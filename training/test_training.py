@@ -1,0 +1,321 @@
+"""Tests of the training folder on a CPU, without network: python training/test_training.py
+
+A tiny model goes the whole way: data, tokenizer, training in one piece and in two, export, comparison with transformers.
+"""
+import json
+import lzma
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE / "data")]
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+import jinja2
+import numpy as np
+import torch
+
+import attention
+import dialogue
+import evaluate
+import export
+import gguf
+import heldout
+import mixture
+import patterns
+import pools
+import retrieval
+import tools
+import train
+from model import TINY, Model, Shape, causal, rotary
+from ngram import NGram
+from tokenizer import train_tokenizer
+from train import load_model
+
+FAMILIES = [family for family in mixture.SHORT if family not in ("text", "stretch", "retrieval")]
+
+
+def make_sources(folder):
+    """Small stand-ins for what corpus.py fetches: sentences about words, and a dictionary of the word pools."""
+    rng = random.Random(7)
+    documents = []
+    for _ in range(400):
+        sentences = [f"The {pools.thing(rng, 'train')} was {patterns.random_text(rng, 'train', rng.randint(4, 12))}." for _ in range(24)]
+        documents.append("\n\n".join(" ".join(sentences[i : i + 4]) for i in range(0, 24, 4)))
+    lines = [json.dumps({"source": "test", "text": text}) for text in documents]
+    (folder / "text.jsonl.xz").write_bytes(lzma.compress("\n".join(lines).encode()))
+    words = pools.NOUNS.parts["train"][:120]
+    synsets = {f"n{i}": [[word, word + " thing"], f"something that people call a {word}", ["n0"]] for i, word in enumerate(words)}
+    frequent = [[word, "n", f"n{i}", 100 - i] for i, word in enumerate(words)]
+    (folder / "wordnet.json.xz").write_bytes(lzma.compress(json.dumps({"synsets": synsets, "frequent": frequent}).encode()))
+
+
+def run(*arguments):
+    done = subprocess.run([sys.executable, *map(str, arguments)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return done.stdout
+
+
+class Training(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.temporary = tempfile.TemporaryDirectory()
+        cls.folder = Path(cls.temporary.name)
+        make_sources(cls.folder)
+        cls.sources = mixture.Sources(cls.folder)
+        texts = ["".join(text for text, _ in cls.sources.document(family, random.Random(f"{family}{i}"), 512)) for family in mixture.SHORT for i in range(40)]
+        cls.tokenizer = train_tokenizer(texts, TINY.vocab_size)
+        cls.tokenizer_file = cls.folder / "tokenizer.json"
+        cls.tokenizer.save(str(cls.tokenizer_file))
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.temporary.cleanup()
+
+    def dialogues(self, split, n):
+        rng = random.Random(f"test/{split}")
+        return [self.sources.exchange(family, rng, split) for family in FAMILIES for _ in range(n)]
+
+    def packer(self, seed=1):
+        return mixture.Packer(self.sources, self.tokenizer_file, 2, 512, seed)
+
+    # ---- data ------------------------------------------------------------------------------------------------------------
+
+    def test_split_is_stable(self):
+        self.assertEqual(pools.stable_hash("arc"), 17730848009556015994)
+        for pool in (pools.NOUNS, retrieval.TELL, tools.ENTITIES):
+            self.assertFalse(set(pool.parts["train"]) & set(pool.parts["held"]))
+            self.assertTrue(pool.parts["held"])
+
+    def test_generators_are_deterministic(self):
+        for split in pools.SPLITS:
+            again = [made.messages for made in self.dialogues(split, 5)]
+            self.assertEqual([made.messages for made in self.dialogues(split, 5)], again)
+        first, second = (self.packer().batch(3, mixture.LONG, 512) for _ in range(2))
+        for a, b in zip(first, second, strict=True):
+            np.testing.assert_array_equal(a, b)
+        self.assertFalse(np.array_equal(first[0], self.packer().batch(4, mixture.LONG, 512)[0]))
+        self.assertFalse(np.array_equal(first[0], self.packer(2).batch(3, mixture.LONG, 512)[0]))
+
+    def test_held_out_sets_are_disjoint(self):
+        rng = random.Random(5)
+        asked = {family: set() for family in FAMILIES}
+        names = set()
+        for family in FAMILIES:
+            for _ in range(1500 if family not in ("calls", "answers", "sessions") else 150):
+                made = self.sources.exchange(family, rng, "train")
+                asked[family] |= {message["content"] for message in made.messages if message["role"] == "user"}
+                names |= {tool["function"]["name"] for tool in made.tools}
+        for task in heldout.TASKS:
+            if task not in ("chat", "calls"):  # these hold greetings, which are the same everywhere
+                for made in heldout.task_set(self.sources, task, 150):
+                    self.assertNotIn(made.messages[-2]["content"] if task != "answers" else made.messages[0]["content"], asked[task], task)
+        self.assertFalse(names & set(tools.NATURAL_NAMES.parts["held"]))
+        filler = {text for split in ("held",) for text in self.sources.documents[split]}
+        self.assertTrue(filler)
+        self.assertFalse(filler & set(self.sources.documents["train"]))
+
+    def test_expected_answers_pass(self):
+        for task in heldout.TASKS:
+            for made in heldout.task_set(self.sources, task, 60):
+                self.assertTrue(heldout.is_right(made, dialogue.answer_text(made.messages[-1])), (task, made.messages))
+                self.assertFalse(heldout.is_right(made, "nonsense"), task)
+
+    def test_needle_trials(self):
+        count = lambda text: len(self.tokenizer.encode(text).ids)
+        for made in heldout.needle_set(self.sources, count, lengths=[512, 900], depths=[0.0, 0.5, 1.0], tries=3):
+            size, limit = count(dialogue.prompt_text(made)), made.note["tokens"]
+            self.assertLessEqual(size, limit)
+            self.assertGreater(size, limit * 0.85)
+            prompt, value = made.messages[0]["content"], made.messages[1]["content"]
+            self.assertIn(value, prompt)
+            if made.note["depth"] == 0:
+                self.assertLess(prompt.index(value) / len(prompt), 0.5)
+            if made.note["depth"] == 1:
+                self.assertGreater(prompt.rindex(value) / len(prompt), 0.5)
+
+    def test_template_equals_rendering(self):
+        environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
+        environment.filters["tojson"] = lambda value: json.dumps(value, ensure_ascii=False)
+        template = environment.from_string((HERE / "chat_template.jinja").read_text().rstrip("\n"))
+        for made in self.dialogues("train", 25):
+            messages = [message for message in made.messages]
+            self.assertEqual(template.render(messages=messages, tools=made.tools), "".join(text for text, _ in dialogue.segments(messages, made.tools)))
+            asked = template.render(messages=messages[:-1], tools=made.tools, add_generation_prompt=True)
+            self.assertEqual(asked, dialogue.prompt_text(made))
+
+    def test_parts_encode_like_the_whole(self):
+        rng = random.Random(11)
+        for family in mixture.SHORT:
+            for _ in range(15):
+                parts = self.sources.document(family, rng, 512)
+                if family == "stretch":
+                    continue  # plain text, cut at any place
+                tokens, _ = self.packer().encode(parts)
+                self.assertEqual(tokens.tolist(), self.tokenizer.encode("".join(text for text, _ in parts)).ids, family)
+
+    def test_rows_are_packed(self):
+        tokens, weights, documents = self.packer().batch(0, mixture.SHORT, 512)
+        self.assertEqual(tokens.shape, (2, 512))
+        starts = np.diff(documents.astype(int), axis=1, prepend=-1)
+        self.assertTrue(((starts == 0) | (starts == 1)).all())
+        self.assertTrue((weights[starts == 1] == 0).all())
+        self.assertGreater((weights == mixture.LEARNED).mean(), 0.05)
+        self.assertLess((weights[:, -mixture.MIN_GAP - 1 :] == 0).all(axis=1).mean(), 1)
+
+    # ---- model -----------------------------------------------------------------------------------------------------------
+
+    def test_block_mask_equals_dense(self):
+        documents = torch.tensor([[0] * 100 + [1] * 28 + [2] * 256 + [3] * 128, [0] * 512])
+        same = (documents[:, :, None] == documents[:, None, :]) & torch.ones(512, 512, dtype=torch.bool).tril()
+        blocks = same.view(2, 4, 128, 4, 128).permute(0, 1, 3, 2, 4).flatten(3)
+        mask = attention.block_mask(documents)
+        for counts, indices, wanted in ((mask.kv_num_blocks, mask.kv_indices, blocks.any(-1) & ~blocks.all(-1)),
+                                        (mask.full_kv_num_blocks, mask.full_kv_indices, blocks.all(-1))):
+            got = torch.zeros(2, 4, 4, dtype=torch.bool)
+            for b in range(2):
+                for row in range(4):
+                    got[b, row, indices[b, 0, row, : counts[b, 0, row]].long()] = True
+            torch.testing.assert_close(got, wanted)
+        q = torch.arange(512)
+        torch.testing.assert_close(mask.mask_mod(0, 0, q[:, None], q[None, :]), same[0])
+        starts = attention.document_starts(documents, 8)
+        self.assertEqual(starts.tolist(), [0, 100, 128, 384, 512, 1024, 1024, 1024, 1024])
+
+    def test_wrong_attention_is_noticed(self):
+        torch.manual_seed(3)
+        model = Model(TINY)
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        batch = train.to_device(self.packer().batch(0, mixture.SHORT, 256), "cpu")
+        self.assertLess(train.attention_error(model, train.make_loss(model, "dense", False), batch), 1e-4)
+
+        def careless(tokens, weights, documents, with_mtp):  # looks into earlier documents
+            return model.losses(tokens, weights, rotary(torch.arange(tokens.shape[1]), TINY), causal, with_mtp)
+
+        self.assertGreater(train.attention_error(model, careless, batch), 0.02)
+        for name, value in model.state_dict().items():
+            self.assertTrue(torch.equal(value, before[name]), name)
+
+    def test_packed_equals_alone(self):
+        torch.manual_seed(0)
+        model = Model(TINY)
+        tokens = torch.randint(0, TINY.vocab_size, (1, 96))
+        documents = torch.tensor([[0] * 40 + [1] * 56])
+        packed = model.states(tokens, rotary(torch.arange(96), TINY), attention.dense(documents))[1]
+        alone = model.states(tokens[:, 40:], rotary(torch.arange(56), TINY), causal)[1]
+        torch.testing.assert_close(packed[:, 40:], alone, atol=2e-5, rtol=2e-5)
+
+    def test_cached_generation_equals_recomputing(self):
+        torch.manual_seed(1)
+        model = Model(TINY).eval()
+        for p in model.parameters():
+            p.data *= 3  # untrained weights repeat one token; larger ones do not
+        prompts = [torch.randint(0, 1000, (n,)).tolist() for n in (5, 17, 11)]
+        answers = evaluate.generate(model, prompts, 12, set(), "cpu", 10**6)
+        self.assertGreater(len(set(sum(answers, []))), 5)
+        for prompt, answer in zip(prompts, answers, strict=True):
+            text = list(prompt)
+            for token in answer:
+                _, normed = model.states(torch.tensor([text]), rotary(torch.arange(len(text)), TINY), causal)
+                self.assertEqual(model.logits(normed[0, -1]).argmax().item(), token)
+                text.append(token)
+
+    def test_extra_layer_does_not_teach_the_trunk(self):
+        torch.manual_seed(2)
+        model = Model(TINY)
+        tokens, weights = torch.randint(0, 1000, (1, 64)), torch.ones(1, 64)
+        _, ahead = model.losses(tokens, weights, rotary(torch.arange(64), TINY), causal, True)
+        ahead.backward()
+        self.assertTrue(all(p.grad is None or not p.grad.any() for name, p in model.named_parameters() if name.startswith("model.")))
+        self.assertTrue(all(p.grad is not None and p.grad.any() for name, p in model.named_parameters() if name.startswith("mtp.")))
+
+    def test_full_shape_fits(self):
+        model = Model(Shape())
+        size = sum(p.numel() * 34 // 32 if p.ndim == 2 else 4 * p.numel() for p in model.parameters())
+        self.assertLess(size, export.MAX_BYTES - 500_000)  # tokenizer and headers take about 400 kB
+        shape = Shape()
+        self.assertGreaterEqual(shape.n_heads, 4 * shape.n_kv_heads)
+        self.assertEqual(shape.head_dim, 128)
+
+    def test_ngram_is_a_distribution(self):
+        rng = np.random.default_rng(3)
+        tokens = rng.integers(0, 12, 3000)
+        model = NGram(tokens, 12)
+        for history in ([3, 1, 4, 1], [11], [0, 0, 0, 0]):
+            total = sum(np.exp(model.log_probabilities(np.array([*history, word]))[-1]) for word in range(12))
+            self.assertAlmostEqual(total, 1.0, places=9)
+
+    # ---- the whole way ---------------------------------------------------------------------------------------------------
+
+    def test_train_resume_export(self):
+        started = time.monotonic()
+        command = [HERE / "train.py", "--data", self.folder, "--plan", "tiny", "--workers", 1]
+        run(*command, "--out", self.folder / "whole")
+        run(*command, "--out", self.folder / "pieces", "--stop-at", 13)
+        run(*command, "--out", self.folder / "pieces", "--workers", 2)
+        (model, whole), (resumed, pieces) = (load_model(self.folder / name / "checkpoint.pt") for name in ("whole", "pieces"))
+        self.assertEqual((whole["step"], pieces["step"]), (30, 30))
+        for name, value in model.state_dict().items():
+            torch.testing.assert_close(resumed.state_dict()[name], value, atol=1e-5, rtol=1e-4, msg=name)
+        last = json.loads((self.folder / "whole" / "log.jsonl").read_text().splitlines()[-1])
+        self.assertLess(last["loss"], np.log(TINY.vocab_size) - 1)  # an untrained model is at the logarithm
+        self.assertGreater(last["loss_ahead"], 0)
+
+        file = self.folder / "tiny.gguf"
+        run(HERE / "export.py", "gguf", "--checkpoint", self.folder / "whole" / "checkpoint.pt", "--tokenizer", self.tokenizer_file, "--out", file)
+        run(HERE / "export.py", "hf", "--gguf", file, "--out", self.folder / "hf")
+        self.check_transformers(file)
+        result = self.folder / "result.json"
+        run(HERE / "evaluate.py", "--data", self.folder, "--model", file, "--n", 3, "--tries", 1, "--longest", 400, "--documents", 3, "--json", result,
+            "--write-sets", self.folder / "sets")
+        self.assertEqual(set(json.loads(result.read_text())["tasks"]), set(heldout.TASKS))
+        self.assertLess(time.monotonic() - started, 600)
+
+    def check_transformers(self, file):
+        from transformers import AutoModelForCausalLM, AutoTokenizer, logging
+
+        logging.set_verbosity_error()  # the extra layer's tensors are unexpected to transformers
+        logging.disable_progress_bar()
+
+        tokenizer = AutoTokenizer.from_pretrained(self.folder / "hf")
+        theirs = AutoModelForCausalLM.from_pretrained(self.folder / "hf", dtype=torch.float32).eval()
+        ours, read = export.read_model(file)
+        self.assertEqual(read.metadata["general.architecture"], "qwen3")
+        made = self.dialogues("train", 2)
+        for one in made:
+            text = "".join(part for part, _ in dialogue.segments(one.messages, one.tools))
+            ids = self.tokenizer.encode(text).ids
+            self.assertEqual(tokenizer.encode(text, add_special_tokens=False), ids)
+            self.assertEqual(tokenizer.decode(ids), text)
+            rendered = tokenizer.apply_chat_template(one.messages, tools=one.tools or None, tokenize=False)
+            self.assertEqual(rendered, text)
+        tokens = torch.tensor([ids])
+        with torch.no_grad():
+            want = theirs(tokens).logits
+            got = ours.logits(ours.states(tokens, rotary(torch.arange(tokens.shape[1]), ours.shape), causal)[1])
+        torch.testing.assert_close(got, want, atol=2e-4, rtol=2e-4)
+
+    def test_gguf_values(self):
+        rng = np.random.default_rng(1)
+        matrix = (rng.standard_normal((5, 96)) * 10.0 ** rng.integers(-4, 3, (5, 96))).astype(np.float32)
+        matrix[0, :32] = 0
+        back = gguf.dequantize(gguf.quantize(matrix), 5, 96)
+        step = np.abs(matrix).reshape(-1, 32).max(axis=1, keepdims=True) / 127
+        self.assertTrue((np.abs(back - matrix).reshape(-1, 32) <= step * 0.6 + 1e-7).all())
+        pairs = {"a.text": "wörld", "b.flag": True, "c.number": 7, "d.list": ["x", "yz"], "e.float": gguf.Float(0.5), "f.types": [1, 3]}
+        file = self.folder / "values.gguf"
+        gguf.write(file, pairs, {"m.weight": matrix, "v.weight": matrix[0, 32:37]})
+        read = gguf.Reader(file)
+        self.assertEqual(read.metadata, pairs)
+        np.testing.assert_array_equal(read.tensors["m.weight"], back)
+        np.testing.assert_array_equal(read.tensors["v.weight"], matrix[0, 32:37])
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=1)

@@ -1,0 +1,209 @@
+"""Trains the built-in model, in pieces: each run goes on where the last one stopped.
+
+    python training/train.py --data DIR --out DIR --minutes 8.5
+
+DIR of --data holds what data/prepare.py wrote. --out gets checkpoint.pt, log.jsonl and, at the end, the finished weights in it.
+Batches, and so the whole data, are a pure function of the seed; sums on a GPU are not, so two runs agree only closely.
+"""
+import argparse
+import json
+import os
+import sys
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE / "data")]
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import torch
+
+import attention
+import mixture
+from export import read_model
+from model import TINY, Model, Shape, rotary
+from optimizer import Optimizer
+
+
+@dataclass(frozen=True)
+class Plan:
+    shape: Shape = Shape()
+    steps: int = 7000
+    rows: int = 16
+    row_length: int = 8192
+    rate: float = 3e-3
+    warmup: int = 150
+    decay_from: float = 0.55  # share of the steps after which the rate falls linearly to zero
+    short_until: float = 0.4  # share of the steps with contexts up to short_context; after it long ones, and the extra layer learns
+    short_context: int = 2048
+    seed: int = 1
+
+
+PLANS = {
+    "full": Plan(),
+    "tiny": Plan(shape=TINY, steps=30, rows=2, row_length=512, short_context=256, warmup=5),
+}
+
+
+def learning_rate(plan, step):
+    left = (plan.steps - step) / (plan.steps * (1 - plan.decay_from))
+    return plan.rate * min(1.0, (step + 1) / plan.warmup, left)
+
+
+def stage(plan, step):
+    """(shares of the families, longest context) of a step; None after the last one."""
+    if step >= plan.steps:
+        return None
+    short = step < plan.steps * plan.short_until
+    return (mixture.SHORT, plan.short_context) if short else (mixture.LONG, plan.row_length)
+
+
+def make_loss(model, kind, compiled):
+    """A function of (tokens, weights, documents, with_mtp) that gives both losses."""
+
+    def losses(tokens, weights, documents, with_mtp):
+        rope = rotary(torch.arange(tokens.shape[1], device=tokens.device), model.shape)
+        if kind == "varlen":
+            attend = attention.varlen(attention.document_starts(documents, 8192), tokens.shape[1])
+        else:
+            attend = {"flex": attention.flex, "dense": attention.dense}[kind](documents)
+        return model.losses(tokens, weights, rope, attend, with_mtp)
+
+    return torch.compile(losses) if compiled else losses
+
+
+def attention_error(model, losses, batch):
+    """Difference of the loss between `losses` and plain masked attention, row by row, with all weights four times as large.
+
+    Large weights let attention decide the loss even in an untrained model; times 4 and times 1/4 are exact. A compiled kernel that
+    mixes up its inputs' layout shows here and would otherwise only train badly.
+    """
+    plain = make_loss(model, "dense", compiled=False)
+    with torch.no_grad():
+        torch._foreach_mul_(list(model.parameters()), 4)
+    got = losses(*batch, with_mtp=False)[0].item()
+    with torch.no_grad():
+        rows = [[x[i : i + 1] for x in batch] for i in range(len(batch[0]))]
+        sums = torch.tensor([[plain(*row, with_mtp=False)[0].item() * (weight := row[1][:, 1:].sum().item()), weight] for row in rows]).sum(0)
+        torch._foreach_mul_(list(model.parameters()), 0.25)
+    return abs(got - (sums[0] / sums[1]).item())
+
+
+def to_device(batch, device):
+    tokens, weights, documents = (torch.from_numpy(array.astype("int32")) for array in batch)
+    if device == "cuda":
+        tokens, weights, documents = (x.pin_memory().to(device, non_blocking=True) for x in (tokens, weights, documents))
+    return tokens.long(), weights.float() / 100, documents
+
+
+def save(path, model, optimizer, plan, step):
+    temporary = path.with_suffix(".part")
+    state = {"model": model.state_dict(), "optimizer": optimizer.state(), "plan": asdict(plan), "step": step}
+    torch.save(state, temporary)
+    temporary.replace(path)
+
+
+def check_plan(path, checkpoint, plan):
+    """Only the number of steps may change on the way, and only while it makes no difference yet: before the long contexts begin."""
+    theirs = checkpoint["plan"]
+    early = checkpoint["step"] <= plan.short_until * min(plan.steps, theirs["steps"])
+    if asdict(plan) != theirs and (asdict(plan) != {**theirs, "steps": plan.steps} or not early):
+        sys.exit(f"{path} was made with another plan; use the same --plan, --steps and --seed, or another --out")
+
+
+def load_model(path, device="cpu"):
+    """(model, checkpoint) of a checkpoint file."""
+    checkpoint = torch.load(path, map_location=device, weights_only=True)
+    model = Model(Shape(**checkpoint["plan"]["shape"])).to(device)
+    model.load_state_dict(checkpoint["model"])
+    return model, checkpoint
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--plan", choices=PLANS, default="full")
+    parser.add_argument("--minutes", type=float, default=1e9, help="stop and save after this time, counted from the program's start")
+    parser.add_argument("--steps", type=int, help="another number of steps: the schedule stretches with it")
+    parser.add_argument("--stop-at", type=int, help="stop and save after this step of the schedule")
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--from-gguf", type=Path, help="without a checkpoint: start from the weights of this file, the optimizer cold")
+    parser.add_argument("--at-step", type=int, default=0, help="the step of the schedule at which --from-gguf was saved")
+    parser.add_argument("--attention", choices=("flex", "varlen", "dense"), default="flex" if torch.cuda.is_available() else "dense")
+    parser.add_argument("--workers", type=int, default=max(1, (os.cpu_count() or 2) - 2))
+    return parser.parse_args()
+
+
+def main():
+    started = time.monotonic()
+    options = parse()
+    options.out.mkdir(parents=True, exist_ok=True)
+    plan = PLANS[options.plan]
+    plan = replace(plan, steps=options.steps or plan.steps, seed=plan.seed if options.seed is None else options.seed)
+    path = options.out / "checkpoint.pt"
+    checkpoint = torch.load(path, map_location="cpu", weights_only=True) if path.exists() else None
+    step = options.at_step
+    if checkpoint:
+        step = checkpoint["step"]
+        check_plan(path, checkpoint, plan)
+
+    # The workers fork before CUDA starts.
+    packer = mixture.Packer(mixture.Sources(options.data), options.data / "tokenizer.json", plan.rows, plan.row_length, plan.seed)
+    stream = mixture.Stream(packer, lambda index: stage(plan, index), step, options.workers)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.manual_seed(plan.seed)
+    torch.set_float32_matmul_precision("high")
+    model = Model(plan.shape).to(device)
+    if device == "cuda":
+        model.compute_type = torch.bfloat16
+    optimizer = Optimizer(model)
+    if checkpoint:
+        model.load_state_dict(checkpoint["model"])
+        optimizer.load(checkpoint["optimizer"])
+    elif options.from_gguf:
+        model.load_state_dict(read_model(options.from_gguf)[0].state_dict())
+    losses = make_loss(model, options.attention, compiled=device == "cuda")
+    log = open(options.out / "log.jsonl", "a", encoding="utf-8")
+    print(f"step {step} of {plan.steps} on {device}, {sum(p.numel() for p in model.parameters()):,} parameters, {options.attention} attention, "
+          f"{options.workers} workers, {time.monotonic() - started:.0f} s to start", flush=True)
+
+    last_step = min(plan.steps, options.stop_at or plan.steps)
+    window = {"time": time.monotonic(), "steps": 0, "waited": 0.0, "first": True}
+    while step < last_step and time.monotonic() - started < options.minutes * 60:
+        asked = time.monotonic()
+        batch = to_device(stream.get(), device)
+        window["waited"] += time.monotonic() - asked
+        if window["first"] and device == "cuda" and (error := attention_error(model, losses, batch)) > 0.02:
+            sys.exit(f"{options.attention} attention is wrong here: the loss is off by {error:.3f}; use another --attention")
+        window["first"] = False
+        main_loss, ahead_loss = losses(*batch, with_mtp=step >= plan.steps * plan.short_until)
+        (main_loss + ahead_loss).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step(learning_rate(plan, step))
+        step += 1
+        window["steps"] += 1
+        if step % 20 == 0 or step == last_step:
+            report(log, plan, step, main_loss.item(), ahead_loss.item(), window)
+    save(path, model, optimizer, plan, step)
+    stream.close()
+    print(f"saved step {step} after {time.monotonic() - started:.0f} s{', all steps done' if step == plan.steps else ''}", flush=True)
+
+
+def report(log, plan, step, main_loss, ahead_loss, window):
+    """One line of progress; the window between two reports gives the speed."""
+    now = time.monotonic()
+    seconds = now - window["time"]
+    line = {"step": step, "tokens": step * plan.rows * plan.row_length, "loss": round(main_loss, 4), "loss_ahead": round(ahead_loss, 4),
+            "rate": learning_rate(plan, step - 1), "tokens_per_second": round(window["steps"] * plan.rows * plan.row_length / seconds),
+            "waited_for_data": round(window["waited"] / seconds, 3)}
+    log.write(json.dumps(line) + "\n")
+    log.flush()
+    print(f"step {step:6} of {plan.steps}  loss {main_loss:.3f}  ahead {ahead_loss:.3f}  {line['tokens_per_second'] / 1e3:8.1f} k tokens/s  "
+          f"waiting {line['waited_for_data']:.0%}", flush=True)
+    window.update(time=now, steps=0, waited=0.0)
+
+
+if __name__ == "__main__":
+    main()
