@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/dtype.h"
+#include "quant/block_code.h"
 
 namespace arc {
 
@@ -25,13 +26,14 @@ struct BlockShape {
 
 // Which bytes hold which element.
 enum class PackId : uint8_t {
-  plain,  // row-major elements of a plain dtype
+  plain,  // row-major elements of a plain dtype, or row-major blocks in the checkpoint's order
 };
 
 // Describes a matrix [out, in] completely.
 struct WeightFormat {
-  DType element = DType::f32;
-  int32_t bits = 32;
+  DType element = DType::f32;  // `packed` with a block code
+  BlockCode code = BlockCode::none;
+  int32_t bits = 32;  // of a plain element
   BlockShape block;
   AuxFormat scale, zero;
   PackId pack = PackId::plain;
@@ -40,6 +42,7 @@ struct WeightFormat {
   static WeightFormat plain(DType dtype) {
     return {.element = dtype, .bits = static_cast<int32_t>(8 * dtype_size(dtype))};
   }
+  static WeightFormat blocks(BlockCode code) { return {.element = DType::packed, .code = code, .bits = 0}; }
 };
 
 // "bf16", "f8e4m3 + f32 scale per block 128x128", ...

@@ -125,7 +125,8 @@ MatrixView Linear::view() const {
           .bias = bias.defined() ? bias.as<float>() : nullptr};
 }
 
-LoadedWeights load_weights(const Plan& plan, const Checkpoint& checkpoint, const LoadProgress& progress) {
+LoadedWeights load_weights(const Plan& plan, const Checkpoint& checkpoint, const LoadProgress& progress,
+                           const PackWeight& pack) {
   LoadedWeights loaded;
   std::set<std::string, std::less<>> used;
   int64_t total = 0, done = 0;
@@ -133,6 +134,7 @@ LoadedWeights load_weights(const Plan& plan, const Checkpoint& checkpoint, const
   for (const WeightSlot& weight : plan.weights) {
     const Scope scope(weight.name);
     loaded.weights.push_back(load_weight(weight, checkpoint, loaded));
+    if (pack) pack(static_cast<WeightId>(loaded.weights.size() - 1), loaded.weights.back());
     for (const WeightPart& part : weight.parts) used.insert(part.tensor);
     for (const WeightPart& part : weight.bias_parts) used.insert(part.tensor);
     done += weight_bytes(weight);

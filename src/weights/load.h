@@ -29,8 +29,13 @@ struct LoadedWeights {
 // `fraction` of the weights' bytes is done.
 using LoadProgress = std::function<void(double fraction)>;
 
+// Called with each weight as soon as it is loaded; an executor replaces the bytes by its own packing here, so that no
+// second copy of all weights ever exists.
+using PackWeight = std::function<void(WeightId id, Linear& weight)>;
+
 // Throws Error(corrupt_data) for a tensor whose size does not fit. Weights that are whole tensors of the right type
 // stay mapped.
-LoadedWeights load_weights(const Plan& plan, const Checkpoint& checkpoint, const LoadProgress& progress = {});
+LoadedWeights load_weights(const Plan& plan, const Checkpoint& checkpoint, const LoadProgress& progress = {},
+                           const PackWeight& pack = {});
 
 }  // namespace arc

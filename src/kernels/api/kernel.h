@@ -2,10 +2,12 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 
 #include "kernels/api/ops.h"
 #include "kernels/api/step_inputs.h"
+#include "kernels/api/team.h"
 #include "quant/kv_policy.h"
 #include "quant/weight_format.h"
 #include "tensor/tensor.h"
@@ -45,6 +47,8 @@ struct Operands {
   const StepInputs* step = nullptr;
   KvView kv;
   StateView state;
+  Team team;
+  std::byte* scratch = nullptr;  // shared by the team, as large as the kernel's backend asked for
 };
 
 using KernelFn = void (*)(const Args& args, const Operands& operands) noexcept;
