@@ -1,0 +1,78 @@
+// TurboQuant, the definition: vector <-> codes and norm, codes <-> packed bytes of a tile. Kernels are compared with
+// it. Source: arXiv 2504.19874, the variant that minimises the squared error (Q_mse), with the norm corrected.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <iterator>
+
+#include "quant/codebook.h"
+#include "quant/kv_policy.h"
+#include "quant/rotation.h"
+
+namespace arc {
+
+inline constexpr int kMaxTurboDim = kCodebookDims[std::size(kCodebookDims) - 1];
+
+enum class KvRole : uint8_t { key, value };
+
+// The grid that a role's products want: keys are looked up by magnitude and sign, values by a signed table.
+constexpr Grid grid_of(KvRole role) {
+  return role == KvRole::key ? Grid::odd_halves : Grid::whole;
+}
+
+// One role of one head of `dim` coordinates at `bits` (1 to 4) bits each.
+class TurboCodec {
+ public:
+  // `dim` is one of kCodebookDims.
+  TurboCodec(KvRole role, int dim, int bits, uint32_t seed);
+
+  int dim() const { return rotation_.dim(); }
+  int bits() const { return book_->bits; }
+  const Codebook& book() const { return *book_; }
+  const Rotation& rotation() const { return rotation_; }
+
+  // x [dim] to codes [dim] and a norm in f16. The norm is scaled so that the decoded vector is as long as x. A vector
+  // of zeros gets the norm 0, whatever its codes; a norm beyond f16 becomes f16's largest number.
+  void encode(const float* x, uint8_t* codes, uint16_t* norm) const;
+
+  // The rotated vector: attention works on this one, with a rotated query.
+  void decode_rotated(const uint8_t* codes, uint16_t norm, float* y) const;
+  // y [dim] near the x that was encoded.
+  void decode(const uint8_t* codes, uint16_t norm, float* y) const;
+
+ private:
+  const Codebook* book_ = nullptr;
+  Rotation rotation_;
+};
+
+// ---- tiles ---------------------------------------------------------------------------------------------------------
+//
+// The codes of kTileTokens tokens of one head and role. Coordinates come in groups of 32; the last group of a dim that
+// 32 does not divide is filled up. In a group, coordinate 8 m + e is the e-th of set m. Eight codes, one per nibble n
+// of a 32-bit word, lie in the words of their group as
+//   4 bits   set m in word m
+//   3 bits   sets 0 to 2 in the lower three bits of words 0 to 2; bit k of set 3 in the top bit of word k's nibbles
+//   2 bits   sets 2 i and 2 i + 1 in the lower and upper half of the nibbles of word i
+//   1 bit    set m in bit m of the nibbles
+// Keys lie token by token, nibble n = e; at 4 bits a code is stored as magnitude in the nibble's lower three bits, and
+// its sign in bit 7 + 8 e (e < 4) or 3 + 8 (e - 4), so that one byte permutation spreads the signs. Values lie by 32
+// tokens: the nibbles of a word are eight tokens of one coordinate, token 8 (2 r + b) + 2 c + i in nibble 4 r + 2 b + i
+// of lane 4 e + c. A lane's words follow each other in lines of four (16 bytes a lane, 32 lanes a line), the last line
+// holding what is left. These are the fragments of an 8-bit matrix product of 16 x 8 x 32; CPU kernels read the same
+// bytes.
+
+// Bytes of the codes of a tile.
+int64_t turbo_tile_bytes(int dim, int bits);
+
+// codes [kTileTokens, dim] to a tile's bytes and back.
+void pack_tile(KvRole role, int dim, int bits, const uint8_t* codes, std::byte* tile);
+void unpack_tile(KvRole role, int dim, int bits, const std::byte* tile, uint8_t* codes);
+
+// Where the norm of a tile's token lies among its kTileTokens norms: token 32 k + 8 j + 2 c + e at 32 k + 8 c + 2 j +
+// e.
+constexpr int norm_place(int token) {
+  return token / 32 * 32 + token / 2 % 4 * 8 + token / 8 % 4 * 2 + token % 2;
+}
+
+}  // namespace arc

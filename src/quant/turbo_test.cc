@@ -1,0 +1,175 @@
+// TurboQuant's definition: the rotation is a rotation, distortion is what theory says, tiles hold every code.
+#include "quant/turbo.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <numeric>
+#include <vector>
+
+#include "gtest/gtest.h"
+
+#include "base/counter_rng.h"
+#include "base/dtype.h"
+#include "quant/codebook_solver.h"
+
+namespace arc {
+namespace {
+
+constexpr uint32_t kSeed = 7;
+
+double gaussian(uint64_t key, uint64_t index) {
+  const Philox r = philox(key, index, 0);
+  const double u = open_uniform(r.word[0], r.word[1]), v = open_uniform(r.word[2], r.word[3]);
+  return std::sqrt(-2 * std::log(u)) * std::cos(2 * 3.14159265358979323846 * v);
+}
+
+std::vector<float> random_vector(int dim, uint64_t key) {
+  std::vector<float> x(static_cast<size_t>(dim));
+  for (int i = 0; i < dim; ++i) x[i] = static_cast<float>(gaussian(key, i));
+  return x;
+}
+
+double dot(const std::vector<float>& a, const std::vector<float>& b) {
+  return std::inner_product(a.begin(), a.end(), b.begin(), 0.0);
+}
+
+TEST(Rotation, IsOrthogonalAndItsOwnInverse) {
+  for (int dim : kCodebookDims) {
+    const Rotation rotation(dim, kSeed);
+    const std::vector<float> x = random_vector(dim, 1), y = random_vector(dim, 2);
+    std::vector<float> rx = x, ry = y;
+    rotation.apply(rx.data());
+    rotation.apply(ry.data());
+    EXPECT_NEAR(dot(rx, ry), dot(x, y), 1e-5 * std::sqrt(dot(x, x) * dot(y, y))) << dim;
+    rotation.apply(rx.data());
+    for (int i = 0; i < dim; ++i) ASSERT_NEAR(rx[i], x[i], 1e-5) << dim << " " << i;
+  }
+}
+
+TEST(Rotation, SpreadsEveryCoordinate) {
+  for (int dim : kCodebookDims) {
+    const Rotation rotation(dim, kSeed);
+    for (int i = 0; i < dim; ++i) {
+      std::vector<float> x(static_cast<size_t>(dim), 0.0f);
+      x[i] = 1.0f;
+      rotation.apply(x.data());
+      for (float v : x) ASSERT_LE(std::abs(v), std::sqrt(2.0 / dim) * 1.0001) << dim << " " << i;
+    }
+  }
+}
+
+TEST(Rotation, SignsDependOnTheSeedAndAreBalanced) {
+  const Rotation a(128, 1), b(128, 2), again(128, 1);
+  EXPECT_NE(a.signs(), b.signs());
+  EXPECT_EQ(a.signs(), again.signs());
+  EXPECT_LT(std::abs(std::accumulate(a.signs().begin(), a.signs().end(), 0.0f)), 40.0f);
+}
+
+// Mean relative error of 400 vectors, as a share of what the codebook's law says. A vector of the corrected length errs
+// by 2 - 2 sqrt(1 - D) where the best length errs by D. `spread`: coordinates differ in scale by exp(spread).
+double share_of_law(int dim, int bits, double spread) {
+  constexpr int kVectors = 400;
+  const TurboCodec codec(KvRole::key, dim, bits, kSeed);
+  double error = 0.0;
+  for (int v = 0; v < kVectors; ++v) {
+    std::vector<float> x = random_vector(dim, 100 + v), y(x.size());
+    for (int i = 0; i < dim; ++i) x[i] *= static_cast<float>(std::exp(spread * gaussian(99, i)));
+    std::vector<uint8_t> codes(x.size());
+    uint16_t norm = 0;
+    codec.encode(x.data(), codes.data(), &norm);
+    codec.decode(codes.data(), norm, y.data());
+    double square = 0.0;
+    for (int i = 0; i < dim; ++i) square += (x[i] - y[i]) * (x[i] - y[i]);
+    error += square / dot(x, x) / kVectors;
+    EXPECT_NEAR(dot(y, y) / dot(x, x), 1.0, 2e-3);
+  }
+  Levels levels;
+  for (float n : codec.book().numbers) levels.push_back(static_cast<double>(n) * codec.book().step);
+  return error / (2 - 2 * std::sqrt(1 - distortion(CoordinateLaw(dim), levels)));
+}
+
+TEST(Turbo, DistortionIsTheLaws) {
+  for (int dim : kCodebookDims) {
+    for (int bits = 1; bits <= 4; ++bits) {
+      EXPECT_NEAR(share_of_law(dim, bits, 0.0), 1.0, 0.02) << dim << " " << bits;
+      // A few dominant coordinates leave fewer outliers after the rotation than the law has.
+      const double uneven = share_of_law(dim, bits, 1.0);
+      EXPECT_LT(uneven, 1.05) << dim << " " << bits;
+      EXPECT_GT(uneven, 0.75) << dim << " " << bits;
+    }
+  }
+}
+
+TEST(Turbo, ZeroHugeAndTinyVectors) {
+  const TurboCodec codec(KvRole::value, 128, 3, kSeed);
+  std::vector<uint8_t> codes(128);
+  std::vector<float> y(128);
+  for (float scale : {0.0f, 1e-30f, 1e-3f, 1e3f, 1e30f}) {
+    std::vector<float> x = random_vector(128, 5);
+    for (float& v : x) v *= scale;
+    uint16_t norm = 0;
+    codec.encode(x.data(), codes.data(), &norm);
+    codec.decode(codes.data(), norm, y.data());
+    for (float v : y) ASSERT_TRUE(std::isfinite(v)) << scale;
+    EXPECT_EQ(norm == 0, scale < 1e-20f) << scale;
+    EXPECT_EQ(f16_to_float(norm) == 65504.0f, scale > 1e20f) << scale;
+  }
+}
+
+TEST(TurboTile, HoldsEveryCodeOnceAndNothingElse) {
+  for (KvRole role : {KvRole::key, KvRole::value}) {
+    for (int dim : kCodebookDims) {
+      for (int bits = 1; bits <= 4; ++bits) {
+        std::vector<uint8_t> codes(static_cast<size_t>(kTileTokens) * dim), back(codes.size());
+        for (size_t i = 0; i < codes.size(); ++i) {
+          codes[i] = static_cast<uint8_t>(philox(bits, i, dim).word[0] % (1u << bits));
+        }
+        std::vector<std::byte> tile(static_cast<size_t>(turbo_tile_bytes(dim, bits)));
+        pack_tile(role, dim, bits, codes.data(), tile.data());
+        unpack_tile(role, dim, bits, tile.data(), back.data());
+        ASSERT_EQ(back, codes) << dim << " " << bits;
+      }
+    }
+  }
+}
+
+TEST(TurboTile, SizesAtHead128) {
+  EXPECT_EQ(turbo_tile_bytes(128, 4), 4096);
+  EXPECT_EQ(turbo_tile_bytes(128, 3), 3072);
+  // K4/V3 with two f16 norms: 116 bytes per token and head.
+  EXPECT_EQ((turbo_tile_bytes(128, 4) + turbo_tile_bytes(128, 3)) / kTileTokens + 4, 116);
+}
+
+// The places that device kernels rely on.
+TEST(TurboTile, PlacesOfSingleCodes) {
+  const auto bit_set = [](KvRole role, int bits, int token, int coordinate, uint8_t code, uint8_t fill) {
+    std::vector<uint8_t> codes(kTileTokens * 128, fill);
+    codes[token * 128 + coordinate] = code;
+    std::vector<std::byte> tile(static_cast<size_t>(turbo_tile_bytes(128, bits)));
+    pack_tile(role, 128, bits, codes.data(), tile.data());
+    int64_t place = -1;
+    for (size_t i = 0; i < 8 * tile.size(); ++i) {
+      if ((static_cast<int>(tile[i / 8]) >> (i % 8) & 1) == 0) continue;
+      EXPECT_EQ(place, -1);
+      place = static_cast<int64_t>(i);
+    }
+    return place;
+  };
+  // Key 5, coordinate 37 = word 4, e = 5: magnitude 1 in bit 20; codes 8 and 7 are magnitude 0 with and without sign.
+  EXPECT_EQ(bit_set(KvRole::key, 4, 5, 37, 9, 8), 5 * 512 + 4 * 32 + 20);
+  EXPECT_EQ(bit_set(KvRole::key, 4, 5, 37, 7, 8), 5 * 512 + 4 * 32 + 11);
+  EXPECT_EQ(bit_set(KvRole::key, 4, 5, 34, 7, 8), 5 * 512 + 4 * 32 + 23);
+  // Value of token 32 + 13 (r 0, b 1, c 2, i 1: nibble 3), coordinate 70 = set 2 * 4 + 0, e 6: lane 26, word 6.
+  EXPECT_EQ(bit_set(KvRole::value, 3, 45, 70, 1, 0), ((384 + 4 * 32 + 26 * 4 + 2) * 32) + 12);
+}
+
+TEST(TurboTile, NormPlacesAreAPermutation) {
+  std::array<int, kTileTokens> places{};
+  for (int t = 0; t < kTileTokens; ++t) places[t] = norm_place(t);
+  std::ranges::sort(places);
+  for (int t = 0; t < kTileTokens; ++t) EXPECT_EQ(places[t], t);
+}
+
+}  // namespace
+}  // namespace arc
