@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "tensor/device_memory.h"
 
 namespace arc {
 namespace {
@@ -31,11 +32,16 @@ std::byte* map_zeros(size_t size_bytes) {
 
 }  // namespace
 
-std::shared_ptr<Storage> Storage::allocate(size_t size_bytes) {
+std::shared_ptr<Storage> Storage::allocate(size_t size_bytes, Device device) {
   std::shared_ptr<Storage> storage(new Storage);
+  storage->device_ = device;
   const size_t padded = (size_bytes + kAlignment - 1) / kAlignment * kAlignment;
   if (padded < size_bytes) throw Error(ErrorCode::resource, fmt::format("cannot allocate {} bytes", size_bytes));
   storage->size_bytes_ = size_bytes;
+  if (device.kind != Device::Kind::cpu) {
+    storage->data_ = allocate_on(device, std::max(padded, kAlignment));
+    return storage;
+  }
   storage->data_ = size_bytes >= kLazyBytes ? map_zeros(size_bytes) : allocate_zeros(std::max(padded, kAlignment));
   if (storage->data_ == nullptr) {
     throw Error(ErrorCode::resource, fmt::format("out of memory: cannot allocate {} bytes", size_bytes));
@@ -54,7 +60,9 @@ std::shared_ptr<Storage> Storage::map(std::shared_ptr<const MappedFile> file, si
 
 Storage::~Storage() {
   if (file_ != nullptr || data_ == nullptr) return;
-  if (size_bytes_ >= kLazyBytes) {
+  if (device_.kind != Device::Kind::cpu) {
+    free_on(device_, data_);
+  } else if (size_bytes_ >= kLazyBytes) {
     ::munmap(data_, size_bytes_);
   } else {
     std::free(data_);
@@ -67,8 +75,8 @@ Tensor::Tensor(std::shared_ptr<Storage> storage, size_t offset_bytes, Shape shap
       << shape_.to_string();
 }
 
-Tensor Tensor::zeros(const Shape& shape, DType dtype) {
-  return Tensor(Storage::allocate(static_cast<size_t>(shape.numel()) * dtype_size(dtype)), 0, shape, dtype);
+Tensor Tensor::zeros(const Shape& shape, DType dtype, Device device) {
+  return Tensor(Storage::allocate(static_cast<size_t>(shape.numel()) * dtype_size(dtype), device), 0, shape, dtype);
 }
 
 TensorView Tensor::view() const {

@@ -21,7 +21,8 @@ struct Device {
 // Bytes on a device: allocated (64-byte aligned, zeroed) or part of a mapped file. Immutable once shared.
 class Storage {
  public:
-  static std::shared_ptr<Storage> allocate(size_t size_bytes);
+  // Throws Error(resource) when the memory is not there.
+  static std::shared_ptr<Storage> allocate(size_t size_bytes, Device device = {});
   // A read-only window into `file`; writing through it is a bug.
   static std::shared_ptr<Storage> map(std::shared_ptr<const MappedFile> file, size_t offset, size_t size_bytes);
   ~Storage();
@@ -59,9 +60,10 @@ class Tensor {
  public:
   Tensor() = default;
   Tensor(std::shared_ptr<Storage> storage, size_t offset_bytes, Shape shape, DType dtype);
-  static Tensor zeros(const Shape& shape, DType dtype);
+  static Tensor zeros(const Shape& shape, DType dtype, Device device = {});
 
   bool defined() const { return storage_ != nullptr; }
+  Device device() const { return storage_->device(); }
   const Shape& shape() const { return shape_; }
   DType dtype() const { return dtype_; }
   int64_t numel() const { return shape_.numel(); }

@@ -48,6 +48,7 @@ struct Operands {
   KvView kv;
   StateView state;
   Team team;
+  void* stream = nullptr;        // of a device backend
   std::byte* scratch = nullptr;  // shared by the team, as large as the kernel's backend asked for
 };
 

@@ -1,0 +1,280 @@
+// Attention over the paged cache on the device, any head size, group size, window, soft cap, sinks.
+//
+// The context of a query is walked in segments of kSegment positions, aligned to position 0. A segment gives a largest
+// score, a mass and weighted values; segments are merged in ascending order. That order is the same whether one block
+// walks all of them (many queries) or each has a block of its own (few queries, long context), so the bits are too.
+#include "kernels/cuda/common.cuh"
+#include "kernels/cuda/cuda_kernels.h"
+#include "kernels/cuda/scratch.h"
+
+namespace arc::cuda {
+namespace {
+
+constexpr int kThreads = 128;
+constexpr int kWarps = kThreads / kWarp;
+constexpr int kTile = 32;         // positions whose weights are in shared memory at once
+constexpr int kChunk = 4;         // query heads of a block; they share one key/value head
+constexpr int kMaxPerThread = 8;  // value coordinates of a thread: heads up to kThreads * this
+
+struct Call {
+  AttendArgs a;
+  KvView kv;
+  Rows q, out;
+  const float* sinks = nullptr;
+  const int32_t* positions = nullptr;
+  const int32_t* q_start = nullptr;
+  const int32_t* seq_lens = nullptr;
+  const int32_t* block_table = nullptr;
+  int32_t table_stride = 0, n_seqs = 0;
+  float* parts = nullptr;  // [T, chunks, segments, kChunk, v_dim + 2]; null: one block walks all segments
+  int32_t segments = 0;
+};
+
+// What one block has found for its query heads: thread i holds value coordinates i, i + kThreads, ...
+struct State {
+  float largest[kChunk];
+  float mass[kChunk];
+  float values[kChunk][kMaxPerThread];
+
+  __device__ void clear() {
+#pragma unroll
+    for (int h = 0; h < kChunk; ++h) {
+      largest[h] = -INFINITY;
+      mass[h] = 0.0f;
+#pragma unroll
+      for (int i = 0; i < kMaxPerThread; ++i) values[h][i] = 0.0f;
+    }
+  }
+};
+
+// this <- this and then `part`.
+__device__ __forceinline__ void merge(float& largest, float& mass, float* values, int n, float part_largest,
+                                      float part_mass, const float* part_values) {
+  if (part_largest == -INFINITY) return;
+  const float top = fmaxf(largest, part_largest);
+  const float keep = __expf(largest - top), take = __expf(part_largest - top);
+  largest = top;
+  mass = mass * keep + part_mass * take;
+#pragma unroll
+  for (int i = 0; i < kMaxPerThread; ++i) {
+    if (i < n) values[i] = values[i] * keep + part_values[i] * take;
+  }
+}
+
+struct Shared {
+  float weights[kChunk][kTile];
+  float scale[kChunk];  // of what was summed before this tile
+};
+
+// The sequence of token row t.
+__device__ int sequence_of(const Call& c, int t) {
+  int s = 0;
+  while (s + 1 < c.n_seqs && c.q_start[s + 1] <= t) ++s;
+  return s;
+}
+
+__device__ __forceinline__ const std::byte* cache_row(const Call& c, const int32_t* table, int position, int kv_head) {
+  const int64_t block = table[position / c.kv.tokens_per_block];
+  return c.kv.data + block * c.kv.block_bytes + kv_head * c.kv.head_bytes;
+}
+
+// Scores of positions [begin, begin + kTile) for the chunk's heads, into shared.weights. One warp per position.
+__device__ void score_tile(const Call& c, const int32_t* table, const float* q, int kv_head, int heads, int begin,
+                           int first, int last, Shared& shared) {
+  const int lane = threadIdx.x % kWarp;
+  for (int j = threadIdx.x / kWarp; j < kTile; j += kWarps) {
+    const int position = begin + j;
+    const bool visible = position >= first && position <= last;
+    float dots[kChunk] = {};
+    if (visible) {
+      const std::byte* row = cache_row(c, table, position, kv_head);
+      const int64_t base = static_cast<int64_t>(position % c.kv.tokens_per_block) * c.a.k_dim;
+      for (int d = lane; d < c.a.k_dim; d += kWarp) {
+        const float k = load_as_float(row, c.kv.policy.raw, base + d);
+#pragma unroll
+        for (int h = 0; h < kChunk; ++h) dots[h] += h < heads ? q[h * c.a.k_dim + d] * k : 0.0f;
+      }
+    }
+#pragma unroll
+    for (int h = 0; h < kChunk; ++h) {
+      float score = warp_sum(dots[h]) * c.a.scale;
+      if (c.a.softcap > 0) score = c.a.softcap * tanhf(score / c.a.softcap);
+      if (lane == 0) shared.weights[h][j] = visible ? score : -INFINITY;
+    }
+  }
+}
+
+// Scores become weights relative to the new largest; warp h does head h.
+__device__ void softmax_tile(State& state, Shared& shared) {
+  const int lane = threadIdx.x % kWarp;
+  for (int h = threadIdx.x / kWarp; h < kChunk; h += kWarps) {
+    const float score = shared.weights[h][lane];
+    const float top = fmaxf(state.largest[h], warp_max(score));
+    shared.weights[h][lane] = score == -INFINITY ? 0.0f : __expf(score - top);
+    if (lane == 0) shared.scale[h] = top;
+  }
+}
+
+__device__ void add_values(const Call& c, const int32_t* table, int kv_head, int begin, int first, int last,
+                           State& state, const Shared& shared) {
+  const int low = max(begin, first), high = min(begin + kTile - 1, last);
+  const int64_t v_offset = c.a.v_in_k ? 0 : c.kv.v_offset_bytes;
+  const int64_t row_dim = c.a.v_in_k ? c.a.k_dim : c.a.v_dim;
+  for (int position = low; position <= high; ++position) {
+    const std::byte* row = cache_row(c, table, position, kv_head) + v_offset;
+    const int64_t base = static_cast<int64_t>(position % c.kv.tokens_per_block) * row_dim;
+#pragma unroll
+    for (int i = 0; i < kMaxPerThread; ++i) {
+      const int d = threadIdx.x + i * kThreads;
+      if (d >= c.a.v_dim) break;
+      const float v = load_as_float(row, c.kv.policy.raw, base + d);
+#pragma unroll
+      for (int h = 0; h < kChunk; ++h) state.values[h][i] += shared.weights[h][position - begin] * v;
+    }
+  }
+}
+
+__device__ void walk_segment(const Call& c, const int32_t* table, const float* q, int kv_head, int heads, int segment,
+                             int first, int last, State& state, Shared& shared) {
+  state.clear();
+  const int end = min((segment + 1) * kSegment, last + 1);
+  for (int begin = max(segment * kSegment, first / kTile * kTile); begin < end; begin += kTile) {
+    __syncthreads();  // the last tile's weights have been used
+    score_tile(c, table, q, kv_head, heads, begin, first, last, shared);
+    __syncthreads();
+    softmax_tile(state, shared);
+    __syncthreads();
+#pragma unroll
+    for (int h = 0; h < kChunk; ++h) {
+      const float top = shared.scale[h], keep = __expf(state.largest[h] - top);
+      if (top == -INFINITY) continue;
+      float mass = 0.0f;
+      for (int j = 0; j < kTile; ++j) mass += shared.weights[h][j];
+      state.mass[h] = state.mass[h] * keep + mass;
+      state.largest[h] = top;
+#pragma unroll
+      for (int i = 0; i < kMaxPerThread; ++i) state.values[h][i] *= keep;
+    }
+    add_values(c, table, kv_head, begin, first, last, state, shared);
+  }
+}
+
+__device__ void store_head(const Call& c, int t, int head, float largest, float mass, const float* values) {
+  float share = 1.0f / mass;
+  if (c.sinks != nullptr) {
+    // The sink joins last: exp(sink) in units of exp(largest).
+    const float top = fmaxf(largest, c.sinks[head]);
+    const float keep = __expf(largest - top);
+    share = keep / (mass * keep + __expf(c.sinks[head] - top));
+  }
+  float* out = c.out.row(t) + head * c.a.v_dim;
+#pragma unroll
+  for (int i = 0; i < kMaxPerThread; ++i) {
+    const int d = threadIdx.x + i * kThreads;
+    if (d < c.a.v_dim) out[d] = values[i] * share;
+  }
+}
+
+// grid: (chunks of heads, T, segments or 1).
+__global__ void __launch_bounds__(kThreads) attend_kernel(Call c) {
+  extern __shared__ float q[];  // [kChunk, k_dim]
+  __shared__ Shared shared;
+  const int group = c.a.heads / c.a.kv_heads, chunks_per_group = (group + kChunk - 1) / kChunk;
+  const int kv_head = blockIdx.x / chunks_per_group, t = blockIdx.y;
+  const int chunk_first = blockIdx.x % chunks_per_group * kChunk;
+  const int head = kv_head * group + chunk_first, heads = min(kChunk, group - chunk_first);
+  const int s = sequence_of(c, t), position = c.positions[t];
+  const int first = c.a.window > 0 ? max(0, position - c.a.window + 1) : 0;
+  const int last = c.a.causal ? position : c.seq_lens[s] - 1;
+  const int32_t* table = c.block_table + static_cast<int64_t>(s) * c.table_stride;
+  for (int i = threadIdx.x; i < heads * c.a.k_dim; i += kThreads) q[i] = c.q.row(t)[head * c.a.k_dim + i];
+
+  State part;
+  const int n = c.a.v_dim > static_cast<int>(threadIdx.x) ? (c.a.v_dim - threadIdx.x + kThreads - 1) / kThreads : 0;
+  if (c.parts != nullptr) {
+    const int segment = blockIdx.z;
+    part.clear();
+    if (segment >= first / kSegment && segment <= last / kSegment) {
+      walk_segment(c, table, q, kv_head, heads, segment, first, last, part, shared);
+    }
+    float* out = c.parts +
+                 ((static_cast<int64_t>(t) * gridDim.x + blockIdx.x) * c.segments + segment) * kChunk * (c.a.v_dim + 2);
+#pragma unroll
+    for (int h = 0; h < kChunk; ++h, out += c.a.v_dim + 2) {
+      if (threadIdx.x == 0) {
+        out[0] = part.largest[h];
+        out[1] = part.mass[h];
+      }
+#pragma unroll
+      for (int i = 0; i < kMaxPerThread; ++i) {
+        if (i < n) out[2 + threadIdx.x + i * kThreads] = part.values[h][i];
+      }
+    }
+    return;
+  }
+  State total;
+  total.clear();
+  for (int segment = first / kSegment; segment <= last / kSegment; ++segment) {
+    walk_segment(c, table, q, kv_head, heads, segment, first, last, part, shared);
+#pragma unroll
+    for (int h = 0; h < kChunk; ++h) {
+      merge(total.largest[h], total.mass[h], total.values[h], n, part.largest[h], part.mass[h], part.values[h]);
+    }
+  }
+#pragma unroll
+  for (int h = 0; h < kChunk; ++h) {
+    if (h < heads) store_head(c, t, head + h, total.largest[h], total.mass[h], total.values[h]);
+  }
+}
+
+// Merges the segments of one token and head. grid: (heads, T).
+__global__ void __launch_bounds__(kThreads) merge_kernel(Call c) {
+  const int group = c.a.heads / c.a.kv_heads, chunks_per_group = (group + kChunk - 1) / kChunk;
+  const int head = blockIdx.x, t = blockIdx.y;
+  const int chunk = head / group * chunks_per_group + head % group / kChunk, h = head % group % kChunk;
+  const int n_chunks = c.a.kv_heads * chunks_per_group;
+  const int n = c.a.v_dim > static_cast<int>(threadIdx.x) ? (c.a.v_dim - threadIdx.x + kThreads - 1) / kThreads : 0;
+  float largest = -INFINITY, mass = 0.0f, values[kMaxPerThread] = {};
+  for (int segment = 0; segment < c.segments; ++segment) {
+    const float* part = c.parts + (((static_cast<int64_t>(t) * n_chunks + chunk) * c.segments + segment) * kChunk + h) *
+                                      (c.a.v_dim + 2);
+    float part_values[kMaxPerThread];
+#pragma unroll
+    for (int i = 0; i < kMaxPerThread; ++i) part_values[i] = i < n ? part[2 + threadIdx.x + i * kThreads] : 0.0f;
+    merge(largest, mass, values, n, part[0], part[1], part_values);
+  }
+  store_head(c, t, head, largest, mass, values);
+}
+
+}  // namespace
+
+void run(const AttendArgs& a, const Operands& o) noexcept {
+  const GroupInputs& group = o.step->groups[a.group];
+  Call c{.a = a,
+         .kv = o.kv,
+         .q = Rows(o.reads[0]),
+         .out = Rows(o.writes[0]),
+         .sinks = a.sinks ? static_cast<const float*>(o.weights[0].data) : nullptr,
+         .positions = o.step->positions,
+         .q_start = o.step->q_start,
+         .seq_lens = o.step->seq_lens,
+         .block_table = group.block_table,
+         .table_stride = group.table_stride,
+         .n_seqs = o.step->n_seqs};
+  const int64_t tokens = c.q.rows;
+  if (tokens == 0) return;
+  const int per_group = a.heads / a.kv_heads;
+  const auto chunks = static_cast<unsigned>(a.kv_heads * ((per_group + kChunk - 1) / kChunk));
+  c.segments = blocks_for(static_cast<int64_t>(group.table_stride) * o.kv.tokens_per_block, kSegment);
+  const int64_t part_bytes = attend_parts_bytes(a, tokens, c.segments);
+  const bool split = c.segments > 1 && tokens * chunks < kFewBlocks && part_bytes <= kMaxPartsBytes;
+  if (split) c.parts = reinterpret_cast<float*>(o.scratch);
+  const dim3 grid(chunks, static_cast<unsigned>(tokens), split ? static_cast<unsigned>(c.segments) : 1u);
+  attend_kernel<<<grid, kThreads, kChunk * a.k_dim * sizeof(float), stream_of(o)>>>(c);
+  if (split) {
+    const dim3 heads(static_cast<unsigned>(a.heads), static_cast<unsigned>(tokens));
+    merge_kernel<<<heads, kThreads, 0, stream_of(o)>>>(c);
+  }
+}
+
+}  // namespace arc::cuda

@@ -1,0 +1,125 @@
+// The recurrent parts of gated DeltaNet on the device. Each thread owns its channel, or its column of a head's state,
+// and walks the sequence's tokens; no thread waits for another but for the shared q and k.
+#include "kernels/cuda/common.cuh"
+#include "kernels/cuda/cuda_kernels.h"
+
+namespace arc::cuda {
+namespace {
+
+constexpr int kConvThreads = 128;
+constexpr int kMaxKernel = 16;  // of a convolution
+constexpr int kMaxKeyDim = 256;
+
+struct StateCall {
+  StateView state;
+  const int32_t* read = nullptr;
+  const int32_t* write = nullptr;
+  const int32_t* q_start = nullptr;
+  int64_t offset = 0;
+
+  // The state before the step, or null where a sequence begins; and where it goes.
+  __device__ const float* before(int s) const {
+    return read[s] < 0 ? nullptr : reinterpret_cast<const float*>(state.data + read[s] * state.slot_bytes + offset);
+  }
+  __device__ float* after(int s) const {
+    return reinterpret_cast<float*>(state.data + write[s] * state.slot_bytes + offset);
+  }
+};
+
+StateCall state_call(const Operands& o, int32_t group, int64_t offset) {
+  const GroupInputs& inputs = o.step->groups[group];
+  return {.state = o.state,
+          .read = inputs.state_read,
+          .write = inputs.state_write,
+          .q_start = o.step->q_start,
+          .offset = offset};
+}
+
+// grid: (channels, sequences).
+__global__ void conv_kernel(ConvArgs a, StateCall call, const float* weight, Rows x, Rows y) {
+  const int c = blockIdx.x * kConvThreads + threadIdx.x, s = blockIdx.y, past = a.kernel - 1;
+  if (c >= a.channels) return;
+  const float* before = call.before(s);
+  float window[kMaxKernel] = {};
+  for (int i = 0; i < past; ++i) window[i] = before != nullptr ? before[i * a.channels + c] : 0.0f;
+  for (int t = call.q_start[s]; t < call.q_start[s + 1]; ++t) {
+    window[past] = x.row(t)[c];
+    float sum = 0.0f;
+    for (int i = 0; i <= past; ++i) sum += weight[c * a.kernel + i] * window[i];
+    for (int i = 0; i < past; ++i) window[i] = window[i + 1];
+    y.row(t)[c] = sum * sigmoid(sum);
+  }
+  float* after = call.after(s);
+  for (int i = 0; i < past; ++i) after[i * a.channels + c] = window[i];
+}
+
+// One block per value head and sequence, one thread per value coordinate; the state's column stays in registers where
+// it fits, else in its slot.
+__global__ void delta_kernel(DeltaArgs a, StateCall call, const float* dt_bias, const float* a_log, Rows qkv, Rows ba,
+                             Rows out) {
+  __shared__ float q[kMaxKeyDim], k[kMaxKeyDim];
+  const int h = blockIdx.x, s = blockIdx.y, j = threadIdx.x;
+  const int key_head = h / (a.value_heads / a.key_heads);
+  const int64_t head_cells = static_cast<int64_t>(a.key_dim) * a.value_dim;
+  const float* before = call.before(s);
+  float* cells = call.after(s) + h * head_cells;
+  for (int i = 0; i < a.key_dim; ++i) {
+    const int64_t cell = static_cast<int64_t>(i) * a.value_dim + j;
+    if (before == nullptr) {
+      cells[cell] = 0.0f;
+    } else if (before + h * head_cells != cells) {
+      cells[cell] = before[h * head_cells + cell];
+    }
+  }
+  for (int t = call.q_start[s]; t < call.q_start[s + 1]; ++t) {
+    const float* row = qkv.row(t);
+    __syncthreads();
+    for (int i = j; i < a.key_dim; i += blockDim.x) {
+      q[i] = row[key_head * a.key_dim + i];
+      k[i] = row[(a.key_heads + key_head) * a.key_dim + i];
+    }
+    __syncthreads();
+    float q_square = 0.0f, k_square = 0.0f;
+    for (int i = 0; i < a.key_dim; ++i) {
+      q_square += q[i] * q[i];
+      k_square += k[i] * k[i];
+    }
+    const float q_scale = rsqrtf(q_square + 1e-6f) * rsqrtf(static_cast<float>(a.key_dim));
+    const float k_scale = rsqrtf(k_square + 1e-6f);
+    const float dt = ba.row(t)[a.value_heads + h] + dt_bias[h];
+    const float softplus = dt > 20.0f ? dt : log1pf(expf(dt));
+    const float decay = expf(-expf(a_log[h]) * softplus), beta = sigmoid(ba.row(t)[h]);
+    float remembered = 0.0f;
+    for (int i = 0; i < a.key_dim; ++i)
+      remembered += decay * cells[static_cast<int64_t>(i) * a.value_dim + j] * (k[i] * k_scale);
+    const float value = row[2 * a.key_heads * a.key_dim + h * a.value_dim + j];
+    const float correction = beta * (value - remembered);
+    float sum = 0.0f;
+    for (int i = 0; i < a.key_dim; ++i) {
+      float& cell = cells[static_cast<int64_t>(i) * a.value_dim + j];
+      cell = decay * cell + k[i] * k_scale * correction;
+      sum += cell * (q[i] * q_scale);
+    }
+    out.row(t)[h * a.value_dim + j] = sum;
+  }
+}
+
+}  // namespace
+
+void run(const ConvArgs& a, const Operands& o) noexcept {
+  if (o.step->n_seqs == 0) return;
+  const dim3 grid(static_cast<unsigned>(blocks_for(a.channels, kConvThreads)), static_cast<unsigned>(o.step->n_seqs));
+  conv_kernel<<<grid, kConvThreads, 0, stream_of(o)>>>(a, state_call(o, a.group, a.state_offset),
+                                                       static_cast<const float*>(o.weights[0].data), Rows(o.reads[0]),
+                                                       Rows(o.writes[0]));
+}
+
+void run(const DeltaArgs& a, const Operands& o) noexcept {
+  if (o.step->n_seqs == 0) return;
+  const dim3 grid(static_cast<unsigned>(a.value_heads), static_cast<unsigned>(o.step->n_seqs));
+  delta_kernel<<<grid, static_cast<unsigned>(a.value_dim), 0, stream_of(o)>>>(
+      a, state_call(o, a.group, a.state_offset), static_cast<const float*>(o.weights[0].data),
+      static_cast<const float*>(o.weights[1].data), Rows(o.reads[0]), Rows(o.reads[1]), Rows(o.writes[0]));
+}
+
+}  // namespace arc::cuda

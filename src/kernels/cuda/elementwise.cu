@@ -1,0 +1,112 @@
+// Element by element on the device: activations, gates, sums, soft caps, row gathering, rotation.
+#include "kernels/cuda/common.cuh"
+#include "kernels/cuda/cuda_kernels.h"
+
+namespace arc::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+
+// One thread per element of [rows, cols].
+template <typename F>
+__global__ void each_kernel(int64_t rows, int64_t cols, F f) {
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  if (i < rows * cols) f(i / cols, i % cols);
+}
+
+template <typename F>
+void each(const Operands& o, int64_t rows, int64_t cols, F f) {
+  if (rows * cols == 0) return;
+  each_kernel<<<blocks_for(rows * cols, kThreads), kThreads, 0, stream_of(o)>>>(rows, cols, f);
+}
+
+__device__ float gelu_tanh(float x) {
+  return 0.5f * x * (1.0f + tanhf(0.7978845608028654f * (x + 0.044715f * x * x * x)));
+}
+
+__device__ float activate(const ActArgs& a, float gate, float up) {
+  switch (a.act) {
+    case Act::silu:
+      return gate * sigmoid(gate) * up;
+    case Act::gelu:
+      return gate * normcdff(gate) * up;
+    case Act::gelu_tanh:
+      return gelu_tanh(gate) * up;
+    case Act::relu:
+      return fmaxf(gate, 0.0f) * up;
+    case Act::clamped_swiglu:
+      break;
+  }
+  const float clamped = fminf(gate, a.limit);
+  return clamped * sigmoid(a.alpha * clamped) * (fminf(fmaxf(up, -a.limit), a.limit) + 1.0f);
+}
+
+}  // namespace
+
+void run(const ActArgs& a, const Operands& o) noexcept {
+  const Rows x(o.reads[0]), y(o.writes[0]);
+  each(o, x.rows, y.cols, [=] __device__(int64_t t, int64_t c) {
+    const int64_t run = c / a.hidden, i = c % a.hidden;
+    const float* in = x.row(t) + run * a.hidden * (a.gated ? 2 : 1);
+    y.row(t)[c] = activate(a, in[i], a.gated ? in[a.hidden + i] : 1.0f);
+  });
+}
+
+void run(const GateArgs&, const Operands& o) noexcept {
+  const Rows x(o.reads[0]), g(o.reads[1]), y(o.writes[0]);
+  each(o, x.rows, x.cols,
+       [=] __device__(int64_t t, int64_t c) { y.row(t)[c] = x.row(t)[c] * sigmoid(g.row(t)[g.cols == 1 ? 0 : c]); });
+}
+
+void run(const AddArgs& a, const Operands& o) noexcept {
+  const Rows x(o.reads[0]), y(o.writes[0]);
+  each(o, x.rows, x.cols, [=] __device__(int64_t t, int64_t c) { y.row(t)[c] += a.scale * x.row(t)[c]; });
+}
+
+void run(const SoftcapArgs& a, const Operands& o) noexcept {
+  const Rows y(o.writes[0]);
+  each(o, y.rows, y.cols, [=] __device__(int64_t t, int64_t c) { y.row(t)[c] = a.cap * tanhf(y.row(t)[c] / a.cap); });
+}
+
+void run(const GatherArgs&, const Operands& o) noexcept {
+  const Rows x(o.reads[0]), y(o.writes[0]);
+  const int32_t* rows = o.step->rows;
+  each(o, y.rows, x.cols, [=] __device__(int64_t r, int64_t c) { y.row(r)[c] = x.row(rows[r])[c]; });
+}
+
+// Angles are taken in double: positions reach a million, and frequencies keep their digits.
+void run(const RopeArgs& a, const Operands& o) noexcept {
+  const Rows x(o.reads[0]), y(o.writes[0]);
+  const double* frequencies = static_cast<const double*>(o.weights[0].data);
+  const int32_t* positions = o.step->positions;
+  const int32_t half = a.dims / 2;
+  each(o, x.rows, half, [=] __device__(int64_t t, int64_t i) {
+    double sine, cosine;
+    sincos(positions[t] * frequencies[i], &sine, &cosine);
+    const float c = static_cast<float>(cosine * a.factor), s = static_cast<float>(sine * a.factor);
+    for (int32_t h = 0; h < a.heads; ++h) {
+      const float left = x.row(t)[h * a.in_stride + i], right = x.row(t)[h * a.in_stride + i + half];
+      y.row(t)[h * a.out_stride + i] = left * c - right * s;
+      y.row(t)[h * a.out_stride + i + half] = right * c + left * s;
+    }
+  });
+}
+
+void run(const AppendArgs& a, const Operands& o) noexcept {
+  const Rows k(o.reads[0]), v(o.reads[1]);
+  const int64_t* slots = o.step->groups[a.group].slots;
+  const KvView kv = o.kv;
+  each(o, k.rows, a.kv_heads * (a.k_dim + a.v_dim), [=] __device__(int64_t t, int64_t c) {
+    const int64_t block = slots[t] / kv.tokens_per_block, offset = slots[t] % kv.tokens_per_block;
+    const int64_t width = a.k_dim + a.v_dim, h = c / width, d = c % width;
+    std::byte* head = kv.data + block * kv.block_bytes + h * kv.head_bytes;
+    if (d < a.k_dim) {
+      store_from_float(head, kv.policy.raw, offset * a.k_dim + d, k.row(t)[h * a.k_dim + d]);
+    } else {
+      store_from_float(head + kv.v_offset_bytes, kv.policy.raw, offset * a.v_dim + d - a.k_dim,
+                       v.row(t)[h * a.v_dim + d - a.k_dim]);
+    }
+  });
+}
+
+}  // namespace arc::cuda

@@ -1,0 +1,253 @@
+// Products of weights with token rows on the device, and the embedding look-up.
+//
+// One formulation for any number of rows: weights are the first operand of m16n8k16 products, so 16 rows of a weight
+// meet 8 tokens at a time. A block takes 16 rows; its warps take runs of kRun columns in turn and are added in order.
+// So the order of a row's sum depends on the weight's width alone. Activations are rounded to bf16; f32 weights keep
+// f32.
+#include "kernels/cuda/common.cuh"
+#include "kernels/cuda/cuda_kernels.h"
+#include "kernels/cuda/decode.cuh"
+
+namespace arc::cuda {
+namespace {
+
+constexpr int kWarps = 8, kThreads = kWarps * kWarp;
+constexpr int kRows = 16, kTokens = 8;  // of a product
+constexpr int kRun = 64;                // columns that a warp takes at a time
+
+// Rows of x, matrices and columns of y that a block works on; z counts heads, or choices of experts.
+struct Product {
+  MatrixView w;
+  int64_t row_bytes = 0;
+  Rows x, y;
+  int32_t in_step = 0, out_step = 0;  // columns of x and y per z
+  const int32_t* ids = nullptr;       // [T, ids_stride] of experts: one token a block
+  int64_t ids_stride = 0;
+  int32_t first_expert = 0;
+};
+
+__device__ __forceinline__ void multiply_add(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+      "{%0, %1, %2, %3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+// Eight neighbours of a row of a plain type; what lies behind `n` is zero.
+template <typename T>
+__device__ __forceinline__ Eight plain8(const T* row, int64_t k, int64_t n) {
+  if (k >= n) return {};
+  float v[8];
+#pragma unroll
+  for (int i = 0; i < 8; ++i) v[i] = k + i < n ? static_cast<float>(row[k + i]) : 0.0f;
+  return to_eight(v);
+}
+
+// Formats of weights: each knows how to give eight neighbours of row r.
+struct Bf16Aligned {  // rows start at multiples of 16 bytes
+  static __device__ Eight load(const uint8_t* row, int64_t k, int64_t n) {
+    if (k >= n) return {};
+    const uint4 words = __ldcs(reinterpret_cast<const uint4*>(row) + k / 8);
+    return {{words.x, words.y, words.z, words.w}};
+  }
+};
+template <typename T>
+struct Plain {
+  static __device__ Eight load(const uint8_t* row, int64_t k, int64_t n) {
+    return plain8(reinterpret_cast<const T*>(row), k, n);
+  }
+};
+template <BlockCode kCode>
+struct Blocks {
+  static __device__ Eight load(const uint8_t* row, int64_t k, int64_t n) {
+    return k < n ? decode8<kCode>(row, k) : Eight{};
+  }
+};
+
+// Column 8 c + 4 s + i of every 32 stands for place (2 c + i % 2) + 8 (i / 2) of step s: a lane's eight neighbours are
+// then its share of two steps, for weights and tokens alike.
+template <typename Format, int kTiles>
+__global__ void __launch_bounds__(kThreads) product_kernel(Product p) {
+  __shared__ float parts[kWarps][kRows][kTiles * kTokens + 1];
+  const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, g = lane / 4, c = lane % 4;
+  const int64_t row = static_cast<int64_t>(blockIdx.x) * kRows,
+                token = static_cast<int64_t>(blockIdx.y) * kTiles * kTokens;
+  const int z = blockIdx.z;
+  int64_t matrix = p.ids == nullptr ? z : 0, first_token = token, n_tokens = p.x.rows - token;
+  if (p.ids != nullptr) {
+    first_token = blockIdx.y;
+    n_tokens = 1;
+    matrix = p.ids[first_token * p.ids_stride + z] - p.first_expert;
+  }
+  const bool elsewhere = matrix < 0 || matrix >= p.w.count;  // an expert of another shard
+  const auto* weights = static_cast<const uint8_t*>(p.w.data) + (elsewhere ? 0 : matrix) * p.w.out * p.row_bytes;
+  const uint8_t* low_row = weights + min(row + g, p.w.out - 1) * p.row_bytes;
+  const uint8_t* high_row = weights + min(row + g + 8, p.w.out - 1) * p.row_bytes;
+
+  float sums[kTiles][4] = {};
+  for (int64_t run = warp * kRun; run < p.w.in && !elsewhere; run += kWarps * kRun) {
+#pragma unroll
+    for (int half = 0; half < kRun / 32; ++half) {
+      const int64_t k = run + half * 32 + c * 8;
+      const Eight low = Format::load(low_row, k, p.w.in), high = Format::load(high_row, k, p.w.in);
+#pragma unroll
+      for (int tile = 0; tile < kTiles; ++tile) {
+        const int64_t t = tile * kTokens + g;
+        Eight x;
+        if (t < n_tokens) x = plain8(p.x.row(first_token + t) + z * p.in_step, k, p.w.in);
+#pragma unroll
+        for (int step = 0; step < 2; ++step) {
+          const uint32_t a[4] = {low.pairs[2 * step], high.pairs[2 * step], low.pairs[2 * step + 1],
+                                 high.pairs[2 * step + 1]};
+          multiply_add(sums[tile], a, x.pairs[2 * step], x.pairs[2 * step + 1]);
+        }
+      }
+    }
+  }
+#pragma unroll
+  for (int tile = 0; tile < kTiles; ++tile) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) parts[warp][g + i / 2 * 8][tile * kTokens + 2 * c + i % 2] = sums[tile][i];
+  }
+  __syncthreads();
+  for (int i = threadIdx.x; i < kRows * kTiles * kTokens; i += kThreads) {
+    const int r = i % kRows, t = i / kRows;
+    if (row + r >= p.w.out || t >= n_tokens) continue;
+    float sum = 0.0f;
+    for (int w = 0; w < kWarps; ++w) sum += parts[w][r][t];
+    if (p.w.bias != nullptr && !elsewhere) sum += p.w.bias[matrix * p.w.out + row + r];
+    p.y.row(first_token + t)[z * p.out_step + row + r] = sum;
+  }
+}
+
+// f32 weights: one warp per weight row and token, f32 throughout.
+__global__ void __launch_bounds__(kThreads) f32_kernel(Product p) {
+  const int lane = threadIdx.x % kWarp;
+  const int64_t row = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / kWarp, t = blockIdx.y;
+  const int z = blockIdx.z;
+  if (row >= p.w.out) return;
+  const int64_t matrix = p.ids == nullptr ? z : p.ids[t * p.ids_stride + z] - p.first_expert;
+  float sum = 0.0f;
+  if (matrix >= 0 && matrix < p.w.count) {
+    const float* weights = static_cast<const float*>(p.w.data) + (matrix * p.w.out + row) * p.w.in;
+    const float* x = p.x.row(t) + z * p.in_step;
+    for (int64_t k = lane; k < p.w.in; k += kWarp) sum += weights[k] * x[k];
+    sum = warp_sum(sum);
+    if (p.w.bias != nullptr) sum += p.w.bias[matrix * p.w.out + row];
+  }
+  if (lane == 0) p.y.row(t)[z * p.out_step + row] = sum;
+}
+
+template <typename Format>
+void launch_format(const Product& p, int depth, cudaStream_t stream) {
+  const auto rows = static_cast<unsigned>(blocks_for(p.w.out, kRows)), z = static_cast<unsigned>(depth);
+  const auto tokens = static_cast<unsigned>(p.x.rows);
+  if (p.ids != nullptr || tokens <= kTokens) {
+    product_kernel<Format, 1><<<dim3(rows, p.ids != nullptr ? tokens : 1, z), kThreads, 0, stream>>>(p);
+  } else if (tokens <= 2 * kTokens) {
+    product_kernel<Format, 2><<<dim3(rows, 1, z), kThreads, 0, stream>>>(p);
+  } else {
+    product_kernel<Format, 4><<<dim3(rows, blocks_for(tokens, 4 * kTokens), z), kThreads, 0, stream>>>(p);
+  }
+}
+
+void launch(const Product& p, int depth, cudaStream_t stream) {
+  if (p.x.rows == 0) return;
+  const WeightFormat& format = p.w.format;
+  switch (format.code) {
+    case BlockCode::q8_0:
+      return launch_format<Blocks<BlockCode::q8_0>>(p, depth, stream);
+    case BlockCode::q4_0:
+      return launch_format<Blocks<BlockCode::q4_0>>(p, depth, stream);
+    case BlockCode::q4_k:
+      return launch_format<Blocks<BlockCode::q4_k>>(p, depth, stream);
+    case BlockCode::q5_k:
+      return launch_format<Blocks<BlockCode::q5_k>>(p, depth, stream);
+    case BlockCode::q6_k:
+      return launch_format<Blocks<BlockCode::q6_k>>(p, depth, stream);
+    default:
+      break;
+  }
+  if (format.element == DType::f32) {
+    const dim3 grid(static_cast<unsigned>(blocks_for(p.w.out, kWarps)), static_cast<unsigned>(p.x.rows),
+                    static_cast<unsigned>(depth));
+    f32_kernel<<<grid, kThreads, 0, stream>>>(p);
+  } else if (format.element == DType::f16) {
+    launch_format<Plain<__half>>(p, depth, stream);
+  } else if (p.w.in % 8 == 0) {
+    launch_format<Bf16Aligned>(p, depth, stream);
+  } else {
+    launch_format<Plain<__nv_bfloat16>>(p, depth, stream);
+  }
+}
+
+Product product_of(const Operands& o) {
+  const MatrixView& w = o.weights[0];
+  return {.w = w, .row_bytes = format_bytes(w.format, 1, w.in), .x = Rows(o.reads[0]), .y = Rows(o.writes[0])};
+}
+
+template <BlockCode kCode>
+__device__ float decode1(const uint8_t* row, int64_t k) {
+  const uint32_t pair = decode8<kCode>(row, k / 8 * 8).pairs[k % 8 / 2];
+  return __uint_as_float(k % 2 == 0 ? pair << 16 : pair & 0xffff0000u);
+}
+
+__global__ void embed_kernel(MatrixView table, int64_t row_bytes, float scale, const int32_t* tokens, Rows y) {
+  const int64_t c = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  if (c >= table.in) return;
+  const auto* row = static_cast<const uint8_t*>(table.data) + tokens[blockIdx.y] * row_bytes;
+  float value = 0.0f;
+  switch (table.format.code) {
+    case BlockCode::q8_0:
+      value = decode1<BlockCode::q8_0>(row, c);
+      break;
+    case BlockCode::q4_0:
+      value = decode1<BlockCode::q4_0>(row, c);
+      break;
+    case BlockCode::q4_k:
+      value = decode1<BlockCode::q4_k>(row, c);
+      break;
+    case BlockCode::q5_k:
+      value = decode1<BlockCode::q5_k>(row, c);
+      break;
+    case BlockCode::q6_k:
+      value = decode1<BlockCode::q6_k>(row, c);
+      break;
+    default:
+      value = load_as_float(row, table.format.element, c);
+  }
+  y.row(blockIdx.y)[c] = value * scale;
+}
+
+}  // namespace
+
+void run(const EmbedArgs& a, const Operands& o) noexcept {
+  const Product p = product_of(o);
+  const dim3 grid(static_cast<unsigned>(blocks_for(p.w.in, kThreads)), static_cast<unsigned>(o.step->n_tokens));
+  if (o.step->n_tokens == 0) return;
+  embed_kernel<<<grid, kThreads, 0, stream_of(o)>>>(p.w, p.row_bytes, a.scale, o.step->tokens, p.y);
+}
+
+void run(const LinearArgs&, const Operands& o) noexcept {
+  launch(product_of(o), 1, stream_of(o));
+}
+
+void run(const HeadLinearArgs& a, const Operands& o) noexcept {
+  Product p = product_of(o);
+  p.in_step = a.in_stride;
+  p.out_step = a.out_stride;
+  launch(p, a.heads, stream_of(o));
+}
+
+void run(const ExpertLinearArgs& a, const Operands& o) noexcept {
+  Product p = product_of(o);
+  p.in_step = a.own_input ? static_cast<int32_t>(p.w.in) : 0;
+  p.out_step = static_cast<int32_t>(p.w.out);
+  p.ids = static_cast<const int32_t*>(o.reads[1].data);
+  p.ids_stride = o.reads[1].row_stride;
+  p.first_expert = a.first;
+  launch(p, a.top_k, stream_of(o));
+}
+
+}  // namespace arc::cuda

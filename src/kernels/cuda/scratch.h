@@ -1,0 +1,24 @@
+// How much scratch memory device kernels ask for.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/api/kernel.h"
+
+namespace arc::cuda {
+
+// Positions of a context that are summed up together; see attention.cu.
+inline constexpr int kSegment = 256;
+inline constexpr int64_t kFewBlocks = 512;  // fewer blocks than this are split over the context
+inline constexpr int64_t kMaxPartsBytes = int64_t{64} << 20;
+
+// Bytes of the parts of `tokens` queries over `segments` segments.
+constexpr int64_t attend_parts_bytes(const AttendArgs& a, int64_t tokens, int64_t segments) {
+  const int64_t padded_heads = a.heads + 3 * a.kv_heads;  // chunks of four within a group
+  return tokens * padded_heads * segments * (a.v_dim + 2) * 4;
+}
+
+// The most that a stage may ask for with `tokens` token rows.
+int64_t scratch_bytes(const Args& args, int64_t tokens);
+
+}  // namespace arc::cuda
