@@ -41,6 +41,9 @@ size_t Checkpoint::size_bytes() const {
 Tensor Checkpoint::load(std::string_view name) const {
   const TensorEntry& entry = at(name);
   const std::shared_ptr<Storage> mapped = Storage::map(files_[entry.file].data, entry.offset, entry.size_bytes);
+  if (entry.code != BlockCode::none) {
+    return Tensor(mapped, 0, {static_cast<int64_t>(entry.size_bytes)}, DType::packed);
+  }
   if (entry.offset % dtype_size(entry.dtype) == 0) return Tensor(mapped, 0, entry.shape, entry.dtype);
   const Tensor copy = Tensor::zeros(entry.shape, entry.dtype);
   std::memcpy(copy.data(), mapped->data(), entry.size_bytes);

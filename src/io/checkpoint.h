@@ -12,6 +12,7 @@
 
 #include "base/dtype.h"
 #include "base/mapped_file.h"
+#include "quant/block_code.h"
 #include "tensor/shape.h"
 #include "tensor/tensor.h"
 
@@ -20,10 +21,11 @@ namespace arc {
 // Where a tensor lies. Whoever makes one has checked it against the file.
 struct TensorEntry {
   std::string name;
-  DType dtype = DType::f32;
-  Shape shape;
+  DType dtype = DType::f32;  // `packed` with a block code
+  BlockCode code = BlockCode::none;
+  Shape shape;            // of elements
   size_t offset = 0;      // of the first byte in its file
-  size_t size_bytes = 0;  // dtype x shape
+  size_t size_bytes = 0;  // of all elements
   uint32_t file = 0;      // index of its file in the Checkpoint
 };
 
@@ -52,8 +54,8 @@ class Checkpoint {
   const std::filesystem::path& path_of(const TensorEntry& entry) const { return files_[entry.file].path; }
   size_t size_bytes() const;
 
-  // A view of the mapped file, or a copy where the file leaves the elements misaligned. The tensor keeps its file
-  // alive. Throws Error(not_found) that names the tensor.
+  // A view of the mapped file, or a copy where the file leaves the elements misaligned; blocks come as their bytes,
+  // without a shape. The tensor keeps its file alive. Throws Error(not_found) that names the tensor.
   Tensor load(std::string_view name) const;
 
   // Gives back the memory of a tensor's pages: for when its weights have been copied elsewhere. Reading it again is

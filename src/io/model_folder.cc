@@ -4,8 +4,10 @@
 #include <cstdlib>
 #include <string_view>
 #include <system_error>
+#include <vector>
 
 #include "fmt/format.h"
+#include "fmt/ranges.h"
 
 #include "base/error.h"
 #include "base/mapped_file.h"
@@ -77,10 +79,6 @@ fs::path hub_snapshot(const std::string& id) {
 
 fs::path find_folder(const std::string& model) {
   if (is_folder(model)) return model;
-  if (model.ends_with(".gguf")) {
-    throw Error(ErrorCode::unsupported,
-                fmt::format("{}: GGUF files cannot be read yet; give the folder of the model's safetensors", model));
-  }
   if (is_there(model)) {
     throw Error(ErrorCode::invalid_argument, fmt::format("{} is a file; give the folder that holds it", model));
   }
@@ -89,11 +87,37 @@ fs::path find_folder(const std::string& model) {
               fmt::format("there is no folder {}; a model is a folder with config.json and *.safetensors", model));
 }
 
+// The one model that the folder holds as GGUF; empty when there is none. Of a split model the first file counts.
+fs::path find_gguf(const fs::path& folder) {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder, error)) {
+    const std::string name = entry.path().filename().string();
+    const size_t of = name.rfind("-of-");
+    const bool later = of != std::string::npos && of >= 6 && name.substr(of - 6, 6) != "-00001";
+    if (name.ends_with(".gguf") && !name.starts_with("mmproj") && !later) names.push_back(name);
+  }
+  std::ranges::sort(names);
+  if (names.size() > 1) {
+    throw Error(ErrorCode::invalid_argument, fmt::format("{} holds several models: give the path of one of {}",
+                                                         folder.string(), fmt::join(names, ", ")));
+  }
+  return names.empty() ? fs::path() : folder / names.front();
+}
+
+constexpr const char* kWeights[] = {"model.safetensors", "model.safetensors.index.json"};
+
 }  // namespace
 
 ModelFolder open_model_folder(const std::string& model) {
+  if (model.ends_with(".gguf") && !is_folder(model)) {
+    if (!is_there(model)) throw Error(ErrorCode::not_found, fmt::format("there is no file {}", model));
+    return {.path = fs::path(model).parent_path(), .gguf = model};
+  }
   ModelFolder folder{.path = find_folder(model)};
   const fs::path config = folder.path / "config.json";
+  if (!is_there(config) || !has_weights(folder)) folder.gguf = find_gguf(folder.path);
+  if (!folder.gguf.empty()) return folder;
   if (!is_there(config)) {
     throw Error(ErrorCode::not_found, fmt::format("{} has no config.json: it is not the folder of a model, or its "
                                                   "download is not complete",
@@ -105,8 +129,12 @@ ModelFolder open_model_folder(const std::string& model) {
   return folder;
 }
 
+bool has_weights(const ModelFolder& folder) {
+  return std::ranges::any_of(kWeights, [&](const char* name) { return is_there(folder.path / name); });
+}
+
 Checkpoint open_weights(const ModelFolder& folder) {
-  for (const char* name : {"model.safetensors", "model.safetensors.index.json"}) {
+  for (const char* name : kWeights) {
     if (is_there(folder.path / name)) return open_safetensors(folder.path / name);
   }
   throw Error(ErrorCode::not_found,

@@ -79,7 +79,7 @@ TEST_F(ModelFolders, SaysWhatToDo) {
   has(refusal("/no/such/folder", ErrorCode::not_found), "/no/such/folder");
   has(refusal(std::string(5000, 'x'), ErrorCode::not_found), "hf download");
   has(refusal("", ErrorCode::not_found), "no folder");
-  has(refusal("some/model.gguf", ErrorCode::unsupported), "GGUF");
+  has(refusal("some/model.gguf", ErrorCode::not_found), "no file some/model.gguf");
   fs::create_directories(root_ / "bare");
   has(refusal((root_ / "bare").string(), ErrorCode::not_found), "no config.json");
   write("bare/config.json", "{}");

@@ -1,9 +1,12 @@
-// Names from files, made fit for messages.
+// Names from files, made fit for messages, and the message for a broken file.
 #pragma once
 
 #include <string>
 #include <string_view>
 
+#include "fmt/format.h"
+
+#include "base/error.h"
 #include "base/utf8.h"
 
 namespace arc {
@@ -16,6 +19,11 @@ inline std::string printable(std::string_view text) {
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
   }
   return result;
+}
+
+[[noreturn]] inline void fail_damaged(std::string_view file, const std::string& problem) {
+  throw Error(ErrorCode::corrupt_data,
+              fmt::format("{}: {}. The file is damaged or incomplete: download it again", file, problem));
 }
 
 }  // namespace arc

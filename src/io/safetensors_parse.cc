@@ -21,11 +21,6 @@ constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // the limit of the format's 
 constexpr size_t kMaxTensors = 1'000'000;
 constexpr std::string_view kMetadataKey = "__metadata__";
 
-[[noreturn]] void fail_file(std::string_view file, const std::string& problem) {
-  throw Error(ErrorCode::corrupt_data,
-              fmt::format("{}: {}. The file is damaged or incomplete: download it again", file, problem));
-}
-
 // ---- header --------------------------------------------------------------------------------------------------------
 
 // Turns the header's JSON into tensors that lie inside the data. How they lie to each other is checked afterwards.
@@ -109,9 +104,9 @@ class HeaderReader final : public JsonEvents {
     return true;
   }
 
-  bool fail(const std::string& problem) const override { fail_file(file_, problem); }
+  bool fail(const std::string& problem) const override { fail_damaged(file_, problem); }
   [[noreturn]] void fail_tensor(const std::string& problem) const {
-    fail_file(file_, fmt::format("tensor {}: {}", printable(name_), problem));
+    fail_damaged(file_, fmt::format("tensor {}: {}", printable(name_), problem));
   }
   bool refuse(std::string_view event) const override {
     if (place_ == Place::document) return fail(fmt::format("the header is {}, not an object", event));
@@ -164,23 +159,23 @@ void check_coverage(std::vector<TensorEntry>& tensors, size_t begin, size_t end,
   std::ranges::sort(tensors, {}, [](const TensorEntry& t) { return std::pair(t.offset, t.size_bytes); });
   size_t covered = begin;
   for (const TensorEntry& t : tensors) {
-    if (t.offset < covered) fail_file(file, fmt::format("tensor {} overlaps another one", printable(t.name)));
-    if (t.offset > covered) fail_file(file, fmt::format("bytes before tensor {} belong to none", printable(t.name)));
+    if (t.offset < covered) fail_damaged(file, fmt::format("tensor {} overlaps another one", printable(t.name)));
+    if (t.offset > covered) fail_damaged(file, fmt::format("bytes before tensor {} belong to none", printable(t.name)));
     covered += t.size_bytes;
   }
-  if (covered != end) fail_file(file, fmt::format("the last {} bytes belong to no tensor", end - covered));
+  if (covered != end) fail_damaged(file, fmt::format("the last {} bytes belong to no tensor", end - covered));
 }
 
 }  // namespace
 
 SafetensorsHeader parse_safetensors_header(std::span<const std::byte> file, std::string_view file_name) {
-  if (file.size() < kLengthBytes) fail_file(file_name, fmt::format("{} bytes are too few", file.size()));
+  if (file.size() < kLengthBytes) fail_damaged(file_name, fmt::format("{} bytes are too few", file.size()));
   const uint64_t header_bytes = little_endian_u64(file);
   if (header_bytes > kMaxHeaderBytes || header_bytes > file.size() - kLengthBytes) {
-    fail_file(file_name, fmt::format("a header of {} bytes in a file of {}", header_bytes, file.size()));
+    fail_damaged(file_name, fmt::format("a header of {} bytes in a file of {}", header_bytes, file.size()));
   }
   const std::string_view text(reinterpret_cast<const char*>(file.data()) + kLengthBytes, header_bytes);
-  if (!text.starts_with('{')) fail_file(file_name, "the header does not start with {");
+  if (!text.starts_with('{')) fail_damaged(file_name, "the header does not start with {");
 
   const size_t data_begin = kLengthBytes + header_bytes;
   HeaderReader reader(file_name, data_begin, file.size() - data_begin);
@@ -189,7 +184,7 @@ SafetensorsHeader parse_safetensors_header(std::span<const std::byte> file, std:
   check_coverage(header.tensors, data_begin, file.size(), file_name);
   std::ranges::sort(header.tensors, {}, &TensorEntry::name);
   const auto twice = std::ranges::adjacent_find(header.tensors, {}, &TensorEntry::name);
-  if (twice != header.tensors.end()) fail_file(file_name, fmt::format("two tensors {}", printable(twice->name)));
+  if (twice != header.tensors.end()) fail_damaged(file_name, fmt::format("two tensors {}", printable(twice->name)));
   return header;
 }
 
@@ -252,7 +247,7 @@ class IndexReader final : public JsonEvents {
 
  private:
   bool skip(std::string_view event) const { return in_map_ || depth_ == 0 ? refuse(event) : true; }
-  bool fail(const std::string& problem) const override { fail_file(file_, problem); }
+  bool fail(const std::string& problem) const override { fail_damaged(file_, problem); }
   bool refuse(std::string_view event) const override {
     return fail(in_map_ ? fmt::format("{} instead of the file of tensor {}", event, printable(key_))
                         : fmt::format("the index is {}, not an object", event));

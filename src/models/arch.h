@@ -19,7 +19,8 @@ struct Arch {
 };
 
 // The families; registry.cc lists them again for find_arch.
-extern const Arch kLlama, kQwen3, kQwen3Moe, kGemma3, kDeepseekV3, kQwen3Next, kGptOss;
+extern const Arch kLlama, kMistral, kMixtral, kQwen2, kQwen3, kQwen3Moe, kQwen3Next, kGemma, kGemma2, kGemma3, kPhi,
+    kStarcoder2, kGlm4, kSmolLm3, kDeepseekV3, kGptOss;
 
 // Throws Error(unsupported) that lists the known names.
 const Arch& find_arch(std::string_view name);
@@ -30,7 +31,13 @@ std::span<const Arch* const> all_archs();
 // Everything but the layers, under the keys that all families use. `tied` is the family's default.
 ModelSpec model_from(const Config& config, std::string_view arch, const NormSpec& final_norm, bool tied = false);
 
-// An RMS norm with the config's rms_norm_eps.
+// Heads, head dim (by default hidden size / heads) and rotation, under the keys that most families use.
+AttentionSpec attention_from(const Config& config, double default_theta = 10000.0);
+
+// `model` with `n` layers like `layer`, as num_hidden_layers says.
+ModelSpec with_layers(const Config& config, ModelSpec model, const LayerSpec& layer);
+
+// An RMS norm with the config's rms_norm_eps. GGUF files have an offset of 1 added already: norm_weights_shifted.
 NormSpec rms_from(const Config& config, double default_eps = 1e-6, bool unit_offset = false);
 
 // A whole number of at least 1, for "every n-th layer".

@@ -6,12 +6,15 @@
 
 #include "base/error.h"
 #include "models/arch.h"
+#include "spec/rope.h"
 
 namespace arc {
 
 namespace {
 
-const Arch* const kArchs[] = {&kLlama, &kQwen3, &kQwen3Moe, &kGemma3, &kDeepseekV3, &kQwen3Next, &kGptOss};
+const Arch* const kArchs[] = {&kLlama,     &kMistral, &kMixtral,    &kQwen2,  &kQwen3, &kQwen3Moe,
+                              &kQwen3Next, &kGemma,   &kGemma2,     &kGemma3, &kPhi,   &kStarcoder2,
+                              &kGlm4,      &kSmolLm3, &kDeepseekV3, &kGptOss};
 
 }  // namespace
 
@@ -38,10 +41,24 @@ ModelSpec model_from(const Config& c, std::string_view arch, const NormSpec& fin
           .tied_head = c.b_or("tie_word_embeddings", tied)};
 }
 
+AttentionSpec attention_from(const Config& c, double default_theta) {
+  const int heads = c.i("num_attention_heads");
+  const int head_dim = c.i_or("head_dim", c.i("hidden_size") / std::max(heads, 1));
+  return {.heads = heads,
+          .kv_heads = c.i_or("num_key_value_heads", heads),
+          .head_dim = head_dim,
+          .rope = rope_from(c, head_dim, "", default_theta)};
+}
+
+ModelSpec with_layers(const Config& c, ModelSpec model, const LayerSpec& layer) {
+  model.layers.assign(static_cast<size_t>(c.i("num_hidden_layers")), layer);
+  return model;
+}
+
 NormSpec rms_from(const Config& c, double default_eps, bool unit_offset) {
   return {.kind = NormSpec::Kind::rms,
           .eps = static_cast<float>(c.f_or("rms_norm_eps", default_eps)),
-          .unit_offset = unit_offset};
+          .unit_offset = unit_offset && !c.b_or("norm_weights_shifted", false)};
 }
 
 int interval_from(const Config& c, std::string_view key, int fallback) {

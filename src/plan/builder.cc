@@ -12,18 +12,20 @@
 namespace arc {
 namespace {
 
-// Weights are kept as the checkpoint stores them, except that f64 becomes f32.
-DType storage_dtype(const SlotTensor& tensor) {
-  if (!is_floating(tensor.dtype)) {
-    throw Error(ErrorCode::unsupported, fmt::format("tensor {} holds {}, where a floating-point weight is needed",
-                                                    tensor.name, dtype_name(tensor.dtype)));
-  }
-  return tensor.dtype == DType::f64 ? DType::f32 : tensor.dtype;
+// What rows of blocks become where they cannot stay as they are; `width`: elements of a row.
+WeightFormat requantised(int64_t width) {
+  constexpr BlockCode kCode = BlockCode::q8_0;
+  return width % block_code_info(kCode).elements == 0 ? WeightFormat::blocks(kCode) : WeightFormat::plain(DType::f32);
 }
 
-// A type that holds both without loss.
-DType wider(DType a, DType b) {
-  return a == b ? a : DType::f32;
+bool is_plain(const WeightFormat& format) {
+  return format.code == BlockCode::none;
+}
+
+// A format for rows of both: the one they share, or for plain ones a type that holds both without loss.
+WeightFormat common_format(const WeightFormat& a, const WeightFormat& b, int64_t width) {
+  if (a == b) return a;
+  return is_plain(a) && is_plain(b) ? WeightFormat::plain(DType::f32) : requantised(width);
 }
 
 int32_t total_rows(const std::vector<RowRange>& rows) {
@@ -109,6 +111,32 @@ void PlanBuilder::add_bias(WeightSlot& weight, const Piece& piece, const SlotTen
                                .row = row});
 }
 
+// Weights are kept as the checkpoint stores them, except that f64 becomes f32, and blocks are requantised where kernels
+// do not read their code or where the weight does not have them whole.
+WeightFormat PlanBuilder::format_of(const Piece& piece, const MatrixOptions& options, bool turn) const {
+  const SlotTensor tensor = *slots_.find(piece.slot, layer_, piece.expert, true);
+  if (tensor.code == BlockCode::none) {
+    if (!is_floating(tensor.dtype)) {
+      throw Error(ErrorCode::unsupported, fmt::format("tensor {} holds {}, where a floating-point weight is needed",
+                                                      tensor.name, dtype_name(tensor.dtype)));
+    }
+    return WeightFormat::plain(tensor.dtype == DType::f64 ? DType::f32 : tensor.dtype);
+  }
+  const BlockCodeInfo& info = block_code_info(tensor.code);
+  const int64_t cols = options.cols.count > 0 ? options.cols.count : options.slot_cols;
+  const bool whole = !turn && options.cols.begin % info.elements == 0 && cols % info.elements == 0;
+  if (whole && info.runs_packed) return WeightFormat::blocks(tensor.code);
+  return requantised(turn ? total_rows(piece.rows) : cols);
+}
+
+bool PlanBuilder::one_format(std::span<const Piece> pieces, const MatrixOptions& options) const {
+  const WeightFormat first = format_of(pieces.front(), options, false);
+  return std::ranges::all_of(pieces, [&](const Piece& piece) {
+    const WeightFormat format = format_of(piece, options, false);
+    return format == first || (is_plain(format) && is_plain(first));
+  });
+}
+
 // Appends the piece's rows at `row` of matrix `index`; gives the number of rows.
 int64_t PlanBuilder::add_piece(WeightSlot& weight, const Piece& piece, const MatrixOptions& options, int64_t index,
                                int64_t row, bool turn) {
@@ -118,12 +146,15 @@ int64_t PlanBuilder::add_piece(WeightSlot& weight, const Piece& piece, const Mat
   const int64_t out = piece.slot_rows, in = options.slot_cols;
   const int64_t first = tensor->layout.transposed ? in : out, second = tensor->layout.transposed ? out : in;
   if (tensor->layout.stacked) {
-    check_shape(*tensor, {std::get<MoeSpec>(spec_.layers[layer_].ffn).router.experts, first, second});
+    const int64_t stack = piece.stack > 0 ? piece.stack : std::get<MoeSpec>(spec_.layers[layer_].ffn).router.experts;
+    check_shape(*tensor, {stack, first, second});
   } else {
     check_shape(*tensor, {first, second});
   }
-  const DType stored = storage_dtype(*tensor);
-  weight.format = WeightFormat::plain(weight.parts.empty() ? stored : wider(weight.format.element, stored));
+  const int64_t cols = options.cols.count > 0 ? options.cols.count : in;
+  const WeightFormat format = format_of(filled, options, turn);
+  weight.format =
+      weight.parts.empty() ? format : common_format(weight.format, format, turn ? total_rows(filled.rows) : cols);
   weight.parts.push_back({.tensor = tensor->name,
                           .source_out = out,
                           .source_in = in,
@@ -132,7 +163,7 @@ int64_t PlanBuilder::add_piece(WeightSlot& weight, const Piece& piece, const Mat
                           .turn = turn,
                           .rows = filled.rows,
                           .col_begin = options.cols.begin,
-                          .cols = options.cols.count > 0 ? options.cols.count : static_cast<int32_t>(in),
+                          .cols = static_cast<int32_t>(cols),
                           .index = index,
                           .row = row});
   if (options.bias) add_bias(weight, filled, *tensor, index, row, options.bias_here);
@@ -155,9 +186,22 @@ WeightId PlanBuilder::add_matrices(std::string_view name, int64_t count,
   return static_cast<WeightId>(plan_.weights.size() - 1);
 }
 
-WeightId PlanBuilder::matrix(std::string_view name, std::initializer_list<Piece> pieces, const MatrixOptions& options) {
-  const std::vector<Piece> list(pieces);
-  return add_matrices(name, 1, [&](int64_t) { return list; }, options, false);
+WeightId PlanBuilder::matrix(std::string_view name, const std::vector<Piece>& pieces, const MatrixOptions& options) {
+  return add_matrices(name, 1, [&](int64_t) { return pieces; }, options, false);
+}
+
+void PlanBuilder::linear(std::string_view name, const std::vector<Piece>& pieces, const MatrixOptions& options,
+                         BufferRef x, BufferRef y) {
+  const std::span<const Piece> all(pieces);
+  int32_t col = 0;
+  for (size_t first = 0, n = 0; first < all.size(); first += n) {
+    for (n = 1; first + n < all.size() && one_format(all.subspan(first, n + 1), options);) ++n;
+    const std::string part = n == all.size() ? std::string(name) : fmt::format("{}.{}", name, first);
+    const WeightId weight = matrix(part, {all.begin() + first, all.begin() + first + n}, options);
+    const auto out = static_cast<int32_t>(plan_.weights[weight].out);
+    emit(LinearArgs{}, {weight}, {x}, {slice(y, col, out)});
+    col += out;
+  }
 }
 
 WeightId PlanBuilder::matrices(std::string_view name, int64_t count,
@@ -180,7 +224,8 @@ WeightId PlanBuilder::vector(std::string_view slot, int64_t slot_size, std::vect
                     .format = WeightFormat::plain(DType::f32),
                     .out = 1,
                     .in = total_rows(rows),
-                    .add = add};
+                    .add = add,
+                    .negative_exp = tensor->layout.negative_exp};
   weight.parts.push_back({.tensor = tensor->name, .source_out = slot_size, .rows = std::move(rows), .cols = 1});
   plan_.weights.push_back(std::move(weight));
   return static_cast<WeightId>(plan_.weights.size() - 1);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <initializer_list>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,10 +13,11 @@ namespace arc {
 
 // Rows of one slot's matrix, to be appended to a weight.
 struct Piece {
-  std::string_view slot;
+  std::string slot;
   int64_t slot_rows = 0;       // rows the whole slot has, to check the checkpoint
   std::vector<RowRange> rows;  // wanted; empty: all
-  int expert = -1;
+  int expert = -1;             // or another number of a matrix in a stacked slot
+  int64_t stack = 0;           // matrices of a stacked slot; 0: one per expert
 };
 
 struct MatrixOptions {
@@ -45,7 +47,7 @@ class PlanBuilder {
   static BufferRef slice(BufferRef whole, int32_t col, int32_t cols);
 
   // A matrix of the pieces' rows, one below the other.
-  WeightId matrix(std::string_view name, std::initializer_list<Piece> pieces, const MatrixOptions& options);
+  WeightId matrix(std::string_view name, const std::vector<Piece>& pieces, const MatrixOptions& options);
   // `count` matrices; matrix i has the rows of pieces(i).
   WeightId matrices(std::string_view name, int64_t count, const std::function<std::vector<Piece>(int64_t)>& pieces,
                     const MatrixOptions& options);
@@ -55,6 +57,12 @@ class PlanBuilder {
   // f32 values of a one-dimensional slot, `add` added to each.
   WeightId vector(std::string_view slot, int64_t slot_size, std::vector<RowRange> rows = {}, float add = 0.0f);
   WeightId constant(std::string_view name, std::vector<double> values);
+
+  // Whether the pieces make one matrix that kernels read as it is stored. Blocks of different codes do not.
+  bool one_format(std::span<const Piece> pieces, const MatrixOptions& options) const;
+  // y = W x for the matrix of the pieces: one stage, or one for each run of pieces that have one format.
+  void linear(std::string_view name, const std::vector<Piece>& pieces, const MatrixOptions& options, BufferRef x,
+              BufferRef y);
 
   // How the checkpoint stores a slot; empty when it has none of this name.
   std::optional<TensorLayout> layout(std::string_view slot, int expert = -1) const;
@@ -85,6 +93,7 @@ class PlanBuilder {
  private:
   WeightId add_matrices(std::string_view name, int64_t count, const std::function<std::vector<Piece>(int64_t)>& pieces,
                         const MatrixOptions& options, bool turn);
+  WeightFormat format_of(const Piece& piece, const MatrixOptions& options, bool turn) const;
   int64_t add_piece(WeightSlot& weight, const Piece& piece, const MatrixOptions& options, int64_t index, int64_t row,
                     bool turn);
   void add_bias(WeightSlot& weight, const Piece& piece, const SlotTensor& tensor, int64_t index, int64_t row,

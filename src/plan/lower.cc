@@ -36,20 +36,34 @@ void residual_block(PlanBuilder& b, const LayerSpec& layer, const NormSpec& pre,
   b.emit(AddArgs{.scale = layer.residual_scale}, {}, {y}, {x});
 }
 
+void mixer(PlanBuilder& b, const LayerSpec& layer, BufferRef in, BufferRef out) {
+  std::visit(Overloaded{[&](const AttentionSpec& s) { attention_recipe(b, s, in, out); },
+                        [&](const MlaSpec& s) { mla_recipe(b, s, in, out); },
+                        [&](const DeltaNetSpec& s) { delta_net_recipe(b, s, in, out); }},
+             layer.mixer);
+}
+
+void ffn(PlanBuilder& b, const LayerSpec& layer, BufferRef in, BufferRef out) {
+  std::visit(Overloaded{[&](const MlpSpec& s) { mlp_recipe(b, s, "mlp", in, out); },
+                        [&](const MoeSpec& s) { moe_recipe(b, s, in, out); }},
+             layer.ffn);
+}
+
 void lower_layer(PlanBuilder& b, const LayerSpec& layer, BufferRef x) {
   if (b.fused() && fused_feasible(b, layer)) return fused_recipe(b, layer, x);
-  residual_block(b, layer, layer.pre, "pre_norm", layer.post, "post_norm", x, [&](BufferRef in, BufferRef out) {
-    std::visit(Overloaded{[&](const AttentionSpec& s) { attention_recipe(b, s, in, out); },
-                          [&](const MlaSpec& s) { mla_recipe(b, s, in, out); },
-                          [&](const DeltaNetSpec& s) { delta_net_recipe(b, s, in, out); }},
-               layer.mixer);
-  });
+  if (layer.parallel) {
+    residual_block(b, layer, layer.pre, "pre_norm", {}, "", x, [&](BufferRef in, BufferRef out) {
+      const BufferRef second = b.buffer("block2", b.spec().dim);
+      mixer(b, layer, in, out);
+      ffn(b, layer, in, second);
+      b.emit(AddArgs{}, {}, {second}, {out});
+    });
+    return;
+  }
+  residual_block(b, layer, layer.pre, "pre_norm", layer.post, "post_norm", x,
+                 [&](BufferRef in, BufferRef out) { mixer(b, layer, in, out); });
   residual_block(b, layer, layer.ffn_pre, "ffn_pre_norm", layer.ffn_post, "ffn_post_norm", x,
-                 [&](BufferRef in, BufferRef out) {
-                   std::visit(Overloaded{[&](const MlpSpec& s) { mlp_recipe(b, s, "mlp", in, out); },
-                                         [&](const MoeSpec& s) { moe_recipe(b, s, in, out); }},
-                              layer.ffn);
-                 });
+                 [&](BufferRef in, BufferRef out) { ffn(b, layer, in, out); });
 }
 
 // Final norm and logits of the rows that are asked for. Vocabulary rows are dealt out to the ranks, the last one may
@@ -60,15 +74,19 @@ void head(PlanBuilder& b, BufferRef x) {
   const BufferRef rows = b.buffer("rows", m.dim, DType::f32, Buffer::Rows::head_rows);
   b.emit(GatherArgs{}, {}, {x}, {rows});
   const bool fused = b.fused() && shard.size == 1 && m.final_norm.kind == NormSpec::Kind::rms;
-  if (!fused) b.norm(m.final_norm, "final_norm", m.dim, rows, rows);
+  if (!fused) {
+    b.norm(m.final_norm, "final_norm", m.dim, rows, rows);
+    b.plan().weights.back().scale = m.logit_scale;  // scaling the norm scales the logits
+  }
   const int32_t share = (m.vocab + shard.size - 1) / shard.size;
   const int32_t begin = std::min(shard.rank * share, m.vocab), count = std::min(share, m.vocab - begin);
   const BufferRef logits = b.buffer("logits", m.vocab, DType::f32, Buffer::Rows::head_rows);
   const WeightId weight =
       b.matrix("head", {{.slot = "head", .slot_rows = m.vocab, .rows = {{.begin = begin, .count = count}}}},
-               {.slot_cols = m.dim});
+               {.slot_cols = m.dim, .bias = m.head_bias});
   if (fused) {
     const WeightId norm = b.vector("final_norm", m.dim, {}, m.final_norm.unit_offset ? 1.0f : 0.0f);
+    b.plan().weights[norm].scale = m.logit_scale;
     const BufferRef normed = b.buffer("rows_normed", m.dim, DType::f32, Buffer::Rows::head_rows);
     b.emit(FusedLinearArgs{.norm = {.eps = m.final_norm.eps, .cols = m.dim}}, {weight, norm}, {rows}, {logits, normed});
   } else if (shard.size == 1) {

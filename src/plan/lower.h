@@ -16,7 +16,8 @@ namespace arc {
 struct SlotTensor {
   std::string name;
   TensorLayout layout;
-  DType dtype = DType::f32;
+  DType dtype = DType::f32;  // `packed` with a block code
+  BlockCode code = BlockCode::none;
   std::optional<Shape> shape;  // absent: unknown, not checked (plans made without a checkpoint)
 };
 

@@ -25,6 +25,7 @@ struct Shard {
 // Rows begin, begin + stride, ... (count of them).
 struct RowRange {
   int32_t begin = 0, count = 0, stride = 1;
+  bool operator==(const RowRange&) const = default;
 };
 
 // A block of one checkpoint tensor that becomes rows of a weight.
@@ -37,6 +38,7 @@ struct WeightPart {
   std::vector<RowRange> rows;             // of the matrix [out, in], in the order they are wanted
   int32_t col_begin = 0, cols = 0;
   int64_t index = 0, row = 0;  // first place in the weight: matrix, row
+  bool operator==(const WeightPart&) const = default;
 };
 
 // One weight as kernels see it, and how it is made. Matrices keep a format; vectors are f32 and constants f64.
@@ -49,6 +51,8 @@ struct WeightSlot {
   std::vector<WeightPart> parts;
   std::vector<WeightPart> bias_parts;  // rows of a bias [count, out]; empty: none
   float add = 0.0f;                    // to every element of a vector
+  bool negative_exp = false;           // a vector w is stored as -exp(w)
+  float scale = 1.0f;                  // of every element of a vector, after `add`
   std::vector<double> values;          // of a constant
 };
 

@@ -26,7 +26,8 @@ struct BlockShape {
 
 // Which bytes hold which element.
 enum class PackId : uint8_t {
-  plain,  // row-major elements of a plain dtype, or row-major blocks in the checkpoint's order
+  plain,   // row-major elements of a plain dtype, or row-major blocks in the checkpoint's order
+  panels,  // 16 rows side by side, as the CPU kernels read them (kernels/cpu/pack.h)
 };
 
 // Describes a matrix [out, in] completely.

@@ -150,6 +150,15 @@ std::vector<int> Config::ints_or_empty(std::string_view key) const {
   return value->get<std::vector<int>>();
 }
 
+std::vector<double> Config::numbers_or_empty(std::string_view key) const {
+  const Json* value = find(key);
+  if (value == nullptr) return {};
+  if (!value->is_array() || !std::ranges::all_of(*value, [](const Json& e) { return e.is_number(); })) {
+    fail(key, "a list of numbers");
+  }
+  return value->get<std::vector<double>>();
+}
+
 std::vector<std::string> Config::strings_or_empty(std::string_view key) const {
   const Json* value = find(key);
   if (value == nullptr) return {};

@@ -30,6 +30,7 @@ class Config {
   std::string s(std::string_view key) const;
   std::string s_or(std::string_view key, std::string_view fallback) const;
   std::vector<int> ints_or_empty(std::string_view key) const;
+  std::vector<double> numbers_or_empty(std::string_view key) const;
   std::vector<std::string> strings_or_empty(std::string_view key) const;
   // The object under `key`; empty when absent. Its keys are checked by expect_known() too.
   Config object_or_empty(std::string_view key) const;

@@ -133,7 +133,8 @@ std::string describe(const FfnSpec& ffn) {
 
 std::string describe(const LayerSpec& l) {
   const std::string sandwich = l.post ? fmt::format(", post {}", describe(l.post)) : "";
-  return fmt::format("{} | {} | norm {}{}", describe(l.mixer), describe(l.ffn), describe(l.pre), sandwich);
+  return fmt::format("{} {} {} | norm {}{}", describe(l.mixer), l.parallel ? "beside" : "|", describe(l.ffn),
+                     describe(l.pre), sandwich);
 }
 
 }  // namespace

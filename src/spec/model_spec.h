@@ -37,6 +37,7 @@ struct RopeSpec {
   double beta_fast = 32.0, beta_slow = 1.0;              // yarn
   bool truncate = true;                                  // yarn: correction range rounded to whole dims
   double attention_factor = 1.0;                         // multiplies cos and sin
+  std::vector<double> divisors;                          // of each frequency, as files give them; empty: none
   double mscale_all_dim = 0.0;  // yarn: latent attention squares yarn_mscale(factor, this) into its scale
 
   bool operator==(const RopeSpec&) const = default;
@@ -121,11 +122,13 @@ struct MoeSpec {
 using FfnSpec = std::variant<MlpSpec, MoeSpec>;
 
 // x += scale * post(mixer(pre(x))); x += scale * ffn_post(ffn(ffn_pre(x))).
+// A parallel layer reads once: x += scale * (mixer(pre(x)) + ffn(pre(x))).
 struct LayerSpec {
   MixerSpec mixer;
   FfnSpec ffn;
   NormSpec pre, post, ffn_pre, ffn_post;
   float residual_scale = 1.0f;
+  bool parallel = false;
 };
 
 struct ModelSpec {
@@ -135,8 +138,10 @@ struct ModelSpec {
   std::vector<LayerSpec> layers;
   NormSpec final_norm;
   bool tied_head = false;
+  bool head_bias = false;
   float embed_scale = 1.0f;
   bool round_embed_scale = false;  // to the dtype of the embedding table (Gemma)
+  float logit_scale = 1.0f;        // of the logits, before the soft cap
   float logit_softcap = 0.0f;
 };
 

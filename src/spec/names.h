@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <iterator>
 #include <span>
 #include <string_view>
 
@@ -10,25 +9,26 @@ namespace arc {
 
 // How a tensor lies in the checkpoint, where that is not a plain [out, in] matrix per slot.
 struct TensorLayout {
-  bool stacked = false;      // all experts in one tensor, the expert as its first axis
-  bool transposed = false;   // [in, out]
-  bool interleaved = false;  // rows of gate and up alternate
+  bool stacked = false;       // all experts in one tensor, the expert as its first axis
+  bool transposed = false;    // [in, out]
+  bool interleaved = false;   // rows of gate and up alternate
+  bool negative_exp = false;  // -exp(w) is stored where w is meant
 };
 
-// One weight: Arc's slot and the checkpoint's name. "{e}" is the expert's number. Names of layer slots follow
-// "<prefix>layers.{l}."; others stand alone.
+// One weight: Arc's slot and the checkpoint's name behind its layer's. "{e}" is the expert's number.
 struct NameRow {
   std::string_view slot;
   std::string_view tensor;
   TensorLayout layout;
 };
 
-// Names outside the layers are the same in every family, behind the prefix; only the head never has one.
-inline constexpr std::string_view kEmbedTensor = "embed_tokens.weight";
-inline constexpr std::string_view kFinalNormTensor = "norm.weight";
-inline constexpr std::string_view kHeadTensor = "lm_head.weight";
-// Prefixes that checkpoints put before the transformer's names, most common first.
-inline constexpr std::string_view kPrefixes[] = {"model.", "", "model.language_model.", "language_model.model."};
+// What the families have in common in one kind of file. Tables of a family's own names win over `common`.
+struct Naming {
+  std::string_view embed, final_norm, head;
+  std::string_view layer;                      // before a layer's number
+  std::span<const std::string_view> prefixes;  // one of them stands before all names but the head's; commonest first
+  std::span<const NameRow> common;
+};
 
 // The names that Llama gave and most families kept; latent attention under DeepSeek's.
 inline constexpr NameRow kCommonNames[] = {
@@ -58,12 +58,76 @@ inline constexpr NameRow kCommonNames[] = {
     {"moe.correction_bias", "mlp.gate.e_score_correction_bias", {}},
 };
 
-// The checkpoint's name of a layer slot, `own` rows first; null when the family has no such slot.
-inline const NameRow* find_name(std::span<const NameRow> own, std::string_view slot) {
+// GGUF names tensors alike in every family. Experts are stacked; latent attention's kv_b is split, and its keys turned.
+inline constexpr TensorLayout kGgufStack{.stacked = true};
+inline constexpr NameRow kGgufCommonNames[] = {
+    {"pre_norm", "attn_norm.weight", {}},
+    {"post_norm", "post_attention_norm.weight", {}},
+    {"ffn_pre_norm", "ffn_norm.weight", {}},
+    {"ffn_post_norm", "post_ffw_norm.weight", {}},
+    {"attn.q", "attn_q.weight", {}},
+    {"attn.k", "attn_k.weight", {}},
+    {"attn.v", "attn_v.weight", {}},
+    {"attn.qkv", "attn_qkv.weight", {}},
+    {"attn.o", "attn_output.weight", {}},
+    {"attn.q_norm", "attn_q_norm.weight", {}},
+    {"attn.k_norm", "attn_k_norm.weight", {}},
+    {"attn.sinks", "attn_sinks.weight", {}},
+    {"mlp.gate", "ffn_gate.weight", {}},
+    {"mlp.up", "ffn_up.weight", {}},
+    {"mlp.down", "ffn_down.weight", {}},
+    {"moe.router", "ffn_gate_inp.weight", {}},
+    {"moe.correction_bias", "exp_probs_b.bias", {}},
+    {"expert.gate", "ffn_gate_exps.weight", kGgufStack},
+    {"expert.up", "ffn_up_exps.weight", kGgufStack},
+    {"expert.gate_up", "ffn_gate_up_exps.weight", kGgufStack},
+    {"expert.down", "ffn_down_exps.weight", kGgufStack},
+    {"shared.router", "ffn_gate_inp_shexp.weight", {}},
+    {"shared.gate", "ffn_gate_shexp.weight", {}},
+    {"shared.up", "ffn_up_shexp.weight", {}},
+    {"shared.down", "ffn_down_shexp.weight", {}},
+    {"mla.q", "attn_q.weight", {}},
+    {"mla.q_a", "attn_q_a.weight", {}},
+    {"mla.q_a_norm", "attn_q_a_norm.weight", {}},
+    {"mla.q_b", "attn_q_b.weight", {}},
+    {"mla.kv_a", "attn_kv_a_mqa.weight", {}},
+    {"mla.kv_a_norm", "attn_kv_a_norm.weight", {}},
+    {"mla.kv_b", "attn_kv_b.weight", {}},
+    {"mla.k_b", "attn_k_b.weight", kGgufStack},
+    {"mla.v_b", "attn_v_b.weight", kGgufStack},
+    {"mla.o", "attn_output.weight", {}},
+    {"delta.qkvz", "ssm_in.weight", {}},
+    {"delta.qkv", "attn_qkv.weight", {}},
+    {"delta.z", "attn_gate.weight", {}},
+    {"delta.ba", "ssm_ba.weight", {}},
+    {"delta.conv", "ssm_conv1d.weight", {}},
+    {"delta.dt_bias", "ssm_dt.bias", {}},
+    {"delta.a_log", "ssm_a", {.negative_exp = true}},
+    {"delta.norm", "ssm_norm.weight", {}},
+    {"delta.o", "ssm_out.weight", {}},
+};
+
+inline constexpr std::string_view kHubPrefixes[] = {"model.", "", "model.language_model.", "language_model.model."};
+inline constexpr std::string_view kGgufPrefixes[] = {""};
+inline constexpr Naming kHubNaming{.embed = "embed_tokens.weight",
+                                   .final_norm = "norm.weight",
+                                   .head = "lm_head.weight",
+                                   .layer = "layers.",
+                                   .prefixes = kHubPrefixes,
+                                   .common = kCommonNames};
+inline constexpr Naming kGgufNaming{.embed = "token_embd.weight",
+                                    .final_norm = "output_norm.weight",
+                                    .head = "output.weight",
+                                    .layer = "blk.",
+                                    .prefixes = kGgufPrefixes,
+                                    .common = kGgufCommonNames};
+
+// The file's name of a layer slot, `own` rows first; null when the family has no such slot.
+inline const NameRow* find_name(std::span<const NameRow> own, std::span<const NameRow> common, std::string_view slot) {
   const auto has_slot = [slot](const NameRow& row) { return row.slot == slot; };
   if (const auto row = std::ranges::find_if(own, has_slot); row != own.end()) return &*row;
-  const auto row = std::ranges::find_if(kCommonNames, has_slot);
-  return row == std::end(kCommonNames) ? nullptr : row;
+  const auto row = std::ranges::find_if(common, has_slot);
+  return row == common.end() ? nullptr : &*row;
 }
 
 }  // namespace arc

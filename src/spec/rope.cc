@@ -88,7 +88,8 @@ RopeSpec rope_from(const Config& config, int head_dim, std::string_view layer_ty
   const Config scaling = scaling_object(config, layer_type);
   const double partial = scaling.f_or("partial_rotary_factor", config.f_or("partial_rotary_factor", 1.0));
   RopeSpec rope{.dims = static_cast<int>(head_dim * partial),
-                .theta = scaling.f_or("rope_theta", config.f_or("rope_theta", default_theta))};
+                .theta = scaling.f_or("rope_theta", config.f_or("rope_theta", default_theta)),
+                .interleaved = config.b_or("rope_interleave", false)};
   scaling.ignore({"type"});
   const std::string type = scaling.s_or("rope_type", scaling.s_or("type", "default"));
   if (type == "linear") {
@@ -98,6 +99,13 @@ RopeSpec rope_from(const Config& config, int head_dim, std::string_view layer_ty
     read_llama3(scaling, rope);
   } else if (type == "yarn") {
     read_yarn(config, scaling, rope);
+  } else if (type == "divisors") {
+    rope.divisors = scaling.numbers_or_empty("divisors");
+    const bool usable = std::ranges::all_of(rope.divisors, [](double d) { return d > 0 && std::isfinite(d); });
+    if (!usable || rope.divisors.size() != static_cast<size_t>(rope.dims / 2)) {
+      throw Error(ErrorCode::corrupt_data, fmt::format("{} rope divisors for {} coordinates, or not all are positive",
+                                                       rope.divisors.size(), rope.dims));
+    }
   } else if (type != "default") {
     throw Error(ErrorCode::unsupported, fmt::format("rope type \"{}\" is not supported", type));
   }
@@ -108,6 +116,7 @@ std::vector<double> rope_frequencies(const RopeSpec& rope) {
   std::vector<double> frequencies(static_cast<size_t>(rope.dims / 2));
   for (size_t i = 0; i < frequencies.size(); ++i) {
     frequencies[i] = std::pow(rope.theta, -2.0 * static_cast<double>(i) / rope.dims);
+    if (!rope.divisors.empty()) frequencies[i] /= rope.divisors[i];
   }
   switch (rope.scaling) {
     case RopeSpec::Scaling::none:

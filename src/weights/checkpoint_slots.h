@@ -15,7 +15,8 @@ namespace arc {
 class CheckpointSlots : public SlotResolver {
  public:
   // `checkpoint` outlives this. Throws Error(not_found) when no prefix fits.
-  CheckpointSlots(const Checkpoint& checkpoint, std::span<const NameRow> own_names, bool tied_head);
+  CheckpointSlots(const Checkpoint& checkpoint, std::span<const NameRow> own_names, bool tied_head,
+                  const Naming& naming = kHubNaming);
   std::optional<SlotTensor> find(std::string_view slot, int layer, int expert, bool required) const override;
 
  private:
@@ -23,11 +24,13 @@ class CheckpointSlots : public SlotResolver {
 
   const Checkpoint& checkpoint_;
   std::span<const NameRow> own_names_;
+  const Naming& naming_;
   std::string prefix_;
   bool tied_head_ = false;
 };
 
-// Any slot that the family names, in one dtype and of unknown shape: for plans of a config without weights.
+// Any slot that the family names in folders of safetensors, in one dtype and of unknown shape: for plans of a config
+// without weights.
 class ShapeOnlySlots : public SlotResolver {
  public:
   ShapeOnlySlots(std::span<const NameRow> own_names, DType dtype) : own_names_(own_names), dtype_(dtype) {}

@@ -1,8 +1,10 @@
 #include "weights/load.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <set>
+#include <span>
 
 #include "fmt/format.h"
 
@@ -14,58 +16,92 @@ namespace {
 
 // One matrix [out, in] inside a checkpoint tensor.
 struct Source {
-  DType dtype = DType::f32;
+  WeightFormat format;
   const std::byte* data = nullptr;
   int64_t row_stride = 0, col_stride = 1;  // in elements
 
   const std::byte* at(int64_t row, int64_t col) const {
-    return data + (row * row_stride + col * col_stride) * dtype_size(dtype);
+    return data + bytes_of(format, row * row_stride + col * col_stride);
+  }
+
+  // `count` must be whole blocks.
+  static int64_t bytes_of(const WeightFormat& format, int64_t count) { return format_bytes(format, 1, count); }
+
+  // Columns [col, col + count) of a row.
+  void read(int64_t row, int64_t col, int64_t count, float* out) const {
+    if (format.code != BlockCode::none) {
+      ARC_CHECK(col_stride == 1) << "blocks lie along rows";
+      return decode_run(format.code, data, row * row_stride + col, count, out);
+    }
+    if (col_stride == 1) return to_float(format.element, at(row, col), out, static_cast<size_t>(count));
+    for (int64_t c = 0; c < count; ++c) to_float(format.element, at(row, col + c), out + c, 1);
   }
 };
 
 Source open_part(const WeightPart& part, const Checkpoint& checkpoint) {
   const Tensor tensor = checkpoint.load(part.tensor);
+  const TensorEntry& entry = *checkpoint.find(part.tensor);
   const int64_t index = std::max(part.stack_index, 0), size = part.source_out * part.source_in;
   const bool whole = part.stack_index < 0;
-  if (whole ? tensor.numel() != size : tensor.numel() < (index + 1) * size) {
+  if (whole ? entry.shape.numel() != size : entry.shape.numel() < (index + 1) * size) {
     throw Error(ErrorCode::invalid_argument, fmt::format("tensor {} has shape {} where {} x {} is needed", part.tensor,
-                                                         tensor.shape().to_string(), part.source_out, part.source_in));
+                                                         entry.shape.to_string(), part.source_out, part.source_in));
   }
-  return {.dtype = tensor.dtype(),
-          .data = tensor.data() + index * size * static_cast<int64_t>(dtype_size(tensor.dtype())),
+  const WeightFormat format =
+      entry.code != BlockCode::none ? WeightFormat::blocks(entry.code) : WeightFormat::plain(entry.dtype);
+  return {.format = format,
+          .data = tensor.data() + Source::bytes_of(format, index * size),
           .row_stride = part.stored_transposed ? 1 : part.source_in,
           .col_stride = part.stored_transposed ? part.source_out : 1};
 }
 
-// Copies `count` elements, converting where the types differ. Strides count elements.
-void copy_run(const Source& source, int64_t row, int64_t col, int64_t count, DType dtype, std::byte* out,
-              int64_t out_stride) {
-  const size_t size = dtype_size(dtype);
-  if (source.dtype == dtype && source.col_stride == 1 && out_stride == 1) {
-    std::memcpy(out, source.at(row, col), static_cast<size_t>(count) * size);
-    return;
-  }
-  for (int64_t c = 0; c < count; ++c) {
-    float value = 0.0f;
-    to_float(source.dtype, source.at(row, col + c), &value, 1);
-    from_float(dtype, &value, out + c * out_stride * static_cast<int64_t>(size), 1);
-  }
+void store(const WeightFormat& format, const float* values, int64_t count, std::byte* out) {
+  if (format.code != BlockCode::none) return encode_blocks(format.code, values, out, count);
+  from_float(format.element, values, out, static_cast<size_t>(count));
 }
 
-// The part's block goes to rows of matrix `part.index` of `out` [count, rows, cols]; turned blocks fill columns.
-void place(const WeightPart& part, const Source& source, DType dtype, int64_t out_rows, int64_t out_cols,
-           std::byte* out) {
-  const auto size = static_cast<int64_t>(dtype_size(dtype));
-  std::byte* matrix = out + part.index * out_rows * out_cols * size;
-  int64_t i = part.row;
+// The part's rows in the order they are wanted: `take(i, row)` for the i-th.
+template <typename Take>
+void each_row(const WeightPart& part, const Take& take) {
+  int64_t i = 0;
   for (const RowRange& range : part.rows) {
     for (int32_t r = 0; r < range.count; ++r, ++i) {
       const int64_t row = range.begin + static_cast<int64_t>(r) * range.stride;
       ARC_CHECK(row < part.source_out) << part.tensor;
-      std::byte* target = matrix + (part.turn ? i : i * out_cols) * size;
-      copy_run(source, row, part.col_begin, part.cols, dtype, target, part.turn ? out_cols : 1);
+      take(i, row);
     }
   }
+}
+
+// The part's block goes to rows of matrix `part.index` of `out` [count, rows, cols]; turned blocks fill columns.
+void place(const WeightPart& part, const Source& source, const WeightFormat& format, int64_t out_rows, int64_t out_cols,
+           std::byte* out) {
+  const int64_t row_bytes = Source::bytes_of(format, out_cols);
+  std::byte* matrix = out + part.index * out_rows * row_bytes;
+  if (part.turn) {
+    int64_t n = 0;
+    for (const RowRange& range : part.rows) n += range.count;
+    std::vector<float> row_values(part.cols), turned(part.cols * n);
+    each_row(part, [&](int64_t i, int64_t row) {
+      source.read(row, part.col_begin, part.cols, row_values.data());
+      for (int64_t c = 0; c < part.cols; ++c) turned[c * n + i] = row_values[c];
+    });
+    for (int64_t c = 0; c < part.cols; ++c) {
+      store(format, &turned[c * n], n, matrix + c * row_bytes + Source::bytes_of(format, part.row));
+    }
+    return;
+  }
+  const bool same = source.format == format && source.col_stride == 1;
+  std::vector<float> values(same ? 0 : part.cols);
+  each_row(part, [&](int64_t i, int64_t row) {
+    std::byte* target = matrix + (part.row + i) * row_bytes;
+    if (same) {
+      std::memcpy(target, source.at(row, part.col_begin), static_cast<size_t>(Source::bytes_of(format, part.cols)));
+    } else {
+      source.read(row, part.col_begin, part.cols, values.data());
+      store(format, values.data(), part.cols, target);
+    }
+  });
 }
 
 // Whether the weight is exactly one whole tensor, stored as the kernels want it.
@@ -74,7 +110,7 @@ bool is_mappable(const WeightSlot& weight, const TensorEntry& tensor) {
   const WeightPart& part = weight.parts.front();
   return !part.stored_transposed && !part.turn && part.stack_index < 0 && part.rows.size() == 1 &&
          part.rows[0].stride == 1 && part.rows[0].begin == 0 && part.rows[0].count == part.source_out &&
-         part.cols == part.source_in && tensor.dtype == weight.format.element &&
+         part.cols == part.source_in && tensor.dtype == weight.format.element && tensor.code == weight.format.code &&
          tensor.shape.numel() == weight.out * weight.in;
 }
 
@@ -85,8 +121,52 @@ Linear load_constant(const WeightSlot& weight) {
   return linear;
 }
 
+void finish_vector(const WeightSlot& weight, float* values) {
+  for (float& value : std::span(values, static_cast<size_t>(weight.in))) {
+    if (weight.negative_exp) value = std::log(-value);
+    value = (value + weight.add) * weight.scale;
+  }
+}
+
+// Rows of all parts, gathered and converted.
+Tensor gather(const WeightSlot& weight, const std::vector<WeightPart>& parts, const WeightFormat& format, int64_t cols,
+              const Checkpoint& checkpoint) {
+  const int64_t rows = weight.role == WeightSlot::Role::vector ? weight.in : weight.out;
+  const bool blocks = format.code != BlockCode::none;
+  const int64_t width = blocks ? Source::bytes_of(format, cols) : cols;
+  const Tensor data = Tensor::zeros({weight.count, rows, width}, format.element);
+  for (const WeightPart& part : parts) place(part, open_part(part, checkpoint), format, rows, cols, data.data());
+  return data;
+}
+
+// Blocks that had to change their code, for the report.
+void note_conversions(const WeightSlot& weight, const Checkpoint& checkpoint, LoadedWeights& totals) {
+  if (weight.role != WeightSlot::Role::matrix) return;
+  std::set<BlockCode> codes;
+  for (const WeightPart& part : weight.parts) codes.insert(checkpoint.find(part.tensor)->code);
+  codes.erase(BlockCode::none);
+  codes.erase(weight.format.code);
+  for (BlockCode code : codes) {
+    ++totals.converted[fmt::format("{} to {}", block_code_info(code).name, to_string(weight.format))];
+  }
+}
+
+// An earlier weight of the same numbers, as a tied head is; null when there is none or it is packed already.
+const Linear* find_same(const Plan& plan, const WeightSlot& weight, const LoadedWeights& loaded) {
+  if (weight.role != WeightSlot::Role::matrix) return nullptr;
+  for (size_t i = 0; i < loaded.weights.size(); ++i) {
+    const WeightSlot& other = plan.weights[i];
+    if (other.role == weight.role && other.format == weight.format && other.parts == weight.parts &&
+        other.bias_parts == weight.bias_parts && loaded.weights[i].format == weight.format) {
+      return &loaded.weights[i];
+    }
+  }
+  return nullptr;
+}
+
 Linear load_weight(const WeightSlot& weight, const Checkpoint& checkpoint, LoadedWeights& totals) {
   if (weight.role == WeightSlot::Role::constant) return load_constant(weight);
+  const bool vector = weight.role == WeightSlot::Role::vector;
   Linear linear{.format = weight.format, .count = weight.count, .out = weight.out, .in = weight.in};
   const TensorEntry* whole = checkpoint.find(weight.parts.front().tensor);
   if (whole != nullptr && is_mappable(weight, *whole)) {
@@ -94,22 +174,14 @@ Linear load_weight(const WeightSlot& weight, const Checkpoint& checkpoint, Loade
     totals.mapped_bytes += static_cast<int64_t>(whole->size_bytes);
   } else {
     // A vector's elements are the rows of an [n, 1] matrix.
-    const bool vector = weight.role == WeightSlot::Role::vector;
-    const int64_t rows = vector ? weight.in : weight.out, cols = vector ? 1 : weight.in;
-    linear.data = Tensor::zeros({weight.count, weight.out, weight.in}, weight.format.element);
-    for (const WeightPart& part : weight.parts)
-      place(part, open_part(part, checkpoint), weight.format.element, rows, cols, linear.data.data());
-    if (weight.add != 0.0f) {
-      for (int64_t i = 0; i < weight.in; ++i) linear.data.as<float>()[i] += weight.add;
-    }
+    linear.data = gather(weight, weight.parts, weight.format, vector ? 1 : weight.in, checkpoint);
+    if (vector) finish_vector(weight, linear.data.as<float>());
+    note_conversions(weight, checkpoint, totals);
     totals.copied_bytes += static_cast<int64_t>(linear.data.size_bytes());
     for (const WeightPart& part : weight.parts) checkpoint.release(part.tensor);
   }
   if (!weight.bias_parts.empty()) {
-    const int64_t rows = weight.role == WeightSlot::Role::vector ? weight.in : weight.out;
-    linear.bias = Tensor::zeros({weight.count, rows}, DType::f32);
-    for (const WeightPart& part : weight.bias_parts)
-      place(part, open_part(part, checkpoint), DType::f32, rows, 1, linear.bias.data());
+    linear.bias = gather(weight, weight.bias_parts, WeightFormat::plain(DType::f32), 1, checkpoint);
   }
   return linear;
 }
@@ -133,7 +205,8 @@ LoadedWeights load_weights(const Plan& plan, const Checkpoint& checkpoint, const
   for (const WeightSlot& weight : plan.weights) total += weight_bytes(weight);
   for (const WeightSlot& weight : plan.weights) {
     const Scope scope(weight.name);
-    loaded.weights.push_back(load_weight(weight, checkpoint, loaded));
+    const Linear* same = find_same(plan, weight, loaded);
+    loaded.weights.push_back(same != nullptr ? Linear(*same) : load_weight(weight, checkpoint, loaded));
     if (pack) pack(static_cast<WeightId>(loaded.weights.size() - 1), loaded.weights.back());
     for (const WeightPart& part : weight.parts) used.insert(part.tensor);
     for (const WeightPart& part : weight.bias_parts) used.insert(part.tensor);

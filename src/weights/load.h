@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -21,8 +22,9 @@ struct Linear {
 };
 
 struct LoadedWeights {
-  std::vector<Linear> weights;      // by WeightId
-  std::vector<std::string> unused;  // tensors of the checkpoint that the plan does not read
+  std::vector<Linear> weights;           // by WeightId
+  std::vector<std::string> unused;       // tensors of the checkpoint that the plan does not read
+  std::map<std::string, int> converted;  // matrices by change of code, "Q5_0 to Q8_0"
   int64_t copied_bytes = 0, mapped_bytes = 0;
 };
 

@@ -333,12 +333,230 @@ GPT_OSS = Family(
     ),
 )
 
+MISTRAL = Family(
+    config=_config(
+        "MistralForCausalLM",
+        "mistral",
+        head_dim=14,
+        hidden_act="silu",
+        hidden_size=52,
+        intermediate_size=74,
+        num_attention_heads=6,
+        num_hidden_layers=3,
+        num_key_value_heads=2,
+        rope_theta=500.0,
+        sliding_window=9,
+        tie_word_embeddings=False,
+    ),
+)
+
+MIXTRAL = Family(
+    config=_config(
+        "MixtralForCausalLM",
+        "mixtral",
+        head_dim=10,
+        hidden_act="silu",
+        hidden_size=44,
+        intermediate_size=30,
+        num_attention_heads=4,
+        num_experts_per_tok=2,
+        num_hidden_layers=3,
+        num_key_value_heads=2,
+        num_local_experts=6,
+        output_router_logits=False,
+        rope_theta=200.0,
+        router_aux_loss_coef=0.02,
+        sliding_window=None,
+        tie_word_embeddings=False,
+    ),
+    rules=((r"block_sparse_moe\.gate\.weight$", FanIn(2.0)),),
+)
+
+QWEN2 = Family(
+    config=_config(
+        "Qwen2ForCausalLM",
+        "qwen2",
+        hidden_act="silu",
+        hidden_size=60,
+        intermediate_size=86,
+        max_window_layers=1,
+        num_attention_heads=6,
+        num_hidden_layers=3,
+        num_key_value_heads=2,
+        rope_scaling={
+            "factor": 4.0,
+            "original_max_position_embeddings": 20,
+            "rope_type": "yarn",
+        },
+        rope_theta=20.0,
+        sliding_window=8,
+        tie_word_embeddings=True,
+        use_sliding_window=True,
+    ),
+)
+
+GEMMA = Family(
+    config=_config(
+        "GemmaForCausalLM",
+        "gemma",
+        attention_bias=True,
+        head_dim=14,
+        hidden_act="gelu_pytorch_tanh",
+        hidden_size=48,
+        intermediate_size=76,
+        num_attention_heads=4,
+        num_hidden_layers=3,
+        num_key_value_heads=2,
+        pad_token_id=0,
+        rope_scaling=None,
+        rope_theta=300.0,
+    ),
+    rules=(ZERO_CENTRED_NORMS, (r"embed_tokens\.weight$", Grid(8, -9))),
+)
+
+GEMMA2 = Family(
+    config=_config(
+        "Gemma2ForCausalLM",
+        "gemma2",
+        attention_bias=True,
+        attn_logit_softcapping=3.0,
+        cache_implementation="hybrid",
+        final_logit_softcapping=6.0,
+        head_dim=14,
+        hidden_act="gelu_pytorch_tanh",
+        hidden_activation="gelu_pytorch_tanh",
+        hidden_size=48,
+        intermediate_size=76,
+        num_attention_heads=4,
+        num_hidden_layers=3,
+        num_key_value_heads=2,
+        pad_token_id=0,
+        query_pre_attn_scalar=20,
+        rope_theta=300.0,
+        sliding_window=7,
+        sliding_window_size=7,
+    ),
+    rules=(ZERO_CENTRED_NORMS, (r"embed_tokens\.weight$", Grid(8, -9))),
+)
+
+STARCODER2 = Family(
+    config={
+        key: value
+        for key, value in _config(
+            "Starcoder2ForCausalLM",
+            "starcoder2",
+            activation_function="gelu",
+            attention_softmax_in_fp32=True,
+            embedding_dropout=0.0,
+            hidden_act="gelu_pytorch_tanh",
+            hidden_size=56,
+            intermediate_size=82,
+            layer_norm_epsilon=0.001,
+            mlp_type="default",
+            norm_epsilon=0.001,
+            norm_type="layer_norm",
+            num_attention_heads=4,
+            num_hidden_layers=3,
+            num_key_value_heads=2,
+            residual_dropout=0.0,
+            rope_theta=300.0,
+            scale_attention_softmax_in_fp32=True,
+            scale_attn_weights=True,
+            sliding_window=9,
+            use_bias=True,
+        ).items()
+        if key != "rms_norm_eps"
+    },
+    rules=((r"\.norm\.weight$|layernorm\.weight$", NEAR_ONE),),
+)
+
+PHI = Family(
+    config={
+        key: value
+        for key, value in _config(
+            "PhiForCausalLM",
+            "phi",
+            embd_pdrop=0.0,
+            hidden_act="gelu_new",
+            hidden_size=60,
+            intermediate_size=82,
+            layer_norm_eps=0.001,
+            num_attention_heads=6,
+            num_hidden_layers=3,
+            num_key_value_heads=2,
+            partial_rotary_factor=0.4,
+            qk_layernorm=True,
+            resid_pdrop=0.0,
+            rope_scaling=None,
+            rope_theta=300.0,
+            tie_word_embeddings=False,
+        ).items()
+        if key != "rms_norm_eps"
+    },
+    rules=((r"layernorm\.weight$", NEAR_ONE),),
+)
+
+GLM4 = Family(
+    config=_config(
+        "Glm4ForCausalLM",
+        "glm4",
+        attention_bias=True,
+        eos_token_id=[2, 3],
+        head_dim=20,
+        hidden_act="silu",
+        hidden_size=52,
+        intermediate_size=66,
+        num_attention_heads=4,
+        num_hidden_layers=3,
+        num_key_value_heads=2,
+        pad_token_id=0,
+        partial_rotary_factor=0.5,
+        rope_theta=300.0,
+        tie_word_embeddings=False,
+    ),
+)
+
+SMOLLM3 = Family(
+    config=_config(
+        "SmolLM3ForCausalLM",
+        "smollm3",
+        attention_bias=False,
+        hidden_act="silu",
+        hidden_size=56,
+        intermediate_size=78,
+        layer_types=["full_attention", "sliding_attention", "full_attention", "full_attention"],
+        max_window_layers=28,
+        mlp_bias=True,
+        no_rope_layer_interval=4,
+        no_rope_layers=[1, 0, 1, 0],
+        num_attention_heads=4,
+        num_hidden_layers=4,
+        num_key_value_heads=2,
+        pad_token_id=0,
+        pretraining_tp=2,
+        rope_scaling=None,
+        rope_theta=300.0,
+        sliding_window=9,
+        tie_word_embeddings=True,
+        use_sliding_window=True,
+    ),
+)
+
 FAMILIES: dict[str, Family] = {
     "deepseek_v3": DEEPSEEK_V3,
+    "gemma": GEMMA,
+    "gemma2": GEMMA2,
     "gemma3": GEMMA3,
+    "glm4": GLM4,
     "gpt_oss": GPT_OSS,
     "llama": LLAMA,
+    "mistral": MISTRAL,
+    "mixtral": MIXTRAL,
+    "phi": PHI,
+    "qwen2": QWEN2,
     "qwen3": QWEN3,
     "qwen3_moe": QWEN3_MOE,
     "qwen3_next": QWEN3_NEXT,
+    "smollm3": SMOLLM3,
+    "starcoder2": STARCODER2,
 }

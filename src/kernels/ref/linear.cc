@@ -13,6 +13,11 @@ constexpr int64_t kTokens = 16;  // rows of x that share one decoding of a weigh
 
 // Columns [begin, begin + count) of row `row` of matrix `index`.
 void decode(const MatrixView& w, int64_t index, int64_t row, int64_t begin, int64_t count, float* out) {
+  if (w.format.code != BlockCode::none) {
+    const int64_t row_bytes = format_bytes(w.format, 1, w.in);
+    return decode_run(w.format.code, static_cast<const std::byte*>(w.data) + (index * w.out + row) * row_bytes, begin,
+                      count, out);
+  }
   const int64_t element = (index * w.out + row) * w.in + begin;
   to_float(w.format.element, static_cast<const std::byte*>(w.data) + element * dtype_size(w.format.element), out,
            count);

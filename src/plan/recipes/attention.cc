@@ -1,5 +1,7 @@
 // Attention, general recipe: qkv | q/k norm | rope | append | attend | gate | o.
+#include <algorithm>
 #include <cmath>
+#include <iterator>
 
 #include "plan/recipes/weights.h"
 
@@ -20,18 +22,28 @@ std::vector<RowRange> rows_of_heads(RowRange heads, int32_t stride, int32_t offs
 
 }  // namespace
 
-WeightId qkv_matrix(PlanBuilder& b, const AttentionSpec& s) {
+std::vector<Piece> qkv_pieces(const PlanBuilder& b, const AttentionSpec& s) {
   const RowRange heads = b.part(s.heads, "attention heads"), kv = b.part(s.kv_heads, "key/value heads");
   const int32_t d = s.head_dim, q_stride = s.output_gate ? 2 * d : d;  // per head the checkpoint has [q | gate]
   const RopeSpec unrotated{.dims = 0};
+  if (b.layout("attn.qkv")) {  // one tensor: q, k, v below each other
+    const int32_t q_rows = s.heads * d, kv_rows = s.kv_heads * d;
+    std::vector<RowRange> rows = rows_of_heads(heads, d, 0, d, s.rope);
+    std::ranges::copy(rows_of_heads(kv, d, q_rows, d, s.rope), std::back_inserter(rows));
+    std::ranges::copy(rows_of_heads(kv, d, q_rows + kv_rows, d, unrotated), std::back_inserter(rows));
+    return {{.slot = "attn.qkv", .slot_rows = q_rows + 2 * kv_rows, .rows = std::move(rows)}};
+  }
   const Piece q{
       .slot = "attn.q", .slot_rows = s.heads * q_stride, .rows = rows_of_heads(heads, q_stride, 0, d, s.rope)};
   const Piece gate{
       .slot = "attn.q", .slot_rows = s.heads * q_stride, .rows = rows_of_heads(heads, q_stride, d, d, unrotated)};
   const Piece k{.slot = "attn.k", .slot_rows = s.kv_heads * d, .rows = rows_of_heads(kv, d, 0, d, s.rope)};
   const Piece v{.slot = "attn.v", .slot_rows = s.kv_heads * d, .rows = rows_of_heads(kv, d, 0, d, unrotated)};
-  const MatrixOptions options{.slot_cols = b.spec().dim, .bias = s.qkv_bias};
-  return s.output_gate ? b.matrix("attn.qkv", {q, k, v, gate}, options) : b.matrix("attn.qkv", {q, k, v}, options);
+  return s.output_gate ? std::vector<Piece>{q, k, v, gate} : std::vector<Piece>{q, k, v};
+}
+
+MatrixOptions qkv_options(const PlanBuilder& b, const AttentionSpec& s) {
+  return {.slot_cols = b.spec().dim, .bias = s.qkv_bias};
 }
 
 WeightId attention_out_matrix(PlanBuilder& b, const AttentionSpec& s) {
@@ -72,7 +84,7 @@ void attention_recipe(PlanBuilder& b, const AttentionSpec& s, BufferRef x, Buffe
   const BufferRef qkv = b.buffer("qkv", q_cols + 2 * kv_cols + gate_cols);
   const BufferRef q = PlanBuilder::slice(qkv, 0, q_cols), k = PlanBuilder::slice(qkv, q_cols, kv_cols);
   const BufferRef v = PlanBuilder::slice(qkv, q_cols + kv_cols, kv_cols);
-  b.emit(LinearArgs{}, {qkv_matrix(b, s)}, {x}, {qkv});
+  b.linear("attn.qkv", qkv_pieces(b, s), qkv_options(b, s), x, qkv);
   b.norm(s.qk_norm, "attn.q_norm", d, q, q, head_rows(0, d, s.rope));
   b.norm(s.qk_norm, "attn.k_norm", d, k, k, head_rows(0, d, s.rope));
   b.rope(s.rope, heads.count, q, d, q, d);

@@ -14,6 +14,32 @@ std::vector<RowRange> grouped(RowRange key_heads, int32_t block, int32_t offset,
   return rows;
 }
 
+// q, k and v rows of this rank's key heads, where each lies over all heads one after the other.
+std::vector<RowRange> flat_rows(const DeltaNetSpec& s, RowRange keys) {
+  const int32_t dk = s.key_dim, value_rows = s.value_heads / s.key_heads * s.value_dim;  // of one key head
+  return {{.begin = keys.begin * dk, .count = keys.count * dk},
+          {.begin = (s.key_heads + keys.begin) * dk, .count = keys.count * dk},
+          {.begin = 2 * s.key_heads * dk + keys.begin * value_rows, .count = keys.count * value_rows}};
+}
+
+// [q | k | v | z], each over all of this rank's heads, from a slot that holds all four per key head, or from one of q,
+// k and v and one of z.
+std::vector<Piece> qkvz_pieces(const PlanBuilder& b, const DeltaNetSpec& s, RowRange keys) {
+  const int32_t dk = s.key_dim, value_rows = s.value_heads / s.key_heads * s.value_dim;
+  if (b.layout("delta.qkv")) {
+    const int32_t z_rows = s.value_heads * s.value_dim;
+    const RowRange z{.begin = keys.begin * value_rows, .count = keys.count * value_rows};
+    return {{.slot = "delta.qkv", .slot_rows = 2 * s.key_heads * dk + z_rows, .rows = flat_rows(s, keys)},
+            {.slot = "delta.z", .slot_rows = z_rows, .rows = {z}}};
+  }
+  const int32_t block = 2 * dk + 2 * value_rows;
+  const auto from_block = [&](int32_t offset, int32_t count) {
+    return Piece{.slot = "delta.qkvz", .slot_rows = s.key_heads * block, .rows = grouped(keys, block, offset, count)};
+  };
+  return {from_block(0, dk), from_block(dk, dk), from_block(2 * dk, value_rows),
+          from_block(2 * dk + value_rows, value_rows)};
+}
+
 }  // namespace
 
 void delta_net_recipe(PlanBuilder& b, const DeltaNetSpec& s, BufferRef x, BufferRef y) {
@@ -22,17 +48,8 @@ void delta_net_recipe(PlanBuilder& b, const DeltaNetSpec& s, BufferRef x, Buffer
   const int32_t dk = s.key_dim, dv = s.value_dim, dim = b.spec().dim;
   const int32_t key_cols = keys.count * dk, value_cols = values * dv, conv_cols = 2 * key_cols + value_cols;
 
-  // [q | k | v | z], each over all heads
-  const int32_t block = 2 * dk + 2 * ratio * dv, block_rows = s.key_heads * block;
-  const auto from_block = [&](int32_t offset, int32_t count) {
-    return Piece{.slot = "delta.qkvz", .slot_rows = block_rows, .rows = grouped(keys, block, offset, count)};
-  };
-  const WeightId in = b.matrix("delta.qkvz",
-                               {from_block(0, dk), from_block(dk, dk), from_block(2 * dk, ratio * dv),
-                                from_block(2 * dk + ratio * dv, ratio * dv)},
-                               {.slot_cols = dim});
   const BufferRef qkvz = b.buffer("qkvz", conv_cols + value_cols);
-  b.emit(LinearArgs{}, {in}, {x}, {qkvz});
+  b.linear("delta.qkvz", qkvz_pieces(b, s, keys), {.slot_cols = dim}, x, qkvz);
 
   const auto from_pair = [&](int32_t offset) {
     return Piece{.slot = "delta.ba", .slot_rows = 2 * s.value_heads, .rows = grouped(keys, 2 * ratio, offset, ratio)};
@@ -43,11 +60,8 @@ void delta_net_recipe(PlanBuilder& b, const DeltaNetSpec& s, BufferRef x, Buffer
 
   const int64_t conv_bytes = int64_t{4} * (s.conv_kernel - 1) * conv_cols;
   const auto place = b.cache({.kind = CacheKind::state, .state_bytes = conv_bytes + int64_t{4} * values * dk * dv});
-  const Piece conv_rows{.slot = "delta.conv",
-                        .slot_rows = 2 * s.key_heads * dk + s.value_heads * dv,
-                        .rows = {{.begin = keys.begin * dk, .count = key_cols},
-                                 {.begin = (s.key_heads + keys.begin) * dk, .count = key_cols},
-                                 {.begin = 2 * s.key_heads * dk + keys.begin * ratio * dv, .count = value_cols}}};
+  const Piece conv_rows{
+      .slot = "delta.conv", .slot_rows = 2 * s.key_heads * dk + s.value_heads * dv, .rows = flat_rows(s, keys)};
   const WeightId conv = b.matrix("delta.conv", {conv_rows}, {.slot_cols = s.conv_kernel});
   b.plan().weights[conv].format = WeightFormat::plain(DType::f32);
   const BufferRef mixed = b.buffer("convolved", conv_cols);

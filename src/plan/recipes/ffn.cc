@@ -1,6 +1,8 @@
 // Feed-forward blocks: gated or plain MLP, and routed experts beside an optional shared one.
 #include <string>
 
+#include "fmt/format.h"
+
 #include "plan/recipes/weights.h"
 
 namespace arc {
@@ -59,13 +61,20 @@ ActArgs act_args(const MlpSpec& s, int32_t hidden) {
           .limit = s.act.limit};
 }
 
-WeightId gate_up_matrix(PlanBuilder& b, const MlpSpec& s, std::string_view slots) {
-  const std::string prefix(slots), gate_slot = prefix + ".gate", up_slot = prefix + ".up";
+std::vector<Piece> gate_up_pieces(const PlanBuilder& b, const MlpSpec& s, std::string_view slots) {
   const RowRange hidden = b.part(s.hidden, "hidden columns");
-  const MatrixOptions options{.slot_cols = b.spec().dim, .bias = s.bias};
-  const Piece gate{.slot = gate_slot, .slot_rows = s.hidden, .rows = {hidden}};
-  const Piece up{.slot = up_slot, .slot_rows = s.hidden, .rows = {hidden}};
-  return s.gated ? b.matrix(prefix + ".gate_up", {gate, up}, options) : b.matrix(up_slot, {up}, options);
+  const std::string fused_slot = fmt::format("{}.gate_up", slots);
+  if (b.layout(fused_slot)) {  // one tensor: gate, then up
+    const RowRange up{.begin = s.hidden + hidden.begin, .count = hidden.count};
+    return {{.slot = fused_slot, .slot_rows = 2 * s.hidden, .rows = {hidden, up}}};
+  }
+  const Piece gate{.slot = fmt::format("{}.gate", slots), .slot_rows = s.hidden, .rows = {hidden}};
+  const Piece up{.slot = fmt::format("{}.up", slots), .slot_rows = s.hidden, .rows = {hidden}};
+  return s.gated ? std::vector<Piece>{gate, up} : std::vector<Piece>{up};
+}
+
+MatrixOptions gate_up_options(const PlanBuilder& b, const MlpSpec& s) {
+  return {.slot_cols = b.spec().dim, .bias = s.bias};
 }
 
 WeightId down_matrix(PlanBuilder& b, const MlpSpec& s, std::string_view slots) {
@@ -78,7 +87,8 @@ WeightId down_matrix(PlanBuilder& b, const MlpSpec& s, std::string_view slots) {
 void mlp_recipe(PlanBuilder& b, const MlpSpec& s, std::string_view slots, BufferRef x, BufferRef y) {
   const int32_t hidden = b.part(s.hidden, "hidden columns").count;
   const BufferRef wide = b.buffer("ffn_in", hidden * (s.gated ? 2 : 1)), narrow = b.buffer("ffn_mid", hidden);
-  b.emit(LinearArgs{}, {gate_up_matrix(b, s, slots)}, {x}, {wide});
+  b.linear(fmt::format("{}.{}", slots, s.gated ? "gate_up" : "up"), gate_up_pieces(b, s, slots), gate_up_options(b, s),
+           x, wide);
   b.emit(act_args(s, hidden), {}, {wide}, {narrow});
   b.emit(LinearArgs{}, {down_matrix(b, s, slots)}, {narrow}, {y});
 }

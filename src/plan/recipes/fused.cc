@@ -32,9 +32,12 @@ void fused_attend(PlanBuilder& b, const AttentionSpec& s, BufferRef qkv, BufferR
 bool fused_feasible(const PlanBuilder& b, const LayerSpec& layer) {
   const auto* attention = std::get_if<AttentionSpec>(&layer.mixer);
   const auto* mlp = std::get_if<MlpSpec>(&layer.ffn);
-  return b.shard().size == 1 && attention != nullptr && mlp != nullptr && !attention->sinks &&
-         !attention->output_gate && attention->rope.dims > 0 && mlp->gated && layer.pre.kind == NormSpec::Kind::rms &&
-         layer.ffn_pre.kind == NormSpec::Kind::rms && !layer.post && !layer.ffn_post && layer.residual_scale == 1.0f;
+  const bool plain_layer = b.shard().size == 1 && attention != nullptr && mlp != nullptr && !attention->sinks &&
+                           !attention->output_gate && attention->rope.dims > 0 && mlp->gated &&
+                           layer.pre.kind == NormSpec::Kind::rms && layer.ffn_pre.kind == NormSpec::Kind::rms &&
+                           !layer.post && !layer.ffn_post && layer.residual_scale == 1.0f && !layer.parallel;
+  return plain_layer && b.one_format(qkv_pieces(b, *attention), qkv_options(b, *attention)) &&
+         b.one_format(gate_up_pieces(b, *mlp, "mlp"), gate_up_options(b, *mlp));
 }
 
 void fused_recipe(PlanBuilder& b, const LayerSpec& layer, BufferRef x) {
@@ -47,15 +50,15 @@ void fused_recipe(PlanBuilder& b, const LayerSpec& layer, BufferRef x) {
   const BufferRef wide = b.buffer("ffn_in", 2 * mlp.hidden), narrow = b.buffer("ffn_mid", mlp.hidden);
 
   const FusedLinearArgs into_attention{.norm = norm_args(layer.pre, dim)};
-  b.emit(into_attention, {qkv_matrix(b, attention), b.vector("pre_norm", dim, {}, offset(layer.pre))}, {x},
-         {qkv, normed});
+  const WeightId qkv_weight = b.matrix("attn.qkv", qkv_pieces(b, attention), qkv_options(b, attention));
+  b.emit(into_attention, {qkv_weight, b.vector("pre_norm", dim, {}, offset(layer.pre))}, {x}, {qkv, normed});
   fused_attend(b, attention, qkv, attended);
   b.emit(FusedLinearArgs{.epilogue = Epilogue::add}, {attention_out_matrix(b, attention)}, {attended},
          {x, normed, sum});
   const FusedLinearArgs into_ffn{
       .norm = norm_args(layer.ffn_pre, dim), .epilogue = Epilogue::act, .act = act_args(mlp, mlp.hidden)};
-  b.emit(into_ffn, {gate_up_matrix(b, mlp, "mlp"), b.vector("ffn_pre_norm", dim, {}, offset(layer.ffn_pre))}, {x},
-         {narrow, normed, wide});
+  const WeightId gate_up = b.matrix("mlp.gate_up", gate_up_pieces(b, mlp, "mlp"), gate_up_options(b, mlp));
+  b.emit(into_ffn, {gate_up, b.vector("ffn_pre_norm", dim, {}, offset(layer.ffn_pre))}, {x}, {narrow, normed, wide});
   b.emit(FusedLinearArgs{.epilogue = Epilogue::add}, {down_matrix(b, mlp, "mlp")}, {narrow}, {x, normed, sum});
 }
 

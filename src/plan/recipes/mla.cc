@@ -49,12 +49,40 @@ BufferRef project_latent(PlanBuilder& b, const MlaSpec& s, BufferRef x) {
   return kv;
 }
 
-// Rows of head h (counted from this rank's first) of the checkpoint's kv_b: keys [nope], then values [v].
+// Rows of head h of the checkpoint's kv_b: keys [nope], then values [v].
 std::vector<Piece> kv_b_rows(const MlaSpec& s, int64_t head, int32_t offset, int32_t count) {
   const int32_t per_head = s.nope_dim + s.v_dim;
   return {{.slot = "mla.kv_b",
            .slot_rows = s.heads * per_head,
            .rows = {{.begin = static_cast<int32_t>(head) * per_head + offset, .count = count}}}};
+}
+
+// Matrix h of a slot that stores each head's own.
+std::vector<Piece> head_matrix(const MlaSpec& s, std::string_view slot, int64_t head, int32_t rows) {
+  return {{.slot = std::string(slot), .slot_rows = rows, .expert = static_cast<int>(head), .stack = s.heads}};
+}
+
+// Per head, from a query's unrotated part into the latent space: [kv_rank, nope].
+WeightId key_up_matrices(PlanBuilder& b, const MlaSpec& s, RowRange heads) {
+  if (b.layout("mla.k_b")) {
+    return b.matrices("mla.key_up", heads.count,
+                      [&](int64_t h) { return head_matrix(s, "mla.k_b", heads.begin + h, s.kv_rank); },
+                      {.slot_cols = s.nope_dim});
+  }
+  return b.turned_matrices("mla.key_up", heads.count,
+                           [&](int64_t h) { return kv_b_rows(s, heads.begin + h, 0, s.nope_dim); },
+                           {.slot_cols = s.kv_rank});
+}
+
+// Per head, from the latent space to the values: [v, kv_rank].
+WeightId value_up_matrices(PlanBuilder& b, const MlaSpec& s, RowRange heads) {
+  const bool split = b.layout("mla.v_b").has_value();
+  return b.matrices("mla.value_up", heads.count,
+                    [&](int64_t h) {
+                      return split ? head_matrix(s, "mla.v_b", heads.begin + h, s.v_dim)
+                                   : kv_b_rows(s, heads.begin + h, s.nope_dim, s.v_dim);
+                    },
+                    {.slot_cols = s.kv_rank});
 }
 
 }  // namespace
@@ -67,9 +95,7 @@ void mla_recipe(PlanBuilder& b, const MlaSpec& s, BufferRef x, BufferRef y) {
 
   // q_abs per head: [key_up^T q_nope | rope(q_rope)]
   const BufferRef q_abs = b.buffer("q_absorbed", heads.count * key_dim);
-  const WeightId key_up = b.turned_matrices("mla.key_up", heads.count,
-                                            [&](int64_t h) { return kv_b_rows(s, heads.begin + h, 0, s.nope_dim); },
-                                            {.slot_cols = s.kv_rank});
+  const WeightId key_up = key_up_matrices(b, s, heads);
   b.emit(HeadLinearArgs{.heads = heads.count, .in_stride = per_head, .out_stride = key_dim}, {key_up}, {q}, {q_abs});
   b.rope(s.rope, heads.count, PlanBuilder::slice(q, s.nope_dim, q.cols - s.nope_dim), per_head,
          PlanBuilder::slice(q_abs, s.kv_rank, q_abs.cols - s.kv_rank), key_dim);
@@ -90,9 +116,7 @@ void mla_recipe(PlanBuilder& b, const MlaSpec& s, BufferRef x, BufferRef y) {
   b.cache_cost(b.plan().groups[place.group].layer_block_bytes() / kTileTokens);
 
   const BufferRef out = b.buffer("attended", heads.count * s.v_dim);
-  const WeightId value_up = b.matrices("mla.value_up", heads.count,
-                                       [&](int64_t h) { return kv_b_rows(s, heads.begin + h, s.nope_dim, s.v_dim); },
-                                       {.slot_cols = s.kv_rank});
+  const WeightId value_up = value_up_matrices(b, s, heads);
   b.emit(HeadLinearArgs{.heads = heads.count, .in_stride = s.kv_rank, .out_stride = s.v_dim}, {value_up}, {gathered},
          {out});
   const WeightId o = b.matrix("mla.o", {{.slot = "mla.o", .slot_rows = b.spec().dim}},

@@ -6,10 +6,12 @@
 namespace arc {
 
 // [q | k | v (| gate)] of this rank's heads.
-WeightId qkv_matrix(PlanBuilder& b, const AttentionSpec& spec);
+std::vector<Piece> qkv_pieces(const PlanBuilder& b, const AttentionSpec& spec);
+MatrixOptions qkv_options(const PlanBuilder& b, const AttentionSpec& spec);
 WeightId attention_out_matrix(PlanBuilder& b, const AttentionSpec& spec);
 // [gate | up] of this rank's hidden columns, or up alone; `slots` is "mlp" or "shared".
-WeightId gate_up_matrix(PlanBuilder& b, const MlpSpec& spec, std::string_view slots);
+std::vector<Piece> gate_up_pieces(const PlanBuilder& b, const MlpSpec& spec, std::string_view slots);
+MatrixOptions gate_up_options(const PlanBuilder& b, const MlpSpec& spec);
 WeightId down_matrix(PlanBuilder& b, const MlpSpec& spec, std::string_view slots);
 
 // What both attention recipes tell the attend operation; makes the cache's place.
