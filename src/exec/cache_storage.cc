@@ -1,18 +1,19 @@
 #include "exec/cache_storage.h"
 
-#include <cstring>
+#include "tensor/device_memory.h"
 
 namespace arc {
 
-CacheStorage::CacheStorage(const std::vector<CacheNeeds>& groups, const CacheCapacity& capacity) : groups_(groups) {
+CacheStorage::CacheStorage(const std::vector<CacheNeeds>& groups, const CacheCapacity& capacity, Device device)
+    : groups_(groups) {
   for (size_t g = 0; g < groups.size(); ++g) {
-    device_.push_back(allocate(groups[g], capacity.blocks[g]));
-    swap_.push_back(allocate(groups[g], capacity.swap_blocks[g]));
+    device_.push_back(allocate(groups[g], capacity.blocks[g], device));
+    swap_.push_back(allocate(groups[g], capacity.swap_blocks[g], {}));
   }
 }
 
-CacheStorage::Slab CacheStorage::allocate(const CacheNeeds& needs, int64_t n_blocks) {
-  return {.storage = Storage::allocate(static_cast<size_t>(needs.bytes_per_block() * n_blocks)),
+CacheStorage::Slab CacheStorage::allocate(const CacheNeeds& needs, int64_t n_blocks, Device device) {
+  return {.storage = Storage::allocate(static_cast<size_t>(needs.bytes_per_block() * n_blocks), device),
           .n_blocks = n_blocks,
           .layer_block_bytes = needs.layer_block_bytes(),
           .n_layers = static_cast<int64_t>(needs.layers.size())};
@@ -20,7 +21,8 @@ CacheStorage::Slab CacheStorage::allocate(const CacheNeeds& needs, int64_t n_blo
 
 void CacheStorage::move(const Slab& from, int64_t source, const Slab& to, int64_t target) noexcept {
   for (int64_t l = 0; l < from.n_layers; ++l) {
-    std::memcpy(to.at(l, target), from.at(l, source), static_cast<size_t>(from.layer_block_bytes));
+    copy_bytes(to.at(l, target), to.storage->device(), from.at(l, source), from.storage->device(),
+               static_cast<size_t>(from.layer_block_bytes));
   }
 }
 

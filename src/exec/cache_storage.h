@@ -1,4 +1,4 @@
-// The cache's bytes on the host: one slab per group, and one for swapped blocks.
+// The cache's bytes on a device, one slab per group, and one on the host for swapped blocks.
 #pragma once
 
 #include <memory>
@@ -13,7 +13,7 @@ namespace arc {
 class CacheStorage {
  public:
   // Throws Error(resource) when the memory is not there.
-  CacheStorage(const std::vector<CacheNeeds>& groups, const CacheCapacity& capacity);
+  CacheStorage(const std::vector<CacheNeeds>& groups, const CacheCapacity& capacity, Device device = {});
 
   KvView kv(int group, int layer) const;
   StateView state(int group, int layer) const;
@@ -31,7 +31,7 @@ class CacheStorage {
       return storage->data() + (layer * n_blocks + block) * layer_block_bytes;
     }
   };
-  static Slab allocate(const CacheNeeds& needs, int64_t n_blocks);
+  static Slab allocate(const CacheNeeds& needs, int64_t n_blocks, Device device);
   static void move(const Slab& from, int64_t source, const Slab& to, int64_t target) noexcept;
 
   std::vector<CacheNeeds> groups_;

@@ -6,9 +6,7 @@
 #include <optional>
 #include <vector>
 
-#include "exec/cache_storage.h"
-#include "exec/executor.h"
-#include "weights/load.h"
+#include "exec/bound_plan.h"
 
 namespace arc {
 
@@ -32,31 +30,18 @@ class RefExecutor : public Executor {
   TensorView buffer(BufferId id, int rank = 0) const;
 
  private:
-  struct BoundStage {
-    MatrixView weights[3];
-    TensorView reads[2], writes[3];  // rows are set by each step
-    KvView kv;
-    StateView state;
-  };
   struct RankState {
     Rank rank;
-    std::vector<Tensor> buffers;
+    BoundPlan bound;
     std::optional<CacheStorage> cache;
-    std::vector<BoundStage> bound;
   };
 
-  void bind(RankState& state);
-  TensorView bind(const RankState& state, const BufferRef& ref) const;
-  int64_t rows_of(const Plan& plan, const BufferRef& ref) const;
-  void run_stage(RankState& state, size_t index);
   void all_reduce(size_t index);
   void all_gather(size_t index);
-  void sample(std::span<RowResult> results);
 
   std::vector<RankState> ranks_;
   StepCapacity capacity_;
   Sampler sampler_;
-  const StepInputs* inputs_ = nullptr;
   std::function<void(size_t)> observer_;
 };
 

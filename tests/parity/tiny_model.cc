@@ -19,21 +19,46 @@ void append_rows(const TensorView& view, int64_t rows, std::vector<double>& out)
 
 }  // namespace
 
-TinyModel::TinyModel(const std::string& config_json, const Checkpoint& checkpoint, int n_ranks, bool fused) {
+TinyModel::TinyModel(const std::string& config_json, const Checkpoint& checkpoint, const TinyOptions& options) {
   const Config config(parse_json(config_json, "config.json"));
   const Arch& arch = find_arch(config.architecture());
   const ModelSpec spec = arch.build(config);
   config.expect_known();
-  const CheckpointSlots slots(checkpoint, arch.own_names, spec.tied_head);
+  load(spec, CheckpointSlots(checkpoint, arch.own_names, spec.tied_head), checkpoint, options);
+}
+
+TinyModel::TinyModel(const ModelSpec& spec, const SlotResolver& slots, const Checkpoint& checkpoint,
+                     const TinyOptions& options) {
+  load(spec, slots, checkpoint, options);
+}
+
+void TinyModel::load(const ModelSpec& spec, const SlotResolver& slots, const Checkpoint& checkpoint,
+                     const TinyOptions& options) {
+  const KernelTable& kernels = options.isa ? cpu::kernels(*options.isa) : ref::kernels();
   std::vector<RefExecutor::Rank> ranks;
-  for (int r = 0; r < n_ranks; ++r) {
-    Plan plan = lower(spec, slots, {.shard = {.rank = r, .size = n_ranks}, .kernels = &ref::kernels(), .fused = fused});
-    LoadedWeights weights = load_weights(plan, checkpoint);
-    if (r == 0) unused_ = weights.unused;
+  for (int r = 0; r < options.n_ranks; ++r) {
+    Plan plan = lower(spec, slots,
+                      {.shard = {.rank = r, .size = options.n_ranks},
+                       .kernels = &kernels,
+                       .policy = [&](int) { return KvPolicy::raw_of(options.cache); },
+                       .fused = options.fused});
+    LoadedWeights weights = load_weights(plan, checkpoint, {}, options.isa ? CpuExecutor::packer(plan) : PackWeight{});
     ranks.push_back({.plan = std::move(plan), .weights = std::move(weights)});
   }
   plan_ = ranks[0].plan;
-  executor_ = std::make_unique<RefExecutor>(std::move(ranks), StepCapacity{.tokens = kMaxTokens, .rows = kMaxTokens});
+  weights_ = ranks[0].weights;
+  unused_ = weights_.unused;
+  const StepCapacity capacity{.tokens = kMaxTokens, .rows = kMaxTokens};
+  if (options.isa) {
+    auto executor = std::make_unique<CpuExecutor>(
+        plan_, weights_, capacity, CpuExecutor::Options{.isa = *options.isa, .threads = options.threads});
+    cpu_ = executor.get();
+    executor_ = std::move(executor);
+  } else {
+    auto executor = std::make_unique<RefExecutor>(std::move(ranks), capacity);
+    ref_ = executor.get();
+    executor_ = std::move(executor);
+  }
 }
 
 TinyModel::Outputs TinyModel::run(std::span<const int32_t> tokens, int chunk) {
@@ -72,14 +97,18 @@ void TinyModel::step(std::span<const int32_t> tokens, int first, Outputs& output
     group.state_read = state_read.data();
     group.state_write = state_write.data();
   }
-  executor_->set_observer([&](size_t stage) {
+  const auto observe = [&](size_t stage) {
     const auto end = std::ranges::find(plan_.layer_ends, static_cast<int32_t>(stage) + 1);
-    if (end == plan_.layer_ends.end()) return;
-    append_rows(executor_->buffer(plan_.residual), n, outputs.hidden[end - plan_.layer_ends.begin()]);
-  });
+    if (end != plan_.layer_ends.end()) {
+      append_rows(buffer(plan_.residual), n, outputs.hidden[end - plan_.layer_ends.begin()]);
+    }
+    if (observer_) observer_(stage, n);
+  };
+  if (cpu_ != nullptr) cpu_->set_observer(observe);
+  if (ref_ != nullptr) ref_->set_observer(observe);
   std::vector<RowResult> results(n);
   executor_->run(inputs, results);
-  append_rows(executor_->buffer(plan_.logits), n, outputs.logits);
+  append_rows(buffer(plan_.logits), n, outputs.logits);
 }
 
 }  // namespace arc::test

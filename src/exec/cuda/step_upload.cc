@@ -1,0 +1,58 @@
+#include "exec/cuda/step_upload.h"
+
+#include <cstring>
+#include <cuda_runtime.h>
+
+#include "base/check.h"
+#include "base/error.h"
+
+namespace arc {
+namespace {
+
+constexpr size_t kAlignment = 16;
+
+}  // namespace
+
+StepUpload::StepUpload(size_t bytes) : size_(bytes) {
+  if (cudaMallocHost(&pinned_, bytes) != cudaSuccess || cudaMalloc(&device_, bytes) != cudaSuccess) {
+    cudaFreeHost(pinned_);
+    throw Error(ErrorCode::resource, "the GPU has no memory for the inputs of a step");
+  }
+}
+
+StepUpload::~StepUpload() {
+  cudaFreeHost(pinned_);
+  cudaFree(device_);
+}
+
+template <typename T>
+const T* StepUpload::put(const T* host, int64_t count) {
+  if (host == nullptr || count == 0) return nullptr;
+  const size_t bytes = static_cast<size_t>(count) * sizeof(T), at = used_;
+  ARC_CHECK(at + bytes <= size_) << at << " + " << bytes;
+  std::memcpy(pinned_ + at, host, bytes);
+  used_ = (at + bytes + kAlignment - 1) / kAlignment * kAlignment;
+  return reinterpret_cast<const T*>(device_ + at);
+}
+
+const StepInputs& StepUpload::upload(const StepInputs& host, void* stream) {
+  used_ = 0;
+  inputs_ = host;
+  inputs_.tokens = put(host.tokens, host.n_tokens);
+  inputs_.positions = put(host.positions, host.n_tokens);
+  inputs_.q_start = put(host.q_start, host.n_seqs + 1);
+  inputs_.seq_lens = put(host.seq_lens, host.n_seqs);
+  inputs_.rows = put(host.rows, host.n_rows);
+  for (int g = 0; g < kMaxCacheGroups; ++g) {
+    const GroupInputs& from = host.groups[g];
+    GroupInputs& to = inputs_.groups[g];
+    to.block_table = put(from.block_table, int64_t{host.n_seqs} * from.table_stride);
+    to.slots = put(from.slots, host.n_tokens);
+    to.state_read = put(from.state_read, host.n_seqs);
+    to.state_write = put(from.state_write, host.n_seqs);
+  }
+  cudaMemcpyAsync(device_, pinned_, used_, cudaMemcpyHostToDevice, static_cast<cudaStream_t>(stream));
+  return inputs_;
+}
+
+}  // namespace arc

@@ -1,0 +1,26 @@
+#include "exec/sample_row.h"
+
+namespace arc {
+
+void sample_row(Sampler& sampler, const StepInputs& inputs, const TensorView& logits, int32_t row,
+                RowResult& result) noexcept {
+  const SamplingRow& settings = inputs.sampling[row];
+  const std::span<const float> values(logits.row<float>(row), static_cast<size_t>(logits.cols));
+  const int32_t given = inputs.row_token != nullptr ? inputs.row_token[row] : -1;
+  if (given >= 0) {
+    result.token = given;
+    result.outcome = SampleOutcome::ok;
+  } else {
+    const Sample drawn = sampler.sample(values, settings, inputs.tables);
+    result.token = drawn.token;
+    result.outcome = drawn.outcome;
+  }
+  result.top.clear();
+  if (settings.n_logprobs < 0 || result.outcome != SampleOutcome::ok) return;
+  const RawLogprobs logprobs = sampler.logprobs(values, result.token, settings.n_logprobs);
+  result.outcome = logprobs.outcome;
+  result.logprob = logprobs.chosen.logprob;
+  result.top.assign(logprobs.top.begin(), logprobs.top.end());
+}
+
+}  // namespace arc

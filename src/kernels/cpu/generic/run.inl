@@ -1,0 +1,19 @@
+// The kernels that every instruction set has, included inside its namespace. An operation not listed here is absent.
+void run(const EmbedArgs& a, const Operands& o) noexcept;
+void run(const LinearArgs& a, const Operands& o) noexcept;
+void run(const HeadLinearArgs& a, const Operands& o) noexcept;
+void run(const ExpertLinearArgs& a, const Operands& o) noexcept;
+void run(const NormArgs& a, const Operands& o) noexcept;
+void run(const GatedNormArgs& a, const Operands& o) noexcept;
+void run(const RopeArgs& a, const Operands& o) noexcept;
+void run(const AppendArgs& a, const Operands& o) noexcept;
+void run(const AttendArgs& a, const Operands& o) noexcept;
+void run(const GateArgs& a, const Operands& o) noexcept;
+void run(const AddArgs& a, const Operands& o) noexcept;
+void run(const ActArgs& a, const Operands& o) noexcept;
+void run(const RouteArgs& a, const Operands& o) noexcept;
+void run(const ExpertSumArgs& a, const Operands& o) noexcept;
+void run(const ConvArgs& a, const Operands& o) noexcept;
+void run(const DeltaArgs& a, const Operands& o) noexcept;
+void run(const GatherArgs& a, const Operands& o) noexcept;
+void run(const SoftcapArgs& a, const Operands& o) noexcept;

@@ -1,0 +1,9 @@
+// Kernels for AVX2 with FMA and F16C. No standard containers or algorithms here: see tools/check_isa_symbols.py.
+#include <immintrin.h>
+
+#include "kernels/cpu/generic/prelude.h"
+
+namespace arc::cpu::avx2 {
+#include "kernels/cpu/generic/kernels.inl"
+#include "kernels/cpu/isa/vec_avx2.inl"
+}  // namespace arc::cpu::avx2

@@ -1,0 +1,9 @@
+// Kernels in plain C++, for machines without the instruction sets beside this file. No standard containers or
+// algorithms here: see tools/check_isa_symbols.py.
+
+#include "kernels/cpu/generic/prelude.h"
+
+namespace arc::cpu::scalar {
+#include "kernels/cpu/generic/kernels.inl"
+#include "kernels/cpu/isa/vec_scalar.inl"
+}  // namespace arc::cpu::scalar

@@ -1,0 +1,224 @@
+#include "parity/stage_bounds.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace arc::test {
+namespace {
+
+constexpr double kUnit = 0x1p-24;
+
+// f(row, col) for every element.
+template <typename F>
+std::vector<double> each(const TensorView& view, F f) {
+  std::vector<double> out;
+  for (int64_t r = 0; r < view.rows; ++r) {
+    for (int64_t c = 0; c < view.cols; ++c) out.push_back(f(r, c));
+  }
+  return out;
+}
+
+double size_at(const TensorView& view, int64_t row, int64_t col) {
+  return std::fabs(static_cast<double>(view.row<float>(row)[col]));
+}
+
+std::vector<float> row_of(const TensorView& view, int64_t row, int64_t begin, int64_t count) {
+  return {view.row<float>(row) + begin, view.row<float>(row) + begin + count};
+}
+
+// Largest |value| in column `col` of rows [0, count).
+double largest(const std::vector<std::vector<float>>& rows, size_t begin, size_t end, int64_t col) {
+  double out = 0.0;
+  for (size_t j = begin; j < end; ++j) out = std::max(out, std::fabs(static_cast<double>(rows[j][col])));
+  return out;
+}
+
+// Relative error of a sum of n terms in 16 partial sums, products included.
+double sum_error(int64_t n) {
+  return (static_cast<double>(n) / 16 + 8) * kUnit;
+}
+
+}  // namespace
+
+std::vector<double> StageBounds::of(const StageRun& run) {
+  return std::visit([&](const auto& a) { return bounds(a, run); }, run.stage.args);
+}
+
+// A few roundings of the result and of what it was made of: gates, soft caps; none for copies.
+template <typename A>
+StageBounds::Bounds StageBounds::bounds(const A&, const StageRun& run) {
+  constexpr bool exact = std::is_same_v<A, GatherArgs> || std::is_same_v<A, RouteArgs>;
+  if constexpr (exact) return each(run.after, [](int64_t, int64_t) { return 0.0; });
+  return each(run.after, [&](int64_t r, int64_t c) { return 8 * kUnit * size_at(run.after, r, c); });
+}
+
+StageBounds::Bounds StageBounds::bounds(const NormArgs& a, const StageRun& run) {
+  const Linear& weight = weights_.weights[run.stage.weights[0]];
+  const double relative = sum_error(a.cols) + 8 * kUnit;
+  return each(run.after, [&](int64_t r, int64_t c) {
+    if (a.kind == NormKind::rms) return relative * size_at(run.after, r, c);
+    // The mean's error counts against the spread: |x - mean| * scale <= sqrt(cols).
+    double mean = 0.0, square = 0.0;
+    const std::vector<float> x = row_of(run.reads[0], r, c / a.cols * a.cols, a.cols);
+    for (float v : x) mean += std::fabs(v) / a.cols;
+    for (float v : x) square += (v - mean) * (v - mean) / a.cols;
+    const double spread = (size_at(run.reads[0], r, c) + mean) / std::sqrt(square + a.eps);
+    return relative * (2 * spread * std::fabs(weight.data.as<float>()[c % a.cols]) + size_at(run.after, r, c));
+  });
+}
+
+StageBounds::Bounds StageBounds::bounds(const GatedNormArgs& a, const StageRun& run) {
+  return each(run.after,
+              [&](int64_t r, int64_t c) { return (sum_error(a.cols) + 16 * kUnit) * size_at(run.after, r, c); });
+}
+
+std::vector<float> StageBounds::weight_row(const StageRun& run, int64_t matrix, int64_t row) const {
+  const Linear& w = weights_.weights[run.stage.weights[0]];
+  std::vector<float> out(static_cast<size_t>(w.in));
+  const int64_t element = (matrix * w.out + row) * w.in;
+  to_float(w.format.element, w.data.data() + element * static_cast<int64_t>(dtype_size(w.format.element)), out.data(),
+           out.size());
+  return out;
+}
+
+double StageBounds::product_bound(const StageRun& run, int64_t matrix, int64_t row, const float* x) const {
+  const std::vector<float> w = weight_row(run, matrix, row);
+  double size = 0.0;
+  for (size_t i = 0; i < w.size(); ++i) size += std::fabs(static_cast<double>(w[i]) * x[i]);
+  const Linear& weight = weights_.weights[run.stage.weights[0]];
+  const double bias = weight.bias.defined() ? std::fabs(weight.bias.as<float>()[matrix * weight.out + row]) : 0.0;
+  return size * (product_rounding_ + sum_error(weight.in)) + 2 * kUnit * bias;
+}
+
+StageBounds::Bounds StageBounds::bounds(const LinearArgs&, const StageRun& run) {
+  return each(run.after, [&](int64_t r, int64_t c) { return product_bound(run, 0, c, run.reads[0].row<float>(r)); });
+}
+
+StageBounds::Bounds StageBounds::bounds(const HeadLinearArgs& a, const StageRun& run) {
+  const int64_t out = weights_.weights[run.stage.weights[0]].out;
+  return each(run.after, [&](int64_t r, int64_t c) {
+    const int64_t head = c / a.out_stride, row = c % a.out_stride;
+    if (row >= out) return 0.0;  // not written
+    return product_bound(run, head, row, run.reads[0].row<float>(r) + head * a.in_stride);
+  });
+}
+
+StageBounds::Bounds StageBounds::bounds(const ExpertLinearArgs& a, const StageRun& run) {
+  const Linear& w = weights_.weights[run.stage.weights[0]];
+  return each(run.after, [&](int64_t r, int64_t c) {
+    const int64_t choice = c / w.out, expert = run.reads[1].row<int32_t>(r)[choice] - a.first;
+    if (expert < 0 || expert >= w.count) return 0.0;
+    return product_bound(run, expert, c % w.out, run.reads[0].row<float>(r) + (a.own_input ? choice * w.in : 0));
+  });
+}
+
+StageBounds::Bounds StageBounds::bounds(const RopeArgs& a, const StageRun& run) {
+  return each(run.after, [&](int64_t r, int64_t c) {
+    const int64_t head = c / a.out_stride, i = c % a.out_stride;
+    if (head >= a.heads || i >= a.dims) return 0.0;
+    const float* x = run.reads[0].row<float>(r) + head * a.in_stride;
+    const int64_t other = i < a.dims / 2 ? i + a.dims / 2 : i - a.dims / 2;
+    return 4 * kUnit * a.factor * (std::fabs(x[i]) + std::fabs(x[other]));
+  });
+}
+
+StageBounds::Bounds StageBounds::bounds(const AppendArgs& a, const StageRun& run) {
+  History& history = caches_[{a.group, a.layer}];
+  const DType dtype = plan_.groups[a.group].policy.raw;
+  const auto stored = [&](std::vector<float> row) {
+    std::vector<uint32_t> bytes(row.size());
+    from_float(dtype, row.data(), bytes.data(), row.size());
+    to_float(dtype, bytes.data(), row.data(), row.size());
+    return row;
+  };
+  for (int64_t r = 0; r < run.reads[0].rows; ++r) {
+    history.keys.push_back(stored(row_of(run.reads[0], r, 0, int64_t{a.kv_heads} * a.k_dim)));
+    if (a.v_dim > 0) history.values.push_back(stored(row_of(run.reads[1], r, 0, int64_t{a.kv_heads} * a.v_dim)));
+  }
+  return {};
+}
+
+// A score's error moves its weight in proportion; weights sum to one, so the result moves by twice that times the
+// largest value; then the sum over the keys.
+StageBounds::Bounds StageBounds::bounds(const AttendArgs& a, const StageRun& run) {
+  const History& history = caches_.at({a.group, a.layer});
+  const auto& values = a.v_in_k ? history.keys : history.values;
+  const size_t seen = history.keys.size(), n = static_cast<size_t>(run.after.rows);
+  Bounds out;
+  for (size_t t = 0; t < n; ++t) {
+    const size_t position = seen - n + t, end = a.causal ? position + 1 : seen;
+    const size_t begin = a.window > 0 && position + 1 > static_cast<size_t>(a.window) ? position + 1 - a.window : 0;
+    for (int32_t h = 0; h < a.heads; ++h) {
+      const int64_t kv_head = h / (a.heads / a.kv_heads);
+      double score = 0.0;
+      for (size_t j = begin; j < end; ++j) {
+        double dot = 0.0;
+        for (int32_t d = 0; d < a.k_dim; ++d) {
+          dot += size_at(run.reads[0], static_cast<int64_t>(t), h * a.k_dim + d) *
+                 std::fabs(history.keys[j][kv_head * a.k_dim + d]);
+        }
+        score = std::max(score, dot * a.scale);
+      }
+      const double weight = score * (sum_error(a.k_dim) + 4 * kUnit) + 8 * kUnit * (1 + (a.softcap > 0 ? score : 0));
+      const double sum = (static_cast<double>(end - begin) + 64) * kUnit;
+      for (int32_t d = 0; d < a.v_dim; ++d) {
+        const int64_t col = kv_head * (a.v_in_k ? a.k_dim : a.v_dim) + d;
+        out.push_back((2 * weight + sum) * largest(values, begin, end, col));
+      }
+    }
+  }
+  return out;
+}
+
+StageBounds::Bounds StageBounds::bounds(const AddArgs&, const StageRun& run) {
+  return each(run.after,
+              [&](int64_t r, int64_t c) { return 2 * kUnit * (size_at(run.before, r, c) + size_at(run.after, r, c)); });
+}
+
+// Functions of the gate err in proportion to their value; near the zeros of GELU in proportion to the gate.
+StageBounds::Bounds StageBounds::bounds(const ActArgs& a, const StageRun& run) {
+  return each(run.after, [&](int64_t r, int64_t c) {
+    const int64_t j = c / a.hidden, i = c % a.hidden, first = j * a.hidden * (a.gated ? 2 : 1);
+    const double gate = size_at(run.reads[0], r, first + i);
+    const double up = a.gated ? size_at(run.reads[0], r, first + a.hidden + i) : 1.0;
+    return 8 * kUnit * gate * (a.act == Act::clamped_swiglu ? up + 1.0 : up);
+  });
+}
+
+StageBounds::Bounds StageBounds::bounds(const ExpertSumArgs& a, const StageRun& run) {
+  return each(run.after, [&](int64_t r, int64_t c) {
+    double size = 0.0;
+    for (int32_t j = 0; j < a.top_k; ++j)
+      size += size_at(run.reads[0], r, j * run.after.cols + c) * size_at(run.reads[1], r, j);
+    return (a.top_k + 2) * kUnit * size;
+  });
+}
+
+StageBounds::Bounds StageBounds::bounds(const ConvArgs& a, const StageRun& run) {
+  History& history = states_[{a.group, a.layer}];
+  for (int64_t r = 0; r < run.reads[0].rows; ++r) history.keys.push_back(row_of(run.reads[0], r, 0, a.channels));
+  return each(run.after, [&](int64_t r, int64_t c) {
+    double weight = 0.0;
+    for (float w : weight_row(run, 0, c)) weight += std::fabs(w);
+    // |silu'| < 1.1
+    const double sum = 1.1 * (a.kernel + 2) * kUnit * weight * largest(history.keys, 0, history.keys.size(), c);
+    return sum + 8 * kUnit * size_at(run.after, r, c);
+  });
+}
+
+// A step of the rule neither lengthens a state's columns beyond what it adds nor forgets errors: both grow by at most
+// the value and its rounding with every token. Keys have length 1, queries 1 / sqrt(key_dim).
+StageBounds::Bounds StageBounds::bounds(const DeltaArgs& a, const StageRun& run) {
+  History& history = states_[{a.group, a.layer}];
+  const int64_t keys = 2 * int64_t{a.key_heads} * a.key_dim;
+  for (int64_t r = 0; r < run.reads[0].rows; ++r) {
+    history.values.push_back(row_of(run.reads[0], r, keys, int64_t{a.value_heads} * a.value_dim));
+  }
+  const auto tokens = static_cast<double>(history.values.size());
+  const double rounding = (static_cast<double>(a.key_dim) / 2 + 24) * kUnit / std::sqrt(a.key_dim);
+  return each(run.after, [&](int64_t, int64_t c) {
+    return rounding * tokens * tokens * largest(history.values, 0, history.values.size(), c);
+  });
+}
+
+}  // namespace arc::test

@@ -1,0 +1,63 @@
+// How far one stage of another executor may lie from the reference's when both read the same buffers: derived from the
+// stage's inputs, element by element, for kernels that sum in f32 (u = 2^-24) with 16 partial sums.
+#pragma once
+
+#include <map>
+#include <utility>
+#include <vector>
+
+#include "plan/plan.h"
+#include "weights/load.h"
+
+namespace arc::test {
+
+// One stage as the reference ran it, for one sequence.
+struct StageRun {
+  const Stage& stage;
+  TensorView reads[2];
+  TensorView before, after;  // the first written columns
+};
+
+class StageBounds {
+ public:
+  // `product_rounding`: of the activations of products, relative; 2^-9 where they become bf16.
+  StageBounds(const Plan& plan, const LoadedWeights& weights, double product_rounding)
+      : plan_(plan), weights_(weights), product_rounding_(product_rounding) {}
+
+  // Bounds for `run.after` [rows, cols]. Call for every stage of every step in order: what stages leave in the cache is
+  // remembered.
+  std::vector<double> of(const StageRun& run);
+
+ private:
+  // Rows that a layer's cache was given.
+  struct History {
+    std::vector<std::vector<float>> keys, values;
+  };
+  using Bounds = std::vector<double>;
+
+  Bounds bounds(const NormArgs& a, const StageRun& run);
+  Bounds bounds(const GatedNormArgs& a, const StageRun& run);
+  Bounds bounds(const LinearArgs& a, const StageRun& run);
+  Bounds bounds(const HeadLinearArgs& a, const StageRun& run);
+  Bounds bounds(const ExpertLinearArgs& a, const StageRun& run);
+  Bounds bounds(const RopeArgs& a, const StageRun& run);
+  Bounds bounds(const AppendArgs& a, const StageRun& run);
+  Bounds bounds(const AttendArgs& a, const StageRun& run);
+  Bounds bounds(const AddArgs& a, const StageRun& run);
+  Bounds bounds(const ActArgs& a, const StageRun& run);
+  Bounds bounds(const ExpertSumArgs& a, const StageRun& run);
+  Bounds bounds(const ConvArgs& a, const StageRun& run);
+  Bounds bounds(const DeltaArgs& a, const StageRun& run);
+  template <typename A>
+  Bounds bounds(const A&, const StageRun& run);  // element by element
+
+  std::vector<float> weight_row(const StageRun& run, int64_t matrix, int64_t row) const;
+  double product_bound(const StageRun& run, int64_t matrix, int64_t row, const float* x) const;
+
+  const Plan& plan_;
+  const LoadedWeights& weights_;
+  double product_rounding_;
+  std::map<std::pair<int, int>, History> caches_, states_;
+};
+
+}  // namespace arc::test

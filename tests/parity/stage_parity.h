@@ -1,0 +1,23 @@
+// parity(A, B): the reference and another executor walk one plan stage by stage. After each stage the other's buffers
+// are compared with the reference's and then made equal to them, so that every stage is judged by its own error.
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "parity/golden.h"
+#include "parity/tiny_model.h"
+
+namespace arc::test {
+
+struct ParityReport {
+  std::map<std::string, double> shares;  // per operation: the largest share of its bound
+  std::string first_failure;             // the first stage outside its bound, in words; empty: none
+  double worst() const;
+};
+
+// Runs the golden's tokens in chunks of `chunk` (0: all at once).
+ParityReport stage_parity(const Golden& golden, const Checkpoint& checkpoint, const TinyOptions& other, int chunk,
+                          double product_rounding);
+
+}  // namespace arc::test
