@@ -3,25 +3,33 @@
 
   components.json  normalizers, pre-tokenizers and decoders, one by one
   small.json       whole tokenizers, small enough to be written here
+  unicode.json     checksums of what components make of every character
   texts.json       the texts for real tokenizers
   <name>.json      ids of the texts for a real tokenizer, which itself is not in the repository
+
+And tests/fuzz/tokenizer_fuzz: small tokenizers with a text each, where tokenizer_fuzz starts from.
 
 usage: make_text_golden.py SHARED_FOLDER     (the one with data/tokenizers)
 """
 
+import base64
 import json
 import pathlib
 import random
 import sys
+import zlib
 
 import tokenizers
 from tokenizers import Tokenizer
 
+from make_unicode_tables import x_charsmap
+
 MADE_WITH = f"tokenizers {tokenizers.__version__}"
-OUT = pathlib.Path(__file__).resolve().parent.parent / "tests" / "goldens" / "text"
+TESTS = pathlib.Path(__file__).resolve().parent.parent / "tests"
+OUT = TESTS / "goldens" / "text"
 REAL = [
     "tokenizers/gpt2", "tokenizers/llama-3.2", "tokenizers/qwen3", "tokenizers/smollm2", "tokenizers/phi-3-mini",
-    "models/tinystories-656k",
+    "tokenizers/t5-small", "tokenizers/bert-base-uncased", "models/tinystories-656k",
 ]
 
 # ---- texts ----------------------------------------------------------------------------------------------------------
@@ -116,7 +124,7 @@ SENTENCES = [
     " \t \n \t ", "a\n \nb", "a \n\n b", "a\r\n\r\nb", "a\u3000\nb", "\u00a0\u00a0x", "x\u00a0\u00a0",
 ]
 
-CUT_TEXTS = [text for text in SENTENCES if len(text) < 24]
+CUT_TEXTS = [text for text in SENTENCES if len(text) < 20]
 
 # ---- single components ----------------------------------------------------------------------------------------------
 
@@ -153,7 +161,13 @@ NORMALIZERS = [part(kind) for kind in FORMS + ("Lowercase", "ByteLevel", "StripA
 ] + [
     part("Prepend", prepend="\u2581"), RUNS, MARKS, replace("<>", Regex="(?m:a.)|^b|o$"),
     part("Sequence", normalizers=[part("NFD"), part("StripAccents"), part("Lowercase"), RUNS]),
+    part("Nmt"), part("Precompiled", precompiled_charsmap=base64.b64encode(x_charsmap(False)).decode()),
 ]
+BERT = [
+    part("BertNormalizer", clean_text=i == 0, handle_chinese_chars=i == 1, strip_accents=accents, lowercase=i == 3)
+    for i, accents in enumerate((False, False, True, None, False))
+]
+NORMALIZERS += BERT
 
 BOOLS = (False, True)
 BEHAVIORS = ("Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous")
@@ -171,17 +185,25 @@ PRE_TOKENIZERS = (
     + [
         split(pattern, "Isolated")
         for pattern in (O200K, "\\h+", "\\W", "\\p{Han}+|[\\u3040-\\u309f]+", "[^\\S\\n]+", "(?<=[a-z])(?=[A-Z])", "x*",
-                        "(?m:a.b)|^ ", "a{,2}b")
+                        "(?m:a.b)|^ ", "a{,2}b", "[a-z&&[^aeiou]]+", "[[:upper:]\\d]|[\\W&&\\S]", "(?i)don|\u03a3",
+                        "\\bw|d\\b", "a{2}+|(?:b{1,2})?+", "(?>o|oo)w", "[\\p{Greek}\\p{Nl}]+", "\\x41|\\x{e9}|[\\t-\\r]",
+                        "e$|\\Aa|d\\z", "[[:punct:]]+", "[^[:graph:]]", "\\p{Alphabetic}\\P{Lu}",
+                        "\\p{Word}\\p{Punct}|\\b", "[^\\W\\d]+")
     ]
     + [split("\\w+|[^\\w\\s]+", "Removed", True), split("[\\s\\d]+", "MergedWithNext"), split("\\p{^L}+", "Removed")]
     + [part("Digits", individual_digits=individual) for individual in BOOLS]
-    + [part("Whitespace"), part("WhitespaceSplit")]
-    + [part("Punctuation", behavior=behavior) for behavior in ("Isolated", "Contiguous")]
+    + [part(kind) for kind in ("Whitespace", "WhitespaceSplit", "BertPreTokenizer", "UnicodeScripts")]
+    + [part("FixedLength", length=length) for length in (1, 5)]
+    + [part("CharDelimiterSplit", delimiter=delimiter) for delimiter in (" ", "\u00e9")]
+    + [part("Punctuation", behavior=behavior) for behavior in BEHAVIORS]
     + [metaspace(scheme, split=cut) for scheme in SCHEMES for cut in BOOLS]
     + [part("Sequence", pretokenizers=[part("WhitespaceSplit"), metaspace(scheme)]) for scheme in SCHEMES]
     + [
         part("Sequence", pretokenizers=[part("Digits", individual_digits=True), byte_level()]),
         part("Sequence", pretokenizers=[split("\\s", "Removed"), part("Punctuation"), metaspace("first")]),
+        part("Sequence", pretokenizers=[part("UnicodeScripts"), metaspace("first")]),
+        part("Sequence", pretokenizers=[part("FixedLength", length=2), part("Digits", individual_digits=False),
+                                        metaspace("first")]),
     ]
 )
 
@@ -195,6 +217,12 @@ DECODERS = [
     part("Sequence", decoders=[SPACES, FALLBACK, FUSE, strip(" ", 2, 2)]),
     part("Sequence", decoders=[FALLBACK, metaspace("first")]),
     part("Sequence", decoders=[replace("#", Regex="[0-9]+"), FUSE]),
+    part("WordPiece", prefix="##", cleanup=True), part("WordPiece", prefix="a", cleanup=False),
+    part("BPEDecoder", suffix="</w>"), part("BPEDecoder", suffix="b"),
+    part("CTC", pad_token="<pad>", word_delimiter_token="|", cleanup=True),
+    part("CTC", pad_token="a", word_delimiter_token="b", cleanup=False),
+    part("Sequence", decoders=[part("CTC", pad_token="<pad>", word_delimiter_token="|", cleanup=True), SPACES, FUSE]),
+    part("Sequence", decoders=[part("WordPiece", prefix="##", cleanup=False), replace("_", Regex="^ ")]),
 ]
 TOKEN_LISTS = [
     [], ["\u2581Hello", "\u2581world", "!"], ["Hello", "world"], ["\u0120Hello", "\u0120w\u00c3\u00a9", "\u010a"],
@@ -203,6 +231,10 @@ TOKEN_LISTS = [
     ["<0xE2>", "<0x82>", "<0xAC>"], ["a", "<0xF0>", "<0x9F>", "<0x98>", "<0x80>", "b"],
     ["<0xF0>", "<0x9F>", "b"], ["x", "<0x0A>", "\u2581", "\u2581", "y"], ["\u2581\u2581a", "a\u2581b", "\u2581"],
     ["<0x41>", "<0xg1>", "<0x4>", "<0x0a>"], [" ", " ", "a", " ", " ", " "], ["aaab", "aaa", "aba"],
+    ["un", "##aff", "##able", "do", "not", ",", "it", "'", "s", "n't", "##.", "a", "!"], ["##a", "##b"],
+    ["a", "a", "##a"],
+    ["lo", "w</w>", "er</w>"], ["</w>", "a</w>b</w>"], ["x</w>"], ["ab", "b", "bb"],
+    ["<pad>", "h", "h", "<pad>", "h", "|", "|", "<pad>", "|", "o .", "o .", " 's"], ["", "a", ""], ["|"],
     ["\u2581", "\u2581a"], ["1", "22", "a3b44"], ["<0x20>", "<0x20>", "x", "<0x20>"],
 ]
 
@@ -234,8 +266,9 @@ def added(content, **flags):
 
 def small(model, added_tokens=(), **sections):
     """A tokenizer.json. Added tokens that the model lacks get the ids after its own, as the package does."""
-    ids = {**model["vocab"]}
-    tokens = [{**token, "id": ids.setdefault(token["content"], len(ids))} for token in added_tokens]
+    vocab = model["vocab"]
+    ids = {**vocab} if isinstance(vocab, dict) else {text: i for i, (text, _) in enumerate(vocab)}
+    tokens = [{**token, "id": ids.setdefault(token["content"], max(ids.values()) + 1)} for token in added_tokens]
     empty = dict.fromkeys(("truncation", "padding", "normalizer", "pre_tokenizer", "post_processor", "decoder"))
     return {"version": "1.0", **empty, "added_tokens": tokens, "model": model, **sections}
 
@@ -280,6 +313,40 @@ SMALL = [
     small(bpe(MERGES), post_processor=part("BertProcessing", **CLS_SEP)),
     small(bpe(MERGES), post_processor=part("Sequence", processors=[byte_level(), AROUND])),
     small({**bpe(MERGES), "merges": ["#version: 0.2"] + [" ".join(pair) for pair in MERGES]}),
+]
+SCORES = [("<unk>", 0.0), ("\u2581", -2.0), ("a", -2.5), ("b", -2.5), ("ab", -2.9), ("c", -3.0), ("abc", -5.9),
+          ("bc", -5.5), ("\u2581a", -4.5), ("aa", -5.0), ("aaa", -7.5), ("d", -3.5), ("cd", -6.5), ("\u4e2d", -4.0),
+          ("\u4e2d\u6587", -7.0), ("b", -1.0), ("zz", -9.0)]
+UNIGRAM = part("Unigram", vocab=SCORES, unk_id=0)
+UNIGRAM_BYTES = part("Unigram", vocab=SCORES + [(byte, -6.0) for byte in BYTES], unk_id=0, byte_fallback=True)
+UNIGRAM_SOME = part("Unigram", vocab=SCORES + [(byte, -6.0) for byte in SOME_BYTES], unk_id=0, byte_fallback=True)
+METASPACES = part("Sequence", pretokenizers=[WORDS, metaspace("always")])
+PIECES = ["[UNK]", "[CLS]", "[SEP]", "a", "b", "ab", "abc", "##a", "##b", "##bc", "##c", "##d", "cat", "##s", "x", "y",
+          "1", "\u00e9", "##\u00e9", "cafe", ",", "\u4e2d", "caf"]
+
+
+def wordpiece(pieces, **options):
+    options = {"unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 20, **options}
+    return part("WordPiece", vocab={piece: i for i, piece in enumerate(pieces)}, **options)
+
+
+BERT_ALL = part("BertNormalizer", clean_text=True, handle_chinese_chars=True, strip_accents=None, lowercase=True)
+BERT_WORDS = part("BertPreTokenizer")
+CLS = {"cls": ["[CLS]", 1], "sep": ["[SEP]", 2]}
+CUT = {"max_length": 4, "strategy": "LongestFirst", "stride": 0}
+PAD = {"strategy": {"Fixed": 9}, "direction": "Right", "pad_to_multiple_of": None, "pad_id": 0, "pad_type_id": 0,
+       "pad_token": "a"}
+SMALL += [
+    small(UNIGRAM), small(UNIGRAM_BYTES), small(UNIGRAM_SOME), small(UNIGRAM, pre_tokenizer=METASPACES),
+    small({key: value for key, value in UNIGRAM.items() if key != "type"}, FLAGS, pre_tokenizer=METASPACES),
+    small(wordpiece(PIECES), pre_tokenizer=BERT_WORDS),
+    small(wordpiece(PIECES), FLAGS, normalizer=BERT_ALL, pre_tokenizer=BERT_WORDS,
+          post_processor=part("BertProcessing", **CLS)),
+    small(wordpiece(PIECES, continuing_subword_prefix=""), pre_tokenizer=WORDS),
+    small(wordpiece(PIECES, continuing_subword_prefix="@@", max_input_chars_per_word=3), pre_tokenizer=WORDS),
+    small(part("WordLevel", vocab={"[UNK]": 0, "a": 1, "ab": 2, "cat": 3, "abab": 4}, unk_token="[UNK]"),
+          pre_tokenizer=WORDS),
+    small(bpe(MERGES), normalizer=part("Nmt"), truncation={**CUT, "direction": "Right"}, padding=PAD),
 ]
 SMALL_TEXTS = [
     "", "a", "ab", "abc", "abcd", "aabbccdd", "abab abab", "aaaaaaaaa", " a  ab", "x y 1 1", "zzz", "azb", "z a zz",
@@ -377,6 +444,46 @@ def real(path):
     return {"made_with": MADE_WITH, "encoded": encoded, "decoded": decoded}
 
 
+BLOCK = 0x4000
+FIRSTS = [*range(0, 0x34000, BLOCK), 0xE0000, 0xF0000, 0x10C000]  # the others hold no character
+
+
+def checksums():
+    """Per component, CRC-32 of what it makes of each block of code points: normalised, or pieces joined by newlines."""
+    empty, rows = part("BPE", vocab={}, merges=[]), []
+    blocks = [" ".join(f"a{chr(c)}b{chr(c)}" for c in range(first, first + BLOCK) if not 0xD800 <= c <= 0xDFFF)
+              for first in FIRSTS]
+    classes = [f"\\p{{{name}}}+" for name in "L Lu Ll Lt Lm Lo M Mn N Nd Nl P S Z C Han Hangul Latin Arabic".split()]
+    cuts = [split(one, "Isolated") for one in classes + ["\\s+", "\\w+", "[[:alpha:]]+", "(?i:k|s|\u03c3)", O200K]]
+    for one in NORMALIZERS:
+        form = load(small(empty, normalizer=one)).normalizer
+        rows.append([{"normalizer": one}, [zlib.crc32(form.normalize_str(block).encode()) for block in blocks]])
+    for one in cuts + [part(kind) for kind in ("Whitespace", "WhitespaceSplit", "BertPreTokenizer", "UnicodeScripts",
+                                               "Punctuation")] + [part("Digits", individual_digits=False)]:
+        cut = load(small(empty, pre_tokenizer=one)).pre_tokenizer
+        pieces = (cut.pre_tokenize_str(block) for block in blocks)
+        rows.append([{"pre_tokenizer": one}, [zlib.crc32("\n".join(p for p, _ in some).encode()) for some in pieces]])
+    return {"made_with": MADE_WITH, "block": BLOCK, "firsts": FIRSTS, "checksums": rows}
+
+
+def write_seeds():
+    """Tokenizers under 3 KB, and the components, a few in each."""
+    folder = TESTS / "fuzz" / "tokenizer_fuzz"
+    folder.mkdir(parents=True, exist_ok=True)
+    normalizers = [one for one in NORMALIZERS if len(json.dumps(one)) < 500]
+    lists = [normalizers, PRE_TOKENIZERS, [one for one in DECODERS if one]]
+    documents = [document for document in SMALL if len(json.dumps(document)) < 3000]
+    for i in range(max(map(len, lists))):
+        parts = [one[i % len(one)] for one in lists]
+        documents.append(small(bpe(MERGES[:3]), FLAGS[i % 4:i % 4 + 2], normalizer=parts[0], pre_tokenizer=parts[1],
+                               decoder=parts[2]))
+    for i, document in enumerate(documents):
+        text = SMALL_TEXTS[i % len(SMALL_TEXTS)] + CUT_TEXTS[7 * i % len(CUT_TEXTS)]
+        data = json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\0" + text
+        (folder / f"seed_{i:02}").write_text(data, encoding="utf-8", newline="")
+    return len(documents)
+
+
 def write(name, document):
     (OUT / f"{name}.json").write_text(json.dumps(document, separators=(",", ":")) + "\n")
 
@@ -387,13 +494,14 @@ def main():
     OUT.mkdir(parents=True, exist_ok=True)
     write("texts", SENTENCES)
     write("components", components())
+    write("unicode", checksums())
     cases = [[[text] + encode_both(load(document), text) for text in SMALL_TEXTS] for document in SMALL]
     write("small", [{"tokenizer": document, "cases": case} for document, case in zip(SMALL, cases)])
     for name in REAL:
         path = pathlib.Path(sys.argv[1]) / "data" / name
         write(path.name, real(path))
     print(f"{len(SENTENCES)} texts, {len(NORMALIZERS)} normalizers, {len(PRE_TOKENIZERS)} pre-tokenizers, "
-          f"{len(DECODERS)} decoders, {len(SMALL)} small tokenizers")
+          f"{len(DECODERS)} decoders, {len(SMALL)} small tokenizers, {write_seeds()} seeds")
 
 
 if __name__ == "__main__":

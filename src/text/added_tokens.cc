@@ -46,91 +46,53 @@ size_t skip_spaces(std::string_view text, size_t end) {
 
 }  // namespace
 
-TokenTrie::TokenTrie() : roots_{} {
-  roots_.fill(-1);
-}
-
-void TokenTrie::add(std::string_view text, size_t token) {
-  int32_t node = -1;
-  for (const char byte : text) {
-    const int32_t next = child(node, byte);
-    node = next >= 0 ? next : add_child(node, byte);
-  }
-  if (node >= 0 && nodes_[static_cast<size_t>(node)].token < 0) {
-    nodes_[static_cast<size_t>(node)].token = static_cast<int32_t>(token);
-  }
-}
-
-int32_t TokenTrie::child(int32_t parent, char byte) const {
-  if (parent < 0) return roots_[static_cast<uint8_t>(byte)];
-  int32_t node = nodes_[static_cast<size_t>(parent)].first_child;
-  while (node >= 0 && nodes_[static_cast<size_t>(node)].byte != byte) {
-    node = nodes_[static_cast<size_t>(node)].next_sibling;
-  }
-  return node;
-}
-
-int32_t TokenTrie::add_child(int32_t parent, char byte) {
-  const auto node = static_cast<int32_t>(nodes_.size());
-  nodes_.push_back({.byte = byte});
-  int32_t& first = parent < 0 ? roots_[static_cast<uint8_t>(byte)] : nodes_[static_cast<size_t>(parent)].first_child;
-  nodes_.back().next_sibling = first;
-  first = node;
-  return node;
-}
-
-std::optional<TokenTrie::Match> TokenTrie::longest_at(std::string_view text, size_t begin) const {
-  std::optional<Match> longest;
-  int32_t node = -1;
-  for (size_t i = begin; i < text.size(); ++i) {
-    node = child(node, text[i]);
-    if (node < 0) break;
-    const int32_t token = nodes_[static_cast<size_t>(node)].token;
-    if (token >= 0) longest = Match{static_cast<size_t>(token), i + 1 - begin};
-  }
-  return longest;
-}
-
 AddedTokens::AddedTokens(std::vector<AddedToken> tokens, const Normalizer& normalizer) : tokens_(std::move(tokens)) {
+  std::vector<std::string> normal(tokens_.size());
+  std::vector<Trie::Entry> raw_entries, normalized_entries;
   for (const bool special : {true, false}) {  // of tokens that are looked for as the same text, special ones win
     for (size_t i = 0; i < tokens_.size(); ++i) {
-      if (tokens_[i].special == special) add(i, normalizer);
+      const AddedToken& token = tokens_[i];
+      if (token.special != special) continue;
+      by_id_.insert_or_assign(token.id, i);
+      by_content_.insert_or_assign(token.content, i);
+      if (token.normalized) normal[i] = normalizer.apply(token.content);
+      auto& entries = token.normalized ? normalized_entries : raw_entries;
+      entries.emplace_back(token.normalized ? normal[i] : token.content, static_cast<int32_t>(i));
     }
   }
+  raw_ = Trie(std::move(raw_entries));
+  normalized_ = Trie(std::move(normalized_entries));
 }
 
-void AddedTokens::add(size_t index, const Normalizer& normalizer) {
-  const AddedToken& token = tokens_[index];
-  by_id_.insert_or_assign(token.id, index);
-  by_content_.insert_or_assign(token.content, index);
-  if (token.normalized) {
-    normalized_.add(normalizer.apply(token.content), index);
-  } else {
-    raw_.add(token.content, index);
-  }
+std::vector<Segment> AddedTokens::split_raw(std::string_view text, std::span<const ByteRange> plain) const {
+  return split(raw_, text, plain);
 }
 
-std::vector<Segment> AddedTokens::split_raw(std::string_view text, bool parse_special) const {
-  return split(raw_, text, parse_special);
+std::vector<Segment> AddedTokens::split_normalized(std::string_view text, std::span<const ByteRange> plain) const {
+  return split(normalized_, text, plain);
 }
 
-std::vector<Segment> AddedTokens::split_normalized(std::string_view text, bool parse_special) const {
-  return split(normalized_, text, parse_special);
-}
-
-std::vector<Segment> AddedTokens::split(const TokenTrie& trie, std::string_view text, bool parse_special) const {
+std::vector<Segment> AddedTokens::split(const Trie& trie, std::string_view text,
+                                        std::span<const ByteRange> plain) const {
   std::vector<Segment> segments;
   size_t done = 0;
   for (size_t i = 0; i < text.size();) {
-    const auto match = trie.longest_at(text, i);
-    if (!match) {
+    Trie::Match match = trie.longest(text.substr(i));
+    if (match.value >= 0 && tokens_[static_cast<size_t>(match.value)].special) {
+      const ByteRange* range = range_after(plain, i);
+      if (range != nullptr && range->begin <= i) {
+        i = std::min(i + match.size, range->end);
+        continue;
+      }
+      if (range != nullptr && range->begin < i + match.size) match = trie.longest(text.substr(i, range->begin - i));
+    }
+    if (match.value < 0) {
       ++i;
       continue;
     }
-    size_t begin = i, end = i + match->size;
+    size_t begin = i, end = i + match.size;
     i = end;  // a match that is turned down still is stepped over, as in `tokenizers`
-    const AddedToken& token = tokens_[match->token];
-    if (token.special && !parse_special) continue;
+    const AddedToken& token = tokens_[static_cast<size_t>(match.value)];
     if (token.single_word && touches_word(text, begin, end)) continue;
     if (token.lstrip) begin = std::max(skip_spaces_back(text, begin), done);
     if (token.rstrip) end = skip_spaces(text, end);

@@ -18,6 +18,7 @@ constexpr const char* kDefault = "default";
 constexpr const char* kToolUse = "tool_use";
 constexpr std::array<const char*, 7> kSpecialTokens = {"bos_token", "eos_token", "unk_token", "sep_token",
                                                        "pad_token", "cls_token", "mask_token"};
+constexpr std::string_view kRoles[] = {"system", "developer", "user", "assistant", "tool", "function", "ipython"};
 constexpr std::array<const char*, 4> kOwnVariables = {"messages", "tools", "documents", "add_generation_prompt"};
 
 Json read_json_if_present(const fs::path& path) {
@@ -147,9 +148,8 @@ const jinja::Template& ChatTemplate::choose(bool with_tools) const {
                           fmt::join(names, ", ")));
 }
 
-std::string ChatTemplate::render(const ChatInput& input, const jinja::Clock& clock) const {
+jinja::Rendering ChatTemplate::render(const ChatInput& input, const jinja::Clock& clock) const {
   Json variables = Json::object();
-  for (const auto& [name, text] : special_tokens_) variables[name] = text;
   if (!input.extra.is_null()) {
     if (!input.extra.is_object()) throw Error(ErrorCode::invalid_argument, "template variables must be an object");
     for (const auto& [name, value] : input.extra.items()) variables[name] = value;
@@ -168,7 +168,7 @@ std::string ChatTemplate::render(const ChatInput& input, const jinja::Clock& clo
   variables["tools"] = input.tools;
   variables["documents"] = input.documents;
   variables["add_generation_prompt"] = input.add_generation_prompt;
-  return choose(!input.tools.is_null()).render(variables, clock);
+  return choose(!input.tools.is_null()).render(variables, {.variables = special_tokens_, .words = kRoles}, clock);
 }
 
 }  // namespace arc

@@ -42,9 +42,10 @@ class ChatTemplate {
 
   // The prompt. The template sees `messages` (tool-call arguments that are JSON text as objects), `tools`, `documents`,
   // `add_generation_prompt`, the special tokens and `extra`, which may replace special tokens; nothing else is defined.
-  // With tools, the template named `tool_use` is taken when there is one. Throws as jinja::Template::render, and
-  // Error(invalid_argument) for input of the wrong shape.
-  std::string render(const ChatInput& input, const jinja::Clock& clock = jinja::local_time) const;
+  // With tools, the template named `tool_use` is taken when there is one. The names of the usual roles count as
+  // written by the template, because templates make tokens of them ("<|" + role + "|>"). Throws as
+  // jinja::Template::render, and Error(invalid_argument) for input of the wrong shape.
+  jinja::Rendering render(const ChatInput& input, const jinja::Clock& clock = jinja::local_time) const;
 
  private:
   ChatTemplate() = default;

@@ -33,7 +33,7 @@ class ChatTemplateFolder : public testing::Test {
   std::string render(bool with_tools = false) const {
     ChatInput input{.messages = {{{"role", "user"}, {"content", "hi"}}}};
     if (with_tools) input.tools = Json::array();
-    return ChatTemplate::from_folder(folder_).value().render(input);
+    return ChatTemplate::from_folder(folder_).value().render(input).text;
   }
 
   fs::path folder_;
@@ -94,9 +94,9 @@ TEST(ChatTemplate, ExtraVariablesReplaceTokensButNotTheConversation) {
   ChatTemplate chat_template(
       "{{ bos_token }}{{ enable_thinking is defined }}{{ tools is none }}{{ documents is none }}");
   chat_template.set_special_token("bos_token", "<s>");
-  EXPECT_EQ(chat_template.render({.messages = Json::array()}), "<s>FalseTrueTrue");
+  EXPECT_EQ(chat_template.render({.messages = Json::array()}).text, "<s>FalseTrueTrue");
   EXPECT_EQ(
-      chat_template.render({.messages = Json::array(), .extra = {{"bos_token", "B"}, {"enable_thinking", false}}}),
+      chat_template.render({.messages = Json::array(), .extra = {{"bos_token", "B"}, {"enable_thinking", false}}}).text,
       "BTrueTrueTrue");
   EXPECT_THROW(chat_template.render({.messages = Json::array(), .extra = {{"messages", 1}}}), Error);
   EXPECT_THROW(chat_template.render({.messages = "x"}), Error);
@@ -110,9 +110,9 @@ TEST(ChatTemplate, ArgumentsGivenAsTextBecomeObjects) {
     const Json call = {{"function", {{"name", "f"}, {"arguments", arguments}}}};
     return ChatInput{.messages = Json::array({{{"role", "assistant"}, {"tool_calls", Json::array({call})}}})};
   };
-  EXPECT_EQ(chat_template.render(input(R"({"city": "Ulm"})")), "Ulm");
-  EXPECT_EQ(chat_template.render(input({{"city", "Ulm"}})), "Ulm");
-  EXPECT_EQ(chat_template.render(input("")), "");
+  EXPECT_EQ(chat_template.render(input(R"({"city": "Ulm"})")).text, "Ulm");
+  EXPECT_EQ(chat_template.render(input({{"city", "Ulm"}})).text, "Ulm");
+  EXPECT_EQ(chat_template.render(input("")).text, "");
   for (const char* broken : {"{", "[1]", "5"}) {
     try {
       chat_template.render(input(broken));

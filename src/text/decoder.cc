@@ -69,36 +69,73 @@ std::string strip_ends(const StripEnds& step, Decoder::StepState& state, std::st
   return out;
 }
 
+std::string replaced(std::string_view text, const std::string& from, std::string_view to) {
+  return from.empty() ? std::string(text) : replace_matches(from, text, to);
+}
+
+// English without the spaces that tokens brought in, as `tokenizers` does it.
+std::string cleaned_up(std::string text) {
+  static constexpr std::pair<const char*, std::string_view> kRules[] = {
+      {" .", "."},   {" ?", "?"},           {" !", "!"},   {" ,", ","},     {" ' ", "'"},   {" n't", "n't"},
+      {" 'm", "'m"}, {" do not", " don't"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
+  if (text.find(' ') == text.npos) return text;
+  for (const auto& [from, to] : kRules) text = replaced(text, from, to);
+  return text;
+}
+
 }  // namespace
 
-// One token through one step; an empty result means that nothing is certain yet.
+// One token through one step. No result: nothing is certain yet, or the token is dropped.
 struct DecodeOne {
+  using Result = std::optional<std::string>;
   std::string_view token;
   Decoder::StepState& state;
 
-  std::string operator()(JoinWithSpaces) const {
+  Result operator()(JoinWithSpaces) const {
     return std::exchange(state.started, true) ? fmt::format(" {}", token) : std::string(token);
   }
-  std::string operator()(DecodeByteLevel) const {
+  Result operator()(DecodeByteLevel) const {
     if (!byte_level_decode(token, state.pending)) state.pending += token;
     return replace_broken_characters(take_complete(state.pending));
   }
-  std::string operator()(DecodeByteTokens) const {
+  Result operator()(DecodeByteTokens) const {
     if (const auto byte = byte_of(token)) {
       state.pending += *byte;
-      return utf8_replace_invalid(take_complete(state.pending));
+      const std::string complete = take_complete(state.pending);
+      return complete.empty() ? std::nullopt : Result(utf8_replace_invalid(complete));
     }
     return utf8_replace_invalid(take_all(state.pending)) + std::string(token);
   }
-  std::string operator()(const DecodeReplace& step) const { return replace_matches(step.pattern, token, step.content); }
-  std::string operator()(const DecodeMetaspace& step) const {
+  Result operator()(const DecodeReplace& step) const { return replace_matches(step.pattern, token, step.content); }
+  Result operator()(const DecodeMetaspace& step) const {
     const bool first = !std::exchange(state.started, true);
     return replace_matches(step.mark, token, first && step.drops_first ? "" : " ");
   }
-  std::string operator()(FuseTokens) const { return std::string(token); }
-  std::string operator()(const StripEnds& step) const {
+  Result operator()(FuseTokens) const { return std::string(token); }
+  Result operator()(const StripEnds& step) const {
     if (!step.fused) state = {};
     return strip_ends(step, state, token);
+  }
+  Result operator()(const DecodeWordPiece& step) const {
+    std::string text(token);
+    if (std::exchange(state.started, true)) {
+      text = token.starts_with(step.prefix) ? text.substr(step.prefix.size()) : fmt::format(" {}", token);
+    }
+    return step.cleanup ? cleaned_up(std::move(text)) : text;
+  }
+  // Whether a suffix becomes a space is known when another token comes.
+  Result operator()(const DecodeWordEnds& step) const {
+    std::string text = replaced(take_all(state.pending), step.suffix, " ");
+    const size_t end = std::min(step.suffix.empty() ? token.size() : token.find(step.suffix), token.size());
+    state.pending = token.substr(end);
+    return text + std::string(token.substr(0, end));
+  }
+  Result operator()(const DecodeCtc& step) const {
+    if (std::exchange(state.started, true) && state.last == token) return std::nullopt;
+    state.last = token;
+    std::string text = replaced(token, step.pad_token, "");
+    if (step.cleanup) text = replaced(cleaned_up(std::move(text)), step.word_delimiter_token, " ");
+    return text.empty() ? std::nullopt : Result(text);
   }
 };
 
@@ -108,6 +145,9 @@ struct DecodeEnd {
 
   std::string operator()(DecodeByteLevel) const { return replace_broken_characters(take_all(state.pending)); }
   std::string operator()(DecodeByteTokens) const { return utf8_replace_invalid(take_all(state.pending)); }
+  std::string operator()(const DecodeWordEnds& step) const {
+    return replaced(take_all(state.pending), step.suffix, "");
+  }
   template <typename Step>
   std::string operator()(const Step&) const {
     return {};
@@ -115,17 +155,15 @@ struct DecodeEnd {
 };
 
 void Decoder::push(std::string_view token, State& state, std::string& out) const {
-  std::string text(token);
-  for (size_t i = 0; i < steps_.size() && !text.empty(); ++i) {
-    text = std::visit(DecodeOne{text, state[i]}, steps_[i]);
-  }
-  out += text;
+  std::optional<std::string> text(token);
+  for (size_t i = 0; i < steps_.size() && text; ++i) text = std::visit(DecodeOne{*text, state[i]}, steps_[i]);
+  if (text) out += *text;
 }
 
 void Decoder::finish(State& state, std::string& out) const {
   std::string text;
   for (size_t i = 0; i < steps_.size(); ++i) {
-    if (!text.empty()) text = std::visit(DecodeOne{text, state[i]}, steps_[i]);
+    if (!text.empty()) text = std::visit(DecodeOne{text, state[i]}, steps_[i]).value_or("");
     text += std::visit(DecodeEnd{state[i]}, steps_[i]);
   }
   out += text;
@@ -143,6 +181,12 @@ std::string Decoder::token_bytes(std::string_view token) const {
       bytes = replace_matches(replace->pattern, bytes, replace->content);
     } else if (const auto* metaspace = std::get_if<DecodeMetaspace>(&step)) {
       bytes = replace_matches(metaspace->mark, bytes, " ");
+    } else if (const auto* word_piece = std::get_if<DecodeWordPiece>(&step)) {
+      if (bytes.starts_with(word_piece->prefix)) bytes.erase(0, word_piece->prefix.size());
+    } else if (const auto* word_ends = std::get_if<DecodeWordEnds>(&step)) {
+      bytes = replaced(bytes, word_ends->suffix, " ");
+    } else if (const auto* ctc = std::get_if<DecodeCtc>(&step)) {
+      bytes = replaced(replaced(bytes, ctc->pad_token, ""), ctc->word_delimiter_token, " ");
     }
   }
   return bytes;
@@ -152,10 +196,7 @@ namespace {
 
 StripEnds read_strip(const JsonFields& fields) {
   const int64_t start = fields.integer("start"), stop = fields.integer("stop");
-  StripEnds step{.content = fields.text("content")};
-  if (step.content.empty() || utf8_sequence_length(step.content) != step.content.size()) {
-    fields.fail("Strip: `content` must be one character");
-  }
+  StripEnds step{.content = read_character(fields, "content")};
   if (start < 0 || start > 64 || stop < 0 || stop > 64) fields.unsupported("Strip: counts must lie between 0 and 64");
   step.start = static_cast<size_t>(start);
   step.stop = static_cast<size_t>(stop);
@@ -164,36 +205,50 @@ StripEnds read_strip(const JsonFields& fields) {
 
 struct Reader {
   std::vector<DecoderStep> steps;
-  bool fused = false;
+  bool fused = false;   // tokens are joined
+  bool closed = false;  // and the join is not known until the last is there
 
   void read(const FileJson& section) {
     const JsonFields fields(section, "tokenizer.json: decoder");
     const std::string type = fields.text("type");
-    if (fused && type != "Sequence" && type != "Fuse" && type != "Strip") {
+    fields.check_n_steps(steps.size());
+    if (closed || (fused && type != "Sequence" && type != "Fuse" && type != "Strip")) {
       fields.unsupported(fmt::format("`{}` after a step that joins all tokens is not supported", type));
     }
     if (type == "Sequence") {
       for (const FileJson& part : fields.array("decoders")) read(part);
-    } else if (type == "ByteLevel") {
-      steps.push_back(DecodeByteLevel{});
-      fused = true;
-    } else if (type == "ByteFallback") {
-      steps.push_back(DecodeByteTokens{});
-    } else if (type == "Replace") {
-      steps.push_back(DecodeReplace{read_pattern(fields), fields.text("content")});
-    } else if (type == "Metaspace") {
+    } else {
+      steps.push_back(read_step(fields, type));
+    }
+  }
+
+  DecoderStep read_step(const JsonFields& fields, const std::string& type) {
+    if (type == "ByteFallback") return DecodeByteTokens{};
+    if (type == "Replace") return DecodeReplace{read_pattern(fields), fields.text("content")};
+    if (type == "Metaspace") {
       const MetaspaceStep step = read_metaspace(fields);
-      steps.push_back(DecodeMetaspace{step.mark, step.prepend != MetaspaceStep::Prepend::never});
-    } else if (type == "Fuse") {
-      steps.push_back(FuseTokens{});
-      fused = true;
-    } else if (type == "Strip") {
+      return DecodeMetaspace{step.mark, step.prepend != MetaspaceStep::Prepend::never};
+    }
+    if (type == "WordPiece") {
+      return DecodeWordPiece{fields.text_or("prefix", "##"), fields.flag_or("cleanup", true)};
+    }
+    if (type == "CTC") {
+      return DecodeCtc{fields.text_or("pad_token", "<pad>"), fields.text_or("word_delimiter_token", "|"),
+                       fields.flag_or("cleanup", true)};
+    }
+    if (type == "BPEDecoder") {
+      closed = true;
+      return DecodeWordEnds{fields.text_or("suffix", "</w>")};
+    }
+    if (type == "Strip") {
       StripEnds step = read_strip(fields);
       step.fused = fused;
-      steps.push_back(std::move(step));
-    } else {
-      fields.unsupported(fmt::format("`{}` is not supported", type));
+      return step;
     }
+    if (type != "ByteLevel" && type != "Fuse") fields.unsupported(fmt::format("`{}` is not supported", type));
+    fused = true;
+    if (type == "Fuse") return FuseTokens{};
+    return DecodeByteLevel{};
   }
 };
 

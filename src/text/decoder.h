@@ -32,9 +32,21 @@ struct StripEnds {      // of every token, or of the whole text after a fusing s
   size_t start = 0, stop = 0;
   bool fused = false;
 };
+struct DecodeWordPiece {
+  std::string prefix = "##";  // tokens without it have a space before them, but not the first
+  bool cleanup = true;
+};
+struct DecodeWordEnds {         // BPEDecoder
+  std::string suffix = "</w>";  // becomes a space, in the last token nothing
+};
+struct DecodeCtc {                         // of equal neighbours one is left
+  std::string pad_token = "<pad>";         // vanishes
+  std::string word_delimiter_token = "|";  // with cleanup: a space
+  bool cleanup = true;
+};
 
 using DecoderStep = std::variant<JoinWithSpaces, DecodeByteLevel, DecodeByteTokens, DecodeReplace, DecodeMetaspace,
-                                 FuseTokens, StripEnds>;
+                                 FuseTokens, StripEnds, DecodeWordPiece, DecodeWordEnds, DecodeCtc>;
 
 class Decoder {
  public:
@@ -44,6 +56,7 @@ class Decoder {
     bool stripped = false;
     size_t n_stripped = 0;
     std::string pending;
+    std::string last;  // token
   };
   using State = std::vector<StepState>;
 

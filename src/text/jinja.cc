@@ -46,11 +46,15 @@ Template::~Template() = default;
 Template::Template(Template&&) noexcept = default;
 Template& Template::operator=(Template&&) noexcept = default;
 
-std::string Template::render(const Json& variables, const Clock& clock) const {
+Rendering Template::render(const Json& variables, const Trusted& trusted, const Clock& clock) const {
   size_t offset = 0;
   try {
-    const Value values = value_of(variables);
-    Renderer renderer(values.dict(), Budget(limits_.max_steps, limits_.max_depth), limits_.max_output_bytes, clock);
+    Dict values = value_of(variables, trusted.words).dict();
+    Budget unlimited;
+    for (const auto& [name, text] : trusted.variables) {
+      if (values.find(name) == nullptr) values.set(unlimited, name, Value::written(text));
+    }
+    Renderer renderer(values, Budget(limits_.max_steps, limits_.max_depth), limits_.max_output_bytes, clock);
     try {
       return renderer.run(*program_);
     } catch (const Failure&) {

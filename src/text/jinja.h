@@ -7,12 +7,15 @@
 #include <cstdint>
 #include <ctime>
 #include <functional>
+#include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 
 #include "base/error.h"
 #include "base/json.h"
+#include "text/byte_range.h"
 
 namespace arc::jinja {
 
@@ -36,6 +39,19 @@ class RaisedError : public Error {
 using Clock = std::function<std::tm()>;
 std::tm local_time();
 
+// What counts as written by the template although it comes from outside.
+struct Trusted {
+  std::map<std::string, std::string> variables;  // those of the request replace them
+  std::span<const std::string_view> words;       // texts of the request that are one of these
+};
+
+struct Rendering {
+  std::string text;
+  // Bytes that came with the request, or may have: a template that does more to a text than to cut and to join loses
+  // track of it. Those must not become special tokens.
+  ByteRanges from_request;
+};
+
 // A parsed template. Rendering changes nothing in it: threads may share one.
 class Template {
  public:
@@ -48,7 +64,7 @@ class Template {
 
   // `variables` is an object. Throws RaisedError; Error(invalid_argument), with line and column, where Python would
   // raise; Error(resource) when a limit is hit.
-  std::string render(const Json& variables, const Clock& clock = local_time) const;
+  Rendering render(const Json& variables, const Trusted& trusted = {}, const Clock& clock = local_time) const;
 
  private:
   std::string name_;

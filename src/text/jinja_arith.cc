@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "text/jinja_format.h"
+#include "text/jinja_origin.h"
 #include "text/jinja_text.h"
 
 namespace arc::jinja {
@@ -126,11 +127,11 @@ double float_arithmetic(Operator op, double a, double b) {
 // str + str. Adding to markup escapes what is not markup.
 Value add_texts(Renderer& renderer, const Value& left, const Value& right) {
   const bool markup = left.is_markup() || right.is_markup();
-  std::string out = markup && !left.is_markup() ? escape_html(left.text()) : left.text();
-  out += markup && !right.is_markup() ? escape_html(right.text()) : right.text();
-  renderer.check_text(out.size());
-  renderer.budget().spend_text(out.size());
-  return Value(std::move(out), markup);
+  TextBuilder out;
+  for (const Value* side : {&left, &right}) {
+    renderer.append(out, markup && !side->is_markup() ? Value(escape_html(side->text())) : *side);
+  }
+  return out.take(markup);
 }
 
 Value add_sequences(Renderer& renderer, const List& left, const List& right) {
@@ -145,11 +146,9 @@ Value repeat(Renderer& renderer, const Value& value, int64_t times) {
   if (value.is_text()) {
     const std::string& text = value.text();
     if (!text.empty() && count > renderer.max_text_bytes() / text.size()) renderer.check_text(SIZE_MAX);
-    renderer.budget().spend_text(text.size() * count);
-    std::string out;
-    out.reserve(text.size() * count);
-    for (size_t i = 0; i < count && !text.empty(); ++i) out += text;
-    return Value(std::move(out), value.is_markup());
+    TextBuilder out;
+    for (size_t i = 0; i < count && !text.empty(); ++i) renderer.append(out, value);
+    return out.take(value.is_markup());
   }
   const Values& items = value.sequence().items;
   Values out;
@@ -163,7 +162,11 @@ Value repeat(Renderer& renderer, const Value& value, int64_t times) {
 }  // namespace
 
 Value arithmetic(Renderer& renderer, Operator op, const Value& left, const Value& right) {
-  if (left.is_text() && op == Operator::modulo) return percent_format(renderer, left, right);
+  if (left.is_text() && op == Operator::modulo) {
+    CallArgs inputs{.positional = right.is_tuple() ? right.sequence().items : Values{right}};
+    inputs.positional.push_back(left);
+    return with_origin_of(inputs, percent_format(renderer, left, right));
+  }
   for (const Value* side : {&left, &right}) {
     if (side->is_undefined()) throw Failure{side->as_undefined().message};
   }

@@ -104,13 +104,11 @@ Value LogicExpr::evaluate(Renderer& renderer, Frame& frame) const {
 }
 
 Value ConcatExpr::evaluate(Renderer& renderer, Frame& frame) const {
-  std::string text;
+  TextBuilder text;
   for (const Expr* part : parts) {
-    text += renderer.str(part->eval(renderer, frame));
-    renderer.check_text(text.size());
+    renderer.append(text, renderer.text_of(part->eval(renderer, frame)));
   }
-  renderer.budget().spend_text(text.size());
-  return text;
+  return text.take();
 }
 
 Value CompareExpr::evaluate(Renderer& renderer, Frame& frame) const {
@@ -170,7 +168,7 @@ Value FilterExpr::apply(Renderer& renderer, Frame& frame, Value subject_value) c
   arguments.eval_into(args, renderer, frame);
   renderer.visit(*this);
   if (function == nullptr) throw Failure{fmt::format("no filter named '{}'", name), ErrorCode::unsupported};
-  return function(renderer, args);
+  return with_origin_of(args, function(renderer, args));
 }
 
 Value FilterExpr::evaluate(Renderer& renderer, Frame& frame) const {

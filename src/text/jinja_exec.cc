@@ -79,14 +79,14 @@ void Target::assign(Renderer& renderer, Frame& frame, const Value& value) const 
 }
 
 Flow DataStmt::execute(Renderer& renderer, const FramePtr&) const {
-  renderer.write(text);
+  renderer.write_written(text);
   return Flow::normal;
 }
 
 Flow PrintStmt::execute(Renderer& renderer, const FramePtr& frame) const {
   for (const Expr* expr : values) {
     const Value value = expr->eval(renderer, *frame);
-    value.is_text() ? renderer.write(value.text()) : renderer.write(renderer.str(value));
+    renderer.write(value.is_text() ? value : renderer.text_of(value));
   }
   return Flow::normal;
 }
@@ -156,7 +156,8 @@ Flow SetBlockStmt::execute(Renderer& renderer, const FramePtr& frame) const {
 
 Flow FilterBlockStmt::execute(Renderer& renderer, const FramePtr& frame) const {
   Flow flow = Flow::normal;
-  if (const auto value = captured(body, *scope, filters, renderer, frame, flow)) renderer.write(renderer.str(*value));
+  if (const auto value = captured(body, *scope, filters, renderer, frame, flow))
+    renderer.write(renderer.text_of(*value));
   return flow;
 }
 
@@ -174,7 +175,7 @@ Flow MacroStmt::execute(Renderer& renderer, const FramePtr& frame) const {
 
 Flow CallBlockStmt::execute(Renderer& renderer, const FramePtr& frame) const {
   renderer.keep(frame);
-  renderer.write(renderer.str(call->call(renderer, *frame, std::make_shared<Macro>(*code, frame))));
+  renderer.write(renderer.text_of(call->call(renderer, *frame, std::make_shared<Macro>(*code, frame))));
   return Flow::normal;
 }
 

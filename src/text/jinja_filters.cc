@@ -179,20 +179,22 @@ Value indent(Renderer& renderer, const CallArgs& args) {
   const bool wide = bound.has(1) && !bound[1].is_text();
   const int64_t width = wide ? bound.integer(1, 4) : 4;
   renderer.check_text(static_cast<size_t>(std::max<int64_t>(width, 0)));
-  const std::string indention =
-      bound.has(1) && !wide ? bound.text(1) : std::string(static_cast<size_t>(std::max<int64_t>(width, 0)), ' ');
+  const Value indention = bound.has(1) && !wide
+                              ? bound[1]
+                              : Value::written(std::string(static_cast<size_t>(std::max<int64_t>(width, 0)), ' '));
   renderer.budget().spend_text(text.text().size());
   const std::string closed = text.text() + "\n";
   const auto lines = split_lines(closed, false);
-  std::string out = bound.truth(2, false) ? indention : "";
+  TextBuilder out;
+  if (bound.truth(2, false)) renderer.append(out, indention);
   for (size_t i = 0; i < lines.size(); ++i) {
-    if (i > 0) out += "\n";
-    if (i > 0 && (bound.truth(3, false) || !lines[i].empty())) out += indention;
-    out += lines[i];
+    if (i > 0) out.append_written("\n");
+    if (i > 0 && (bound.truth(3, false) || !lines[i].empty())) renderer.append(out, indention);
+    out.append(text, std::string_view(text.text()).substr(lines[i].data() - closed.data(), lines[i].size()));
     renderer.check_text(out.size());
   }
   renderer.budget().spend_text(out.size());
-  return Value(std::move(out), text.is_markup());
+  return out.take(text.is_markup());
 }
 
 Value length(Renderer& renderer, const CallArgs& args) {
@@ -214,8 +216,10 @@ Value upper(Renderer& renderer, const CallArgs& args) {
 Value replace(Renderer& renderer, const CallArgs& args) {
   const Bound bound("replace", args, {"s", "old", "new", "count"}, 3);
   const bool all = !bound.has(3) || bound[3].is_none();
-  return text_method(renderer, "replace", renderer.str(bound[0]),
-                     {renderer.str(bound[1]), renderer.str(bound[2]), all ? -1 : bound.integer(3, -1)});
+  Text subject = renderer.text_of(bound[0]).as_text();
+  subject.markup = false;
+  return text_method(renderer, "replace", std::move(subject),
+                     {renderer.text_of(bound[1]), renderer.text_of(bound[2]), all ? -1 : bound.integer(3, -1)});
 }
 
 Value round(Renderer&, const CallArgs& args) {
@@ -233,12 +237,12 @@ Value round(Renderer&, const CallArgs& args) {
 
 Value safe(Renderer& renderer, const CallArgs& args) {
   const Bound bound("safe", args, {"value"}, 1);
-  return Value(renderer.str(bound[0]), true);
+  return as_markup(renderer.text_of(bound[0]));
 }
 
 Value string(Renderer& renderer, const CallArgs& args) {
   const Bound bound("string", args, {""}, 1);
-  return text_of(renderer.budget(), bound[0]);
+  return renderer.text_of(bound[0]);
 }
 
 // Words start after white space and after - ( { [ <.
@@ -292,17 +296,20 @@ Value trim(Renderer& renderer, const CallArgs& args) {
 Value truncate(Renderer& renderer, const CallArgs& args) {
   const Bound bound("truncate", args, {"s", "length", "killwords", "end", "leeway"}, 1);
   const int64_t limit = bound.integer(1, 255);
-  const std::string end = bound.has(3) ? bound.text(3) : "...";
+  const Value end = bound.has(3) ? bound[3] : Value::written("...");
   const int64_t leeway = bound.has(4) && !bound[4].is_none() ? bound.integer(4, 5) : 5;
-  const int64_t kept = limit - static_cast<int64_t>(count_code_points(end));
+  const int64_t kept = limit - length_of(end);
   if (kept < 0 || leeway < 0) fail("truncate: length and leeway leave no room");
   if (bound[0].is_text()) renderer.budget().spend_text(bound[0].text().size());
   if (length_of(bound[0]) - leeway <= limit) return bound[0];
   if (!bound[0].is_text()) fail("truncate needs a str, not {}", bound[0].type_name());
-  const std::string& text = bound[0].text();
-  std::string out = text.substr(0, byte_of(text, static_cast<size_t>(kept)));
-  if (!bound.truth(2, false)) out = split_at(out, " ", 1, true)[0];
-  return Value(out + end, bound[0].is_markup());
+  std::string_view text = bound[0].text();
+  text = text.substr(0, byte_of(text, static_cast<size_t>(kept)));
+  if (!bound.truth(2, false)) text = split_at(text, " ", 1, true)[0];
+  TextBuilder out;
+  out.append(bound[0], text);
+  out.append(end);
+  return out.take(bound[0].is_markup());
 }
 
 std::string percent_encode(std::string_view text, bool in_query) {

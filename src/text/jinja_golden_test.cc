@@ -60,7 +60,7 @@ Outcome render(const std::string& source, const ChatInput& input) {
     chat_template.set_special_token("eos_token", "<EOS>");
     chat_template.set_special_token("unk_token", "<UNK>");
     chat_template.set_special_token("pad_token", "<PAD>");
-    return {"text", chat_template.render(input, pinned_clock)};
+    return {"text", chat_template.render(input, pinned_clock).text};
   } catch (const jinja::RaisedError& e) {
     return {"raised", e.what()};
   } catch (const Error& e) {

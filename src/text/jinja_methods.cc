@@ -38,8 +38,18 @@ Part part_of(const std::string& text, const Bound& bound, size_t i) {
   return {slice_text(text, range), range.start, start.value_or(0) <= length};
 }
 
-Values text_values(const std::vector<std::string_view>& texts) {
-  return Values(texts.begin(), texts.end());
+// Parts of `self`, whose markup a method's rule decides.
+Value plain_part(const Value& self, std::string_view part) {
+  TextBuilder text;
+  text.append(self, part);
+  return text.take();
+}
+
+Values plain_parts(const Value& self, const std::vector<std::string_view>& parts) {
+  Values values;
+  values.reserve(parts.size());
+  for (const std::string_view part : parts) values.push_back(plain_part(self, part));
+  return values;
 }
 
 template <bool left, bool right>
@@ -47,7 +57,7 @@ Value strip(Renderer&, const Value& self, const CallArgs& args) {
   const Bound bound("strip", args, {""});
   std::optional<std::string_view> chars;
   if (bound.has(0) && !bound[0].is_none()) chars = bound.text(0);
-  return strip_text(self.text(), chars, left, right);
+  return plain_part(self, strip_text(self.text(), chars, left, right));
 }
 
 template <bool from_right>
@@ -62,7 +72,7 @@ Value split(Renderer& renderer, const Value& self, const CallArgs& args) {
     parts = split_at(self.text(), bound.text(0), limit, from_right);
   }
   renderer.budget().spend(parts.size());
-  return text_values(parts);
+  return plain_parts(self, parts);
 }
 
 template <bool from_right>
@@ -71,8 +81,9 @@ Value partition(Renderer&, const Value& self, const CallArgs& args) {
   const std::string& separator = bound.text(0);
   if (separator.empty()) fail("empty separator");
   const auto parts = split_at(self.text(), separator, 1, from_right);
-  if (parts.size() == 2) return Value::tuple({parts[0], separator, parts[1]});
-  return from_right ? Value::tuple({"", "", parts[0]}) : Value::tuple({parts[0], "", ""});
+  if (parts.size() == 2) return Value::tuple({plain_part(self, parts[0]), bound[0], plain_part(self, parts[1])});
+  return from_right ? Value::tuple({"", "", plain_part(self, parts[0])})
+                    : Value::tuple({plain_part(self, parts[0]), "", ""});
 }
 
 template <bool at_end>
@@ -112,21 +123,31 @@ Value count(Renderer&, const Value& self, const CallArgs& args) {
 
 Value replace(Renderer& renderer, const Value& self, const CallArgs& args) {
   const Bound bound("replace", args, {"", "", "count"}, 2);
-  check_growth(renderer, count_bytes(self.text(), bound.text(0)), bound.text(1).size());
-  return replace_text(self.text(), bound.text(0), bound.text(1), bound.integer(2, -1));
+  const std::string_view text = self.text(), from = bound.text(0);
+  const size_t n_matches = count_bytes(text, from);
+  check_growth(renderer, n_matches, bound.text(1).size());
+  renderer.budget().spend(n_matches + self.as_text().n_ranges());
+  TextBuilder out;
+  size_t done = 0;
+  for (const size_t at : find_all(text, from, bound.integer(2, -1))) {
+    out.append(self, text.substr(done, at - done));
+    renderer.append(out, bound[1]);
+    done = at + from.size();
+  }
+  out.append(self, text.substr(done));
+  return out.take();
 }
 
 Value join(Renderer& renderer, const Value& self, const CallArgs& args) {
   const Bound bound("join", args, {""}, 1);
-  std::string out;
+  TextBuilder out;
   bool first = true;
   for (const Value& item : items_of(renderer.budget(), bound[0])) {
     if (!item.is_text()) fail("sequence item: expected str instance, {} found", item.type_name());
-    if (!std::exchange(first, false)) out += self.text();
-    out += item.text();
-    renderer.check_text(out.size());
+    if (!std::exchange(first, false)) renderer.append(out, self);
+    renderer.append(out, item);
   }
-  return out;
+  return out.take();
 }
 
 // Spaces, or the given character, on one side or (`both`) on both.
@@ -183,16 +204,18 @@ Value expand_tabs(Renderer& renderer, const Value& self, const CallArgs& args) {
 template <bool at_end>
 Value remove_affix(Renderer&, const Value& self, const CallArgs& args) {
   const Bound bound(at_end ? "removesuffix" : "removeprefix", args, {""}, 1);
-  const std::string &text = self.text(), &affix = bound.text(0);
-  if (at_end) return text.ends_with(affix) ? text.substr(0, text.size() - affix.size()) : text;
-  return text.starts_with(affix) ? text.substr(affix.size()) : text;
+  std::string_view text = self.text();
+  const std::string& affix = bound.text(0);
+  if (at_end && text.ends_with(affix)) text.remove_suffix(affix.size());
+  if (!at_end && text.starts_with(affix)) text.remove_prefix(affix.size());
+  return plain_part(self, text);
 }
 
 Value split_lines(Renderer& renderer, const Value& self, const CallArgs& args) {
   const Bound bound("splitlines", args, {"keepends"});
   const auto lines = jinja::split_lines(self.text(), bound.truth(0, false));
   renderer.budget().spend(lines.size());
-  return text_values(lines);
+  return plain_parts(self, lines);
 }
 
 Value format(Renderer& renderer, const Value& self, const CallArgs& args) {

@@ -45,7 +45,7 @@ Value escaped(const Value& value) {
 
 // A text, or the texts of a list, as markup.
 Value marked(const Value& value) {
-  if (value.is_text()) return Value(value.text(), true);
+  if (value.is_text()) return as_markup(value);
   if (!value.is_sequence()) return value;
   Values items;
   for (const Value& item : value.sequence().items) items.push_back(marked(item));
@@ -63,6 +63,8 @@ Value BoundMethod::call(Renderer& renderer, const CallArgs& args) {
   }
   Value result = method_.code(renderer, self_, safe);
   if (result.is_text()) {
+    safe.positional.push_back(self_);
+    result = with_origin_of(safe, std::move(result));
     renderer.check_text(result.text().size());
     renderer.budget().spend_text(result.text().size());
   }

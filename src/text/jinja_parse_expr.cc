@@ -204,7 +204,7 @@ const Expr* Parser::parse_string() {
   auto* node = make<ConstExpr>(current().offset);
   std::string text;
   while (is(TokenKind::string)) text += next().text;
-  node->value = std::move(text);
+  node->value = Value::written(std::move(text));
   return node;
 }
 

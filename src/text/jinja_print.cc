@@ -268,10 +268,6 @@ std::string str(Budget& budget, const Value& value) {
   return value.is_undefined() ? std::string() : repr(budget, value);
 }
 
-Value text_of(Budget& budget, const Value& value) {
-  return value.is_text() ? value : Value(str(budget, value));
-}
-
 std::string to_json(Budget& budget, const Value& value, const JsonStyle& style) {
   JsonWriter writer(budget, style);
   writer.append(value);

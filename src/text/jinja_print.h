@@ -12,7 +12,6 @@ std::string float_repr(double value);  // the shortest text that reads back as t
 std::string text_repr(std::string_view text);
 std::string repr(Budget& budget, const Value& value);
 std::string str(Budget& budget, const Value& value);
-Value text_of(Budget& budget, const Value& value);  // str(), keeping what is a text already
 
 struct JsonStyle {
   bool ascii_only = false;

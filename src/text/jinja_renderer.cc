@@ -8,6 +8,11 @@
 namespace arc::jinja {
 namespace {
 
+Value slice_text(const Value& text, const SliceRange& range) {
+  if (range.step == 1) return part_of_text(text, slice_view(text.text(), range));
+  return with_origin_of({.positional = {text}}, Value(jinja::slice_text(text.text(), range), text.is_markup()));
+}
+
 // "'dict object' has no attribute 'x'", as Jinja names types.
 Value no_such(const Value& object, const Value& key, Budget& budget) {
   const std::string type = object.is_none() ? "None" : object.type_name() + " object";
@@ -28,12 +33,12 @@ std::optional<Value> element(const Value& object, const Value& key, Budget& budg
   const int64_t index = key.integer() < 0 ? key.integer() + length : key.integer();
   if (index < 0 || index >= length) return std::nullopt;
   if (object.is_sequence()) return object.sequence().items[static_cast<size_t>(index)];
-  return Value(slice_text(object.text(), {.start = index, .count = 1}), object.is_markup());
+  return slice_text(object, {.start = index, .count = 1});
 }
 
 }  // namespace
 
-Renderer::Renderer(const Dict& variables, Budget budget, size_t max_output_bytes, const std::function<std::tm()>& clock)
+Renderer::Renderer(const Dict& variables, Budget budget, size_t max_output_bytes, const Clock& clock)
     : variables_(variables), budget_(budget), max_output_bytes_(max_output_bytes), clock_(clock) {}
 
 Renderer::~Renderer() {
@@ -41,19 +46,26 @@ Renderer::~Renderer() {
   for (const FramePtr& frame : kept_frames_) frame->slots.clear();
 }
 
-std::string Renderer::run(const Program& program) {
+Rendering Renderer::run(const Program& program) {
   run_body(program.body, *this, enter(*program.scopes.front(), nullptr));
-  return std::move(output_);
+  return {.text = output_.take_bytes(), .from_request = output_.from_request()};
 }
 
 void Renderer::check_text(size_t n_bytes) const {
   if (n_bytes > max_output_bytes_) throw Failure{"the template makes a text that is too long", ErrorCode::resource};
 }
 
-void Renderer::write(std::string_view text) {
+void Renderer::append(TextBuilder& out, const Value& text) {
+  check_text(out.size() + text.text().size());
+  budget_.spend_text(text.text().size());
+  budget_.spend(text.as_text().n_ranges());
+  out.append(text);
+}
+
+void Renderer::write_written(std::string_view text) {
   check_text(output_.size() + text.size());
   budget_.spend_text(text.size());
-  output_ += text;
+  output_.append_written(text);
 }
 
 FramePtr Renderer::enter(const Scope& scope, const FramePtr& parent) {
@@ -112,7 +124,7 @@ Value Renderer::slice(const Value& object, const std::optional<int64_t> (&bounds
   const SliceRange part = slice_range(length_of(object), bounds[0], bounds[1], bounds[2].value_or(1));
   if (object.is_text()) {
     budget_.spend_text(object.text().size());
-    return Value(slice_text(object.text(), part), object.is_markup());
+    return slice_text(object, part);
   }
   budget_.spend(static_cast<uint64_t>(part.count));
   Values items;

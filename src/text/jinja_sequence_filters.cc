@@ -212,17 +212,15 @@ Value items(Renderer&, const CallArgs& args) {
 
 Value join(Renderer& renderer, const CallArgs& args) {
   const Bound bound("join", args, {"value", "d", "attribute"}, 1);
-  const std::string separator = bound.has(1) ? renderer.str(bound[1]) : "";
+  const Value separator = bound.has(1) ? renderer.text_of(bound[1]) : Value("");
   const Values path = attribute_path(argument_or(bound, 2, {}));
-  std::string out;
+  TextBuilder out;
   bool is_first = true;
   for (const Value& item : items_of(renderer.budget(), bound[0])) {
-    if (!std::exchange(is_first, false)) out += separator;
-    out += renderer.str(follow(renderer, item, path));
-    renderer.check_text(out.size());
+    if (!std::exchange(is_first, false)) renderer.append(out, separator);
+    renderer.append(out, renderer.text_of(follow(renderer, item, path)));
   }
-  renderer.budget().spend_text(out.size());
-  return out;
+  return out.take();
 }
 
 Value list(Renderer& renderer, const CallArgs& args) {

@@ -15,7 +15,7 @@ namespace arc::jinja {
 namespace {
 
 std::string render(std::string_view source, const Json& variables = Json::object(), const Limits& limits = {}) {
-  return Template(source, "t", limits).render(variables);
+  return Template(source, "t", limits).render(variables).text;
 }
 
 Error error_of(std::string_view source, const Json& variables = Json::object(), const Limits& limits = {}) {
@@ -165,7 +165,7 @@ TEST(Jinja, OneTemplateServesManyThreads) {
   for (size_t i = 0; i < texts.size(); ++i) {
     threads.emplace_back([&, i] {
       const Json variables = {{"xs", Json::array({i, i})}};
-      for (int round = 0; round < 200; ++round) texts[i] = shared.render(variables);
+      for (int round = 0; round < 200; ++round) texts[i] = shared.render(variables).text;
     });
   }
   for (std::thread& thread : threads) thread.join();

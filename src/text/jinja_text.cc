@@ -112,6 +112,16 @@ size_t count_bytes(std::string_view text, std::string_view needle) {
   return count;
 }
 
+std::vector<size_t> find_all(std::string_view text, std::string_view needle, int64_t limit) {
+  std::vector<size_t> found;
+  for (size_t at = find_bytes(text, needle); limit != 0 && at != std::string_view::npos; --limit) {
+    found.push_back(at);
+    if (needle.empty() && at == text.size()) break;
+    at = find_bytes(text, needle, needle.empty() ? next_code_point(text, at) : at + needle.size());
+  }
+  return found;
+}
+
 SliceRange slice_range(int64_t length, std::optional<int64_t> start, std::optional<int64_t> stop, int64_t step) {
   const int64_t low = step < 0 ? -1 : 0;
   const int64_t high = step < 0 ? length - 1 : length;
@@ -128,13 +138,14 @@ SliceRange slice_range(int64_t length, std::optional<int64_t> start, std::option
   return range;
 }
 
+std::string_view slice_view(std::string_view text, const SliceRange& range) {
+  text.remove_prefix(byte_of(text, static_cast<size_t>(range.start)));
+  return text.substr(0, byte_of(text, static_cast<size_t>(range.count)));
+}
+
 std::string slice_text(std::string_view text, const SliceRange& range) {
   if (range.count == 0) return {};
-  if (range.step == 1) {
-    const size_t first = byte_of(text, static_cast<size_t>(range.start));
-    const std::string_view rest = text.substr(first);
-    return std::string(rest.substr(0, byte_of(rest, static_cast<size_t>(range.count))));
-  }
+  if (range.step == 1) return std::string(slice_view(text, range));
   std::vector<size_t> starts;
   for (size_t i = 0; i < text.size(); i = next_code_point(text, i)) starts.push_back(i);
   std::string out;
@@ -230,26 +241,6 @@ std::vector<std::string_view> split_lines(std::string_view text, bool keep_ends)
   }
   if (start < text.size()) lines.push_back(text.substr(start));
   return lines;
-}
-
-std::string replace_text(std::string_view text, std::string_view from, std::string_view to, int64_t limit) {
-  std::string out;
-  size_t done = 0;
-  if (from.empty()) {  // before every code point and at the end
-    for (; limit != 0 && done < text.size(); --limit) {
-      const size_t end = next_code_point(text, done);
-      out.append(to).append(text.substr(done, end - done));
-      done = end;
-    }
-    out += text.substr(done);
-    return limit != 0 ? out.append(to) : out;
-  }
-  for (size_t at = find_bytes(text, from); limit != 0 && at != std::string_view::npos; --limit) {
-    out.append(text.substr(done, at - done)).append(to);
-    done = at + from.size();
-    at = find_bytes(text, from, done);
-  }
-  return out.append(text.substr(done));
 }
 
 std::string upper_text(std::string_view text) {

@@ -17,6 +17,8 @@ size_t byte_of(std::string_view text, size_t index);         // the byte offset 
 // std::string_view::find in linear time whatever the texts.
 size_t find_bytes(std::string_view text, std::string_view needle, size_t from = 0);
 size_t count_bytes(std::string_view text, std::string_view needle);  // not overlapping; empty: code points + 1
+// Where those are, at most `limit` of them, any number when negative.
+std::vector<size_t> find_all(std::string_view text, std::string_view needle, int64_t limit);
 
 // A Python slice over `length` items: `count` positions from `start` towards `stop`, `step` apart.
 struct SliceRange {
@@ -26,6 +28,7 @@ struct SliceRange {
   int64_t count = 0;
 };
 SliceRange slice_range(int64_t length, std::optional<int64_t> start, std::optional<int64_t> stop, int64_t step);
+std::string_view slice_view(std::string_view text, const SliceRange& range);  // with step 1
 std::string slice_text(std::string_view text, const SliceRange& range);
 
 // Characters of `chars`, white space when absent, taken off the ends.
@@ -36,7 +39,6 @@ std::vector<std::string_view> split_words(std::string_view text, int64_t limit, 
 std::vector<std::string_view> split_at(std::string_view text, std::string_view separator, int64_t limit,
                                        bool from_right);
 std::vector<std::string_view> split_lines(std::string_view text, bool keep_ends);
-std::string replace_text(std::string_view text, std::string_view from, std::string_view to, int64_t limit);
 
 std::string upper_text(std::string_view text);
 std::string lower_text(std::string_view text);

@@ -8,6 +8,7 @@
 
 #include "nlohmann/json.hpp"
 
+#include "text/jinja_origin.h"
 #include "text/jinja_text.h"
 
 namespace arc::jinja {
@@ -58,7 +59,7 @@ int depth_of(const Values& items) {
   return nested(depth);
 }
 
-Value value_of(Budget& budget, const Json& json) {
+Value value_of(Budget& budget, const Json& json, std::span<const std::string_view> written) {
   switch (json.type()) {
     case Json::value_t::null:
       return {};
@@ -75,17 +76,19 @@ Value value_of(Budget& budget, const Json& json) {
     }
     case Json::value_t::number_float:
       return json.get<double>();
-    case Json::value_t::string:
-      return json.get_ref<const std::string&>();
+    case Json::value_t::string: {
+      const auto& text = json.get_ref<const std::string&>();
+      return std::ranges::find(written, text) == written.end() ? Value(text) : Value::written(text);
+    }
     case Json::value_t::array: {
       Values items;
       items.reserve(json.size());
-      for (const Json& item : json) items.push_back(value_of(budget, item));
+      for (const Json& item : json) items.push_back(value_of(budget, item, written));
       return items;
     }
     case Json::value_t::object: {
       Dict dict;
-      for (const auto& [key, item] : json.items()) dict.set(budget, key, value_of(budget, item));
+      for (const auto& [key, item] : json.items()) dict.set(budget, key, value_of(budget, item, written));
       return dict;
     }
     default:
@@ -124,6 +127,10 @@ Value Value::undefined(std::string message) {
   Value value;
   value.data_ = std::make_shared<const Undefined>(Undefined{std::move(message)});
   return value;
+}
+
+Value Value::written(std::string text) {
+  return Text{.bytes = std::make_shared<const std::string>(std::move(text)), .origin = Origin::chat_template};
 }
 
 int64_t Value::integer() const {
@@ -215,9 +222,9 @@ void Dict::clear() {
   index_.clear();
 }
 
-Value value_of(const Json& json) {
+Value value_of(const Json& json, std::span<const std::string_view> written) {
   Budget unlimited;
-  return value_of(unlimited, json);
+  return value_of(unlimited, json, written);
 }
 
 bool equal(Budget& budget, const Value& a, const Value& b) {
@@ -330,7 +337,7 @@ Items items_of(Budget& budget, const Value& value) {
     const std::string_view text = value.text();
     for (size_t start = 0; start < text.size();) {
       const size_t end = next_code_point(text, start);
-      items.emplace_back(text.substr(start, end - start));
+      items.push_back(part_of_text(value, text.substr(start, end - start)));
       start = end;
     }
   } else if (value.is_dict()) {

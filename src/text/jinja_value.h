@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -18,6 +19,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "text/byte_range.h"
 
 namespace arc::jinja {
 
@@ -63,10 +65,17 @@ class Object;
 
 using Values = std::vector<Value>;
 
+// Who wrote a text. What nobody keeps track of counts as the request's.
+enum class Origin : uint8_t { request, chat_template, both };
+
 // UTF-8. `markup` is set by the filters `safe` and `escape`: what is then added to it gets escaped.
 struct Text {
   std::shared_ptr<const std::string> bytes;
   bool markup = false;
+  Origin origin = Origin::request;
+  std::shared_ptr<const ByteRanges> from_request;  // with Origin::both
+
+  size_t n_ranges() const { return from_request ? from_request->size() : 0; }
 };
 
 // A list, a tuple, or a pair of the filter `groupby` (a tuple with the names `grouper` and `list`).
@@ -109,6 +118,8 @@ class Value {
 
   static Value tuple(Values items) { return Value(std::move(items), List::Form::tuple); }
   static Value undefined(std::string message);
+  // A text that the template wrote.
+  static Value written(std::string text);
 
   bool is_none() const { return std::holds_alternative<std::monostate>(data_); }
   bool is_undefined() const { return std::holds_alternative<UndefinedPtr>(data_); }
@@ -128,6 +139,7 @@ class Value {
   int64_t integer() const;  // of an int or a bool
   double floating() const;  // of any number
   const std::string& text() const { return *std::get<Text>(data_).bytes; }
+  const Text& as_text() const { return std::get<Text>(data_); }
   const List& sequence() const { return *std::get<ListPtr>(data_); }
   const ListPtr& list_ptr() const { return std::get<ListPtr>(data_); }
   const Dict& dict() const { return *std::get<DictPtr>(data_); }
@@ -198,8 +210,9 @@ class Object : public std::enable_shared_from_this<Object> {
   int depth = 0;  // levels of containers that it holds
 };
 
-// JSON as Python's json module reads it. Integers outside 64 bits fail.
-Value value_of(const Json& json);
+// JSON as Python's json module reads it. Its texts have Origin::request unless they are one of `written`. Integers
+// outside 64 bits fail.
+Value value_of(const Json& json, std::span<const std::string_view> written = {});
 
 bool equal(Budget& budget, const Value& a, const Value& b);
 bool identical(const Value& a, const Value& b);  // `is`; equal scalars count as one object

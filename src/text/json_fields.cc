@@ -56,6 +56,11 @@ const FileJson::array_t& JsonFields::array(const char* key) const {
   return value.get_ref<const FileJson::array_t&>();
 }
 
+void JsonFields::check_n_steps(size_t n) const {
+  constexpr size_t kMaxSteps = 128;
+  if (n >= kMaxSteps) fail(fmt::format("has more than {} steps", kMaxSteps));
+}
+
 void JsonFields::fail(std::string_view what) const {
   throw Error(ErrorCode::corrupt_data, fmt::format("{} {}", where_, what));
 }

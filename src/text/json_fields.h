@@ -30,6 +30,9 @@ class JsonFields {
   int64_t integer_or(const char* key, int64_t fallback) const;
   const FileJson::array_t& array(const char* key) const;
 
+  // Throws when a list of steps has reached its limit: each takes memory, and time with every text.
+  void check_n_steps(size_t n) const;
+
   const std::string& where() const { return where_; }
   [[noreturn]] void fail(std::string_view what) const;         // Error(corrupt_data)
   [[noreturn]] void unsupported(std::string_view what) const;  // Error(unsupported)

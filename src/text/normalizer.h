@@ -6,7 +6,10 @@
 #include <variant>
 #include <vector>
 
+#include "text/byte_range.h"
 #include "text/pattern.h"
+#include "text/precompiled.h"
+#include "text/sentencepiece.h"
 #include "text/unicode.h"
 
 namespace arc {
@@ -24,14 +27,23 @@ struct StripSpaces {
 struct RemoveMarks {};
 struct Lowercase {};
 struct ByteLevelMap {};
+struct NmtClean {};           // control characters vanish, others like spaces become spaces
+struct BertCleaning {         // in this order
+  bool clean_text = true;     // control characters vanish, white space becomes a space
+  bool chinese_apart = true;  // a space on either side of every Chinese character
+  bool strip_accents = true;  // NFD without its marks
+  bool lowercase = true;
+};
 
-using NormalizerStep =
-    std::variant<PrependText, ReplaceText, StripSpaces, RemoveMarks, Lowercase, ByteLevelMap, UnicodeForm>;
+using NormalizerStep = std::variant<PrependText, ReplaceText, StripSpaces, RemoveMarks, Lowercase, ByteLevelMap,
+                                    NmtClean, BertCleaning, Precompiled, SentencePieceStep, UnicodeForm>;
 
 struct Normalizer {
   std::vector<NormalizerStep> steps;
 
-  std::string apply(std::string_view text) const;
+  // `ranges` of the text become those of the result. A step other than Prepend and Replace that changes the text makes
+  // one range of all.
+  std::string apply(std::string_view text, ByteRanges* ranges = nullptr) const;
 };
 
 // Reads the section `normalizer` of a tokenizer.json; null means no step.

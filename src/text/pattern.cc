@@ -1,5 +1,8 @@
 #include "text/pattern.h"
 
+#include "fmt/format.h"
+
+#include "base/error.h"
 #include "base/utf8.h"
 
 namespace arc {
@@ -30,11 +33,18 @@ std::vector<Span> find_matches(const Pattern& pattern, std::string_view text) {
   return find_characters(std::get<CharTest>(pattern), text);
 }
 
-std::string replace_matches(const Pattern& pattern, std::string_view text, std::string_view replacement) {
+void fail_growth() {
+  throw Error(ErrorCode::resource, "the tokenizer's normalizer makes the text too long");
+}
+
+std::string replace_matches(const Pattern& pattern, std::string_view text, std::string_view replacement,
+                            size_t max_bytes) {
+  const std::vector<Span> matches = find_matches(pattern, text);
+  if (!replacement.empty() && matches.size() > max_bytes / replacement.size()) fail_growth();
   std::string out;
   out.reserve(text.size());
   size_t kept = 0;
-  for (const Span& match : find_matches(pattern, text)) {
+  for (const Span& match : matches) {
     out.append(text, kept, match.begin - kept).append(replacement);
     kept = match.end;
   }
@@ -48,6 +58,13 @@ Pattern read_pattern(const JsonFields& fields) {
   if (text.empty()) pattern.fail("is empty");
   if (literal) return text;
   return Regex(text);
+}
+
+std::string read_character(const JsonFields& fields, const char* key) {
+  std::string text = fields.text(key);
+  if (text.empty() || utf8_sequence_length(text) != text.size())
+    fields.fail(fmt::format("`{}` must be one character", key));
+  return text;
 }
 
 }  // namespace arc

@@ -13,11 +13,6 @@ namespace {
 constexpr std::string_view kGpt2Pattern =
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
-// \w+|[^\w\s]+ with the \w of Rust's regex crate, which the Whitespace pre-tokenizer keeps.
-constexpr std::string_view kRustWords =
-    R"([\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\x{200c}\x{200d}\x{24b6}-\x{24e9}\x{1f130}-\x{1f149}\x{1f150}-\x{1f169}\x{1f170}-\x{1f189}]+|)"
-    R"([^\s\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\x{200c}\x{200d}\x{24b6}-\x{24e9}\x{1f130}-\x{1f149}\x{1f150}-\x{1f169}\x{1f170}-\x{1f189}]+)";
-
 struct Part {
   Span span;
   bool is_match = false;
@@ -68,6 +63,24 @@ bool split(const SplitStep& step, std::string_view text, Pieces& out) {
   return !dropped(parts[0]);
 }
 
+// Appends the pieces of `text`. Returns whether the first of its bytes were kept: characters before the first that has
+// a script are lost, as in `tokenizers`.
+bool split_by_script(std::string_view text, Pieces& out) {
+  uint8_t last = 0;
+  size_t begin = 0;  // of the piece, once there is one
+  for (size_t i = 0; i < text.size();) {
+    const size_t at = i;
+    const uint8_t script = unicode_script(utf8_decode(text, i));
+    if (script == 0 || script == last) continue;
+    if (last != 0) out.append(text.substr(begin, at - begin));
+    begin = at;
+    last = script;
+  }
+  if (last != 0) out.append(text.substr(begin));
+  size_t first = 0;
+  return last != 0 && unicode_script(utf8_decode(text, first)) != 0;
+}
+
 struct Apply {
   Pieces in;
 
@@ -81,32 +94,51 @@ struct Apply {
     in = std::move(out);
   }
   void operator()(PrefixSpaceStep) {
-    each([](std::string_view piece, bool, std::string& out) {
-      if (!piece.starts_with(' ')) out += ' ';
-      out += piece;
+    each([](std::string_view piece, bool, Pieces& out) {
+      if (!piece.starts_with(' ')) out.text += ' ';
+      out.text += piece;
     });
   }
   void operator()(ByteLevelStep) {
-    each([](std::string_view piece, bool, std::string& out) { byte_level_encode(piece, out); });
+    each([](std::string_view piece, bool, Pieces& out) { byte_level_encode(piece, out.text); });
   }
   void operator()(const MetaspaceStep& step) {
     using Prepend = MetaspaceStep::Prepend;
-    each([&step](std::string_view piece, bool is_first, std::string& out) {
+    each([&step](std::string_view piece, bool is_first, Pieces& out) {
       const std::string marked = replace_matches(std::string(" "), piece, step.mark);
       const bool wanted = step.prepend == Prepend::always || (step.prepend == Prepend::first && is_first);
-      if (wanted && !marked.starts_with(step.mark)) out += step.mark;
-      out += marked;
+      if (wanted && !marked.starts_with(step.mark)) out.text += step.mark;
+      out.text += marked;
     });
   }
 
-  // Rewrites every piece. `rewrite(piece, whether it begins where the input begins, out)` appends to `out`.
+  void operator()(const FixedLengthStep& step) {
+    each([&step](std::string_view piece, bool, Pieces& out) {
+      size_t n = 0;
+      for (const char byte : piece) {
+        if ((byte & 0xC0) != 0x80 && n++ % step.n_characters == 0) out.close();
+        out.text += byte;
+      }
+    });
+  }
+  void operator()(ScriptsStep) {
+    bool front_kept = true;
+    each([&](std::string_view piece, bool is_first, Pieces& out) {
+      const bool kept = split_by_script(piece, out);
+      if (is_first) front_kept = kept;
+    });
+    in.at_start = in.at_start && front_kept;
+  }
+
+  // Rewrites every piece. `rewrite(piece, whether it begins where the input begins, out)` appends to
+  // `out`, and may close pieces in between.
   template <typename Rewrite>
   void each(const Rewrite& rewrite) {
     Pieces out{.at_start = in.at_start};
     out.text.reserve(in.text.size() + in.text.size() / 4);
     out.ends.reserve(in.size());
     for (size_t i = 0; i < in.size(); ++i) {
-      rewrite(in[i], in.at_start && i == 0, out.text);
+      rewrite(in[i], in.at_start && i == 0, out);
       out.close();
     }
     in = std::move(out);
@@ -126,6 +158,7 @@ SplitBehavior read_behavior(const JsonFields& fields, std::string_view fallback)
 void read_step(const FileJson& section, std::vector<PreTokenizerStep>& steps) {
   const JsonFields fields(section, "tokenizer.json: pre_tokenizer");
   const std::string type = fields.text("type");
+  fields.check_n_steps(steps.size());
   if (type == "Sequence") {
     for (const FileJson& part : fields.array("pretokenizers")) read_step(part, steps);
   } else if (type == "ByteLevel") {
@@ -143,9 +176,21 @@ void read_step(const FileJson& section, std::vector<PreTokenizerStep>& steps) {
     steps.push_back(step);
     if (fields.flag_or("split", true)) steps.push_back(SplitStep{step.mark, SplitBehavior::merged_with_next});
   } else if (type == "Whitespace") {
-    steps.push_back(SplitStep{Regex(kRustWords), SplitBehavior::removed, true});
+    steps.push_back(SplitStep{CharTest(is_unicode_word), SplitBehavior::contiguous});
+    steps.push_back(SplitStep{CharTest(is_unicode_space), SplitBehavior::removed});
   } else if (type == "WhitespaceSplit") {
     steps.push_back(SplitStep{CharTest(is_unicode_space), SplitBehavior::removed});
+  } else if (type == "BertPreTokenizer") {
+    steps.push_back(SplitStep{CharTest(is_unicode_space), SplitBehavior::removed});
+    steps.push_back(SplitStep{CharTest(is_unicode_punctuation), SplitBehavior::isolated});
+  } else if (type == "CharDelimiterSplit") {
+    steps.push_back(SplitStep{read_character(fields, "delimiter"), SplitBehavior::removed});
+  } else if (type == "FixedLength") {
+    const int64_t length = fields.integer_or("length", 5);
+    if (length <= 0) fields.fail("FixedLength: `length` must be positive");
+    steps.push_back(FixedLengthStep{static_cast<size_t>(length)});
+  } else if (type == "UnicodeScripts") {
+    steps.push_back(ScriptsStep{});
   } else if (type == "Punctuation") {
     steps.push_back(SplitStep{CharTest(is_unicode_punctuation), read_behavior(fields, "Isolated")});
   } else {
@@ -168,10 +213,7 @@ PreTokenizer read_pre_tokenizer(const FileJson& section) {
 }
 
 MetaspaceStep read_metaspace(const JsonFields& fields) {
-  MetaspaceStep step{.mark = fields.text("replacement")};
-  size_t end = 0;
-  if (!step.mark.empty()) utf8_decode(step.mark, end);
-  if (end == 0 || end != step.mark.size()) fields.fail("`replacement` must be one character");
+  MetaspaceStep step{.mark = read_character(fields, "replacement")};
   const std::string scheme =
       fields.text_or("prepend_scheme", fields.flag_or("add_prefix_space", true) ? "always" : "never");
   if (scheme == "first") {

@@ -1,7 +1,8 @@
 // Pre-tokenizers: how `tokenizers` cuts text into the pieces that the model sees. The many kinds of tokenizer.json come
-// down to four steps.
+// down to a few steps.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <variant>
 #include <vector>
@@ -27,7 +28,13 @@ struct MetaspaceStep {      // spaces become the mark, and one is put in front
   Prepend prepend = Prepend::always;
 };
 
-using PreTokenizerStep = std::variant<SplitStep, PrefixSpaceStep, ByteLevelStep, MetaspaceStep>;
+struct FixedLengthStep {  // pieces of so many characters
+  size_t n_characters = 5;
+};
+struct ScriptsStep {};  // a cut wherever the script changes (UnicodeScripts)
+
+using PreTokenizerStep =
+    std::variant<SplitStep, PrefixSpaceStep, ByteLevelStep, MetaspaceStep, FixedLengthStep, ScriptsStep>;
 
 struct PreTokenizer {
   std::vector<PreTokenizerStep> steps;

@@ -1,4 +1,5 @@
-// Regular expressions of tokenizer files: Oniguruma's dialect (which `tokenizers` uses), run by PCRE2 with its JIT.
+// Regular expressions of tokenizer files, translated to an alphabet of bytes (regex_translate.h) and run by PCRE2's
+// JIT.
 #pragma once
 
 #include <cstddef>
@@ -6,6 +7,8 @@
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "text/regex_translate.h"
 
 namespace arc {
 
@@ -17,7 +20,7 @@ struct Span {
 class Regex {
  public:
   // Throws Error(unsupported or corrupt_data) that quotes the pattern.
-  explicit Regex(std::string_view pattern);
+  explicit Regex(std::string_view pattern, RegexDialect dialect = RegexDialect::oniguruma);
 
   // All matches in `text` (valid UTF-8), left to right, not overlapping. Empty matches count, except right after
   // another match. Throws Error(resource) when the pattern backtracks beyond the limit.
@@ -26,8 +29,5 @@ class Regex {
  private:
   std::shared_ptr<const struct CompiledRegex> compiled_;
 };
-
-// The pattern in PCRE2's dialect, with every class whose meaning differs spelled out. Public for tests.
-std::string translate_oniguruma(std::string_view pattern);
 
 }  // namespace arc

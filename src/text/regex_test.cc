@@ -1,5 +1,5 @@
-// Tests of the translation from Oniguruma's dialect and of the limits. Whether the classes mean the same is for the
-// goldens to say (tokenizer_golden_test.cc).
+// Tests of the translation from Oniguruma's dialect and Rust's, and of the limits. Whether the classes mean the same is
+// for the goldens to say (tokenizer_golden_test.cc).
 #include "text/regex.h"
 
 #include <string>
@@ -8,6 +8,7 @@
 #include "gtest/gtest.h"
 
 #include "base/error.h"
+#include "base/utf8.h"
 
 namespace arc {
 namespace {
@@ -49,8 +50,27 @@ TEST(Regex, OptionsAnchorsAndIntervalsAreOnigurumas) {
   EXPECT_EQ(matches("(?i:'s)", "'S 'ſ").size(), 2u);
 }
 
+TEST(Regex, RustsDialectHasItsOwnAnchorsAndIntervals) {
+  const auto count = [](std::string_view pattern, const std::string& text) {
+    return Regex(pattern, RegexDialect::rust).find_all(text).size();
+  };
+  EXPECT_EQ(count("^a$", "a\na"), 0u);
+  EXPECT_EQ(count("(?m)^a$", "a\na"), 2u);
+  EXPECT_EQ(count("(?s:a.b)", "a\nb"), 1u);
+  EXPECT_EQ(count("a{1,2}+a", "aa"), 0u);           // possessive
+  EXPECT_EQ(matches("a{1,2}+a", "aa").size(), 1u);  // repeated
+  EXPECT_EQ(count("\\pL+", "aé1"), 1u);
+}
+
+TEST(Regex, TakesNoClassFromPcre) {
+  EXPECT_EQ(matches("\\p{L}", "\U00031350").size(), 1u);  // newer than PCRE2's Unicode
+  EXPECT_EQ(matches("[a-z&&[^b]]+", "abc"), (Texts{"a", "c"}));
+  EXPECT_EQ(matches("[[:^alpha:]\\d]+", "a1-b"), (Texts{"1-"}));
+}
+
 TEST(Regex, RefusesWhatItCannotTranslate) {
-  for (const char* pattern : {"[a&&b]", "[a[bc]]", "\\p{N}{1,3}+", "[\\W]"}) {
+  for (const char* pattern :
+       {"(a)\\1", "\\X", "(?x:a b)", "(?i:straße)", "(?i)pass", "(?<a>b)\\k<a>", "(?~a)", "\\K"}) {
     try {
       Regex regex(pattern);
       FAIL() << pattern;
@@ -66,6 +86,9 @@ TEST(Regex, RefusesBrokenPatterns) {
     EXPECT_THROW(Regex{pattern}, Error) << pattern;
   }
   EXPECT_THROW(Regex{std::string(1 << 20, 'a')}, Error);
+  std::string many;
+  for (char32_t c = 0x4E00; c < 0x4E00 + 300; ++c) utf8_append(many, c);
+  EXPECT_THROW(Regex{many}, Error);  // more different characters than there are symbols
   EXPECT_THROW(Regex{std::string(1000, '(') + std::string(1000, ')')}, Error);
 }
 

@@ -1,6 +1,5 @@
 // Text to token ids and back, as the `tokenizers` library does it: added tokens are cut out, the rest is normalised,
-// cut into pieces, encoded by the model, and special tokens are put around it. Every stage is a value; a file format
-// only has to fill TokenizerParts.
+// cut into pieces, encoded by the model, and special tokens are put around it.
 #pragma once
 
 #include <cstdint>
@@ -11,34 +10,23 @@
 #include <string_view>
 #include <vector>
 
-#include "text/added_tokens.h"
-#include "text/bpe.h"
-#include "text/decoder.h"
-#include "text/normalizer.h"
-#include "text/post_processor.h"
-#include "text/pre_tokenizer.h"
+#include "text/tokenizer_parts.h"
 
 namespace arc {
+
+// Which tokens of a text stay when there are too many. Special tokens around it all stay.
+struct Truncation {
+  size_t max_tokens = SIZE_MAX;  // special tokens count
+  bool drop_first = false;       // the text's first tokens go, not its last
+};
 
 struct EncodeOptions {
   bool add_special_tokens = true;  // BOS and the like, as the post-processor defines
   // Whether text that spells a special token becomes that token, as transformers does. False for text from strangers.
   // Added tokens that are not special are parsed either way.
   bool parse_special = true;
-};
-
-struct SpecialTokens {
-  std::optional<int32_t> bos, eos, pad, unk;
-  std::vector<int32_t> stop;  // generation ends with any of them; sorted
-};
-
-struct TokenizerParts {
-  std::vector<AddedToken> added_tokens;
-  Normalizer normalizer;
-  PreTokenizer pre_tokenizer;
-  Bpe model;
-  PostProcessor post_processor;
-  Decoder decoder;
+  std::span<const ByteRange> plain;  // parts of the text that are never parsed so, nor what touches them
+  Truncation truncation;
 };
 
 // Thread-safe once loaded. Movable, not copyable.
@@ -50,7 +38,8 @@ class Tokenizer {
   static Tokenizer from_json(std::string_view text);
 
   // Invalid UTF-8 counts as U+FFFD. Text may have up to 1 GiB; time is near-linear in it. The sections `truncation` and
-  // `padding` of a file do nothing, as in transformers' `encode`. Throws Error(invalid_argument, resource).
+  // `padding` of a file do nothing, as in transformers' `encode`. Throws Error(invalid_argument, resource): also when
+  // max_tokens leaves no room for the special tokens.
   std::vector<int32_t> encode(std::string_view text, const EncodeOptions& options = {}) const;
 
   // Ids without a token give no text. The same text as a Detokenizer gives.
@@ -69,13 +58,17 @@ class Tokenizer {
   const Decoder& decoder() const { return decoder_; }
 
  private:
-  void encode_segment(std::string_view text, bool at_start, bool parse_special, BpeScratch& scratch,
+  struct Scratch;
+
+  void truncate(std::vector<int32_t>& ids, const EncodeOptions& options) const;
+  void encode_text(std::string_view text, std::span<const ByteRange> plain, std::vector<int32_t>& ids) const;
+  void encode_segment(std::string_view text, bool at_start, ByteRanges plain, Scratch& scratch,
                       std::vector<int32_t>& ids) const;
 
   Normalizer normalizer_;
   AddedTokens added_tokens_;
   PreTokenizer pre_tokenizer_;
-  Bpe model_;
+  Model model_;
   PostProcessor post_processor_;
   Decoder decoder_;
   SpecialTokens special_;

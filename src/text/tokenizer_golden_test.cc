@@ -1,5 +1,6 @@
 // Tokenizers against what the `tokenizers` package says: tests/goldens/text, made by tools/make_text_golden.py.
 // Real tokenizers are not in the repository; without ../shared (ARC_SHARED) their tests are skipped.
+#include <array>
 #include <cstdlib>
 #include <filesystem>
 #include <sstream>
@@ -70,6 +71,65 @@ TEST(TokenizerGolden, Decoders) {
   }
 }
 
+uint32_t crc32(std::string_view bytes) {
+  static const auto table = [] {
+    std::array<uint32_t, 256> rows{};
+    for (uint32_t byte = 0; byte < 256; ++byte) {
+      rows[byte] = byte;
+      for (int bit = 0; bit < 8; ++bit) rows[byte] = rows[byte] >> 1 ^ (rows[byte] % 2 == 1 ? 0xEDB88320u : 0u);
+    }
+    return rows;
+  }();
+  uint32_t crc = UINT32_MAX;
+  for (const char byte : bytes) crc = crc >> 8 ^ table[(crc ^ static_cast<uint8_t>(byte)) & 0xFF];
+  return ~crc;
+}
+
+// Every code point of a block, next to letters and next to itself.
+std::string block_text(char32_t first, char32_t end) {
+  std::string text;
+  for (char32_t c = first; c < end; ++c) {
+    if (c >= 0xD800 && c <= 0xDFFF) continue;
+    if (!text.empty()) text += ' ';
+    for (const char letter : {'a', 'b'}) {
+      text += letter;
+      utf8_append(text, c);
+    }
+  }
+  return text;
+}
+
+std::string joined_pieces(const PreTokenizer& pre_tokenizer, const std::string& text) {
+  Pieces pieces{.at_start = true};
+  pieces.append(text);
+  pieces = pre_tokenizer.apply(std::move(pieces));
+  std::string joined;
+  for (size_t i = 0; i < pieces.size(); ++i) joined.append(i == 0 ? "" : "\n").append(pieces[i]);
+  return joined;
+}
+
+TEST(TokenizerGolden, EveryCharacter) {
+  const FileJson unicode = golden("unicode");
+  std::vector<std::string> blocks;
+  for (const FileJson& first : unicode["firsts"]) {
+    blocks.push_back(block_text(first.get<char32_t>(), first.get<char32_t>() + unicode["block"].get<char32_t>()));
+  }
+  const auto expect_checksums = [&](const FileJson& row, const auto& result_of) {
+    for (size_t i = 0; i < blocks.size(); ++i) {
+      EXPECT_EQ(crc32(result_of(blocks[i])), row[1][i].get<uint32_t>()) << row[0] << ", block " << unicode["firsts"][i];
+    }
+  };
+  for (const FileJson& row : unicode["checksums"]) {
+    if (row[0].contains("normalizer")) {
+      const Normalizer normalizer = read_normalizer(row[0]["normalizer"]);
+      expect_checksums(row, [&](const std::string& text) { return normalizer.apply(text); });
+    } else {
+      const PreTokenizer pre_tokenizer = read_pre_tokenizer(row[0]["pre_tokenizer"]);
+      expect_checksums(row, [&](const std::string& text) { return joined_pieces(pre_tokenizer, text); });
+    }
+  }
+}
+
 // `expected` is [ids, ids without special tokens or null when they are the same].
 void expect_ids(const Tokenizer& tokenizer, const std::string& text, const FileJson& ids, const FileJson& plain) {
   EXPECT_EQ(tokenizer.encode(text), ids.get<Ids>()) << FileJson(text);
@@ -119,7 +179,8 @@ TEST_P(RealTokenizer, AgreesOnIdsAndText) {
 
 INSTANTIATE_TEST_SUITE_P(All, RealTokenizer,
                          testing::Values("tokenizers/gpt2", "tokenizers/llama-3.2", "tokenizers/qwen3",
-                                         "tokenizers/smollm2", "tokenizers/phi-3-mini", "models/tinystories-656k"));
+                                         "tokenizers/smollm2", "tokenizers/phi-3-mini", "tokenizers/t5-small",
+                                         "tokenizers/bert-base-uncased", "models/tinystories-656k"));
 
 // Texts and ids that llama.cpp's tests use, made without `tokenizers`: a second, independent word.
 struct VocabCase {

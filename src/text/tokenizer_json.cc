@@ -1,6 +1,7 @@
 #include "text/tokenizer_json.h"
 
 #include <iterator>
+#include <optional>
 
 #include "fmt/format.h"
 
@@ -25,14 +26,18 @@ class Reader : public nlohmann::json_sax<FileJson> {
 
   bool null() override { return scalar(nullptr); }
   bool boolean(bool value) override { return scalar(value); }
-  bool number_float(double value, const std::string&) override { return scalar(value); }
+  bool number_float(double value, const std::string&) override { return number(value); }
   bool binary(FileJson::binary_t&) override { return false; }
-  bool number_integer(int64_t value) override { return scalar(value); }
+  bool number_integer(int64_t value) override { return number(value); }
   bool number_unsigned(uint64_t value) override {
-    return section_ == Section::vocabulary ? vocabulary_entry(value) : scalar(value);
+    return section_ == Section::vocabulary ? vocabulary_entry(value) : number(value);
   }
   bool string(std::string& value) override {
-    return section_ == Section::merges ? merge_text(value) : scalar(std::move(value));
+    if (section_ == Section::merges) return merge_text(value);
+    if (section_ != Section::scored) return scalar(std::move(value));
+    if (!in_pair_ || !pair_.empty()) return no_scored();
+    pair_.push_back(std::move(value));
+    return true;
   }
 
   bool start_object(size_t) override {
@@ -49,21 +54,28 @@ class Reader : public nlohmann::json_sax<FileJson> {
   bool end_object() override { return close(Section::vocabulary); }
 
   bool start_array(size_t) override {
-    if (section_ == Section::merges && !in_pair_) {
+    if ((section_ == Section::merges || section_ == Section::scored) && !in_pair_) {
       in_pair_ = true;
       pair_.clear();
+      score_.reset();
       return true;
     }
     if (section_ == Section::document && at("merges")) {
       section_ = Section::merges;
+      file_.has_merges = true;
+      return true;
+    }
+    if (section_ == Section::document && at("vocab")) {
+      section_ = Section::scored;
       return true;
     }
     return open(FileJson::array());
   }
   bool end_array() override {
-    if (!in_pair_) return close(Section::merges);
+    if (!in_pair_) return close(section_ == Section::scored ? Section::scored : Section::merges);
     in_pair_ = false;
-    if (pair_.size() != 2) fail("has an entry of `merges` that is no pair of texts");
+    if (section_ == Section::scored) return scored_entry();
+    if (pair_.size() != 2) no_merge();
     return merge_entry(std::move(pair_[0]), std::move(pair_[1]));
   }
 
@@ -72,13 +84,17 @@ class Reader : public nlohmann::json_sax<FileJson> {
   }
 
  private:
-  enum class Section { document, vocabulary, merges };
+  enum class Section { document, vocabulary, scored, merges };
+
+  [[noreturn]] static bool no_merge() { fail("has an entry of `merges` that is no pair of texts"); }
+  [[noreturn]] static bool no_scored() { fail("has an entry of `vocab` that is no pair of a text and a score"); }
 
   bool at(std::string_view section) const { return keys_.size() == 2 && keys_[0] == "model" && keys_[1] == section; }
 
   FileJson& add(FileJson value) {
     if (section_ == Section::vocabulary) fail("has a `vocab` that does not map texts to ids");
-    if (section_ == Section::merges) fail("has an entry of `merges` that is no pair of texts");
+    if (section_ == Section::merges) no_merge();
+    if (section_ == Section::scored) no_scored();
     if (++n_values_ > kMaxValues) fail(fmt::format("has more than {} values outside its vocabulary", kMaxValues));
     if (open_.empty()) return file_.document = std::move(value);
     FileJson& parent = *open_.back();
@@ -106,15 +122,32 @@ class Reader : public nlohmann::json_sax<FileJson> {
     return true;
   }
 
+  template <typename Number>
+  bool number(Number value) {
+    if (section_ != Section::scored) return scalar(value);
+    if (!in_pair_ || pair_.empty() || score_) return no_scored();
+    score_ = static_cast<double>(value);
+    return true;
+  }
+  bool scored_entry() {
+    if (!score_) return no_scored();
+    check_n_tokens(file_.scored.size());
+    file_.scored.emplace_back(std::move(pair_[0]), *score_);
+    return true;
+  }
+
+  static void check_n_tokens(size_t n) {
+    if (n >= size_t{kMaxTokens}) fail(fmt::format("has more than {} tokens", kMaxTokens));
+  }
   bool vocabulary_entry(uint64_t id) {
-    if (file_.vocabulary.size() >= size_t{kMaxTokens}) fail(fmt::format("has more than {} tokens", kMaxTokens));
+    check_n_tokens(file_.vocabulary.size());
     file_.vocabulary.emplace_back(keys_.back(), static_cast<int64_t>(id));
     return true;
   }
   // A member of [left, right], or "left right" as older files have it.
   bool merge_text(std::string& text) {
     if (in_pair_) {
-      if (pair_.size() == 2) fail("has an entry of `merges` that is no pair of texts");
+      if (pair_.size() == 2) no_merge();
       pair_.push_back(std::move(text));
       return true;
     }
@@ -137,6 +170,7 @@ class Reader : public nlohmann::json_sax<FileJson> {
   Section section_ = Section::document;
   bool in_pair_ = false;
   std::vector<std::string> pair_;
+  std::optional<double> score_;
   size_t n_values_ = 0;
 };
 

@@ -50,6 +50,18 @@ TEST(Tokenizer, EncodesWithAndWithoutSpecialTokens) {
   EXPECT_EQ(tokenizer.encode(""), (Ids{0}));
 }
 
+TEST(Tokenizer, TruncationKeepsTheSpecialTokens) {
+  const Tokenizer tokenizer = Tokenizer::from_json(kMetaspace);
+  const auto encode = [&](size_t max_tokens, bool drop_first) {
+    return tokenizer.encode("ab<tool>ab", {.truncation = {.max_tokens = max_tokens, .drop_first = drop_first}});
+  };
+  EXPECT_EQ(encode(9, false), (Ids{0, 6, 20, 6}));
+  EXPECT_EQ(encode(3, false), (Ids{0, 6, 20}));
+  EXPECT_EQ(encode(3, true), (Ids{0, 20, 6}));
+  EXPECT_EQ(encode(1, true), (Ids{0}));
+  EXPECT_THROW(encode(0, false), Error);
+}
+
 TEST(Tokenizer, IdsWithoutTokensGiveNothing) {
   const Tokenizer tokenizer = Tokenizer::from_json(kMetaspace);
   EXPECT_EQ(tokenizer.vocab_size(), 21);
@@ -123,13 +135,13 @@ struct BrokenFile {
 
 TEST(TokenizerFile, ErrorsNameThePart) {
   const BrokenFile files[] = {
-      {"\"BPE\"", "\"Unigram\"", "model type `Unigram`"},
+      {"\"BPE\"", "\"Neural\"", "model type `Neural`"},
       {"\"BPE\"", "\"BPE\", \"dropout\": 0.5", "dropout"},
-      {"\"Prepend\"", "\"Nmt\"", "normalizer `Nmt`"},
-      {"\"pre_tokenizer\": null", "\"pre_tokenizer\": {\"type\": \"UnicodeScripts\"}",
-       "pre_tokenizer `UnicodeScripts`"},
+      {"\"Prepend\"", "\"Upper\"", "normalizer `Upper`"},
+      {"\"pre_tokenizer\": null", "\"pre_tokenizer\": {\"type\": \"Other\"}", "pre_tokenizer `Other`"},
+      {"\"pre_tokenizer\": null", "\"pre_tokenizer\": {\"type\": \"FixedLength\", \"length\": 0}", "must be positive"},
       {"\"TemplateProcessing\"", "\"Other\"", "post_processor `Other`"},
-      {"\"ByteFallback\"", "\"CTC\"", "decoder `CTC`"},
+      {"\"ByteFallback\"", "\"Other\"", "decoder `Other`"},
       {"\"ids\": [0]", "\"ids\": [-1]", "post_processor"},
       {"\"special_tokens\": {\"<s>\"", "\"special_tokens\": {\"<q>\"", "lacks `<s>`"},
       {"\"id\": 20", "\"id\": 99999999999", "`<tool>` has id 99999999999"},
