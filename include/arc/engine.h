@@ -30,8 +30,10 @@ struct EngineConfig {
   int64_t kv_memory_bytes = 0;       // 0: chosen from what the machine has
   int64_t swap_memory_bytes = 0;     // for preempted sequences; 0: as much as the cache itself
   bool prefix_cache = true;
-  int32_t tensor_parallel = 1;  // ranks inside this process
-  uint64_t seed = 0;            // of requests that name none
+  int32_t tensor_parallel = 1;    // ranks inside this process
+  std::string executor = "auto";  // auto (the fastest that runs the model), ref, cpu
+  int32_t threads = 0;            // of the CPU executor; 0: all cores
+  uint64_t seed = 0;              // of requests that name none
 };
 
 // Called while a model loads: what is happening, and how far it is (0 to 1).
@@ -105,6 +107,14 @@ using EventSink = std::function<void(const Event&)>;
 
 // ---- the engine ----------------------------------------------------------------------------------------------------
 
+// What a step must at least read and compute. Of routed experts, those that one token chooses.
+struct StepCosts {
+  int64_t weight_bytes = 0;                   // each step, however many sequences
+  int64_t cache_bytes_per_context_token = 0;  // each sequence; a window is not taken off
+  int64_t flops_per_token = 0;                // products of the layers, without attention over the context
+  int64_t flops_per_row = 0;                  // the head, for each token that reaches it
+};
+
 struct ModelInfo {
   std::string name;          // as served
   std::string architecture;  // "qwen3"
@@ -113,7 +123,10 @@ struct ModelInfo {
   int32_t vocab_size = 0;
   int64_t n_parameters = 0;
   bool has_chat_template = false;
-  std::string load_report;  // what runs where, line by line
+  std::string load_report;    // what runs where, line by line
+  std::string runs_on;        // the executor, in a few words
+  SamplingDefaults sampling;  // of the model's generation_config.json
+  StepCosts costs;
 };
 
 struct EngineStats {
@@ -140,6 +153,8 @@ class Engine {
 
   virtual std::vector<int32_t> tokenize(const Prompt& prompt) const = 0;
   virtual std::string detokenize(const std::vector<int32_t>& tokens) const = 0;
+  // The token as the tokenizer's file spells it ("Ġthe", "▁the"); empty for ids without a token.
+  virtual std::string token_text(int32_t token) const = 0;
 };
 
 // Loads a model; throws arc::Error that names the file and the remedy.

@@ -8,6 +8,7 @@ namespace arc {
 
 enum class ErrorCode {
   invalid_argument,  // a request, option or config value is wrong
+  prompt_too_long,   // it leaves no room for an answer within the model's context
   not_found,         // a file, model, tensor or route does not exist
   unsupported,       // understood, but this build or machine cannot do it
   corrupt_data,      // a file breaks its own format

@@ -33,4 +33,10 @@ struct SamplingParams {
   bool prompt_logprobs = false;  // also for the prompt's tokens (echo)
 };
 
+// Values for what a request leaves open; absent: no wish.
+struct SamplingDefaults {
+  std::optional<float> temperature, top_p, min_p, repetition_penalty;
+  std::optional<int32_t> top_k;
+};
+
 }  // namespace arc

@@ -36,13 +36,13 @@ std::vector<int32_t> tokenize_chat(const LoadedModel& model, const ChatPrompt& p
     throw Error(ErrorCode::invalid_argument,
                 "this model has no chat template; give one with --chat-template, or use /v1/completions");
   }
-  const std::string text =
+  const jinja::Rendering rendering =
       model.chat_template->render({.messages = parse_json(prompt.messages_json, "messages"),
                                    .tools = optional_json(prompt.tools_json, "tools"),
                                    .extra = optional_json(prompt.template_arguments_json, "chat_template_kwargs"),
                                    .add_generation_prompt = prompt.add_generation_prompt});
-  // The template has written the special tokens itself.
-  return model.tokenizer.encode(text, {.add_special_tokens = false, .parse_special = true});
+  // The template has written the special tokens itself, and nobody else may.
+  return model.tokenizer.encode(rendering.text, {.add_special_tokens = false, .plain = rendering.from_request});
 }
 
 }  // namespace arc

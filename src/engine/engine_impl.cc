@@ -80,6 +80,11 @@ std::string EngineImpl::detokenize(const std::vector<int32_t>& tokens) const {
   return model_.tokenizer.decode(tokens, false);
 }
 
+std::string EngineImpl::token_text(int32_t token) const {
+  const std::string* text = model_.tokenizer.token_text(token);
+  return text == nullptr ? std::string() : *text;
+}
+
 std::shared_ptr<ActiveRequest> EngineImpl::make_request(Request request, EventSink sink) const {
   validate(request.sampling, model_.info.vocab_size);
   auto active = std::make_shared<ActiveRequest>();
@@ -91,10 +96,10 @@ std::shared_ptr<ActiveRequest> EngineImpl::make_request(Request request, EventSi
   const auto n_prompt = static_cast<int64_t>(active->prompt.size());
   if (n_prompt == 0) throw Error(ErrorCode::invalid_argument, "the prompt is empty");
   if (n_prompt >= model_.info.max_seq_len) {
-    throw Error(
-        ErrorCode::invalid_argument,
-        fmt::format("the prompt has {} tokens, which leaves no room for an answer within the limit of {} tokens",
-                    n_prompt, model_.info.max_seq_len));
+    throw Error(ErrorCode::prompt_too_long,
+                fmt::format("The prompt has {} tokens, which leaves no room for an answer: prompt and answer together "
+                            "may have {} tokens.",
+                            n_prompt, model_.info.max_seq_len));
   }
   for (int32_t token : active->prompt) {
     if (token < 0 || token >= model_.info.vocab_size) {

@@ -29,6 +29,7 @@ class EngineImpl : public Engine {
   bool healthy(std::string* reason) const override;
   std::vector<int32_t> tokenize(const Prompt& prompt) const override;
   std::string detokenize(const std::vector<int32_t>& tokens) const override;
+  std::string token_text(int32_t token) const override;
 
  private:
   // What other threads ask of the engine thread.

@@ -8,12 +8,10 @@
 
 #include "base/error.h"
 #include "base/json.h"
-#include "exec/ref_executor.h"
-#include "io/model_folder.h"
-#include "kernels/ref/ref.h"
-#include "models/arch.h"
-#include "spec/config.h"
-#include "weights/checkpoint_slots.h"
+#include "engine/executor_choice.h"
+#include "engine/generation_defaults.h"
+#include "engine/gguf_tokenizer.h"
+#include "engine/model_source.h"
 
 namespace arc {
 namespace {
@@ -27,24 +25,6 @@ DType cache_dtype(const std::string& asked, const Config& config) {
   throw Error(ErrorCode::invalid_argument, fmt::format("dtype \"{}\" is not one of auto, f32, bf16, f16", name));
 }
 
-struct Described {
-  Config config;
-  const Arch& arch;
-  ModelSpec spec;
-};
-
-Described describe_model(const ModelFolder& folder) {
-  const Config config(parse_json(folder.config_json, "config.json"));
-  const Arch& arch = find_arch(config.architecture());
-  ModelSpec spec = arch.build(config);
-  if (config.has("quantization_config")) {
-    throw Error(ErrorCode::unsupported,
-                "config.json has a quantization_config; quantised checkpoints are not supported yet");
-  }
-  config.expect_known();
-  return {.config = config, .arch = arch, .spec = std::move(spec)};
-}
-
 std::string human_bytes(int64_t bytes) {
   return bytes >= 1'000'000'000 ? fmt::format("{:.2f} GB", static_cast<double>(bytes) / 1e9)
                                 : fmt::format("{:.1f} MB", static_cast<double>(bytes) / 1e6);
@@ -56,6 +36,9 @@ std::string load_report(const Plan& plan, const LoadedWeights& weights, const Ca
   text += fmt::format("runs on: {}\n", executor);
   text += fmt::format("weights: {} mapped, {} copied\n", human_bytes(weights.mapped_bytes),
                       human_bytes(weights.copied_bytes));
+  for (const auto& [change, count] : weights.converted) {
+    text += fmt::format("requantised: {} matrices from {}\n", count, change);
+  }
   text += fmt::format("cache: {} for {} tokens in {}, swap {}\n", human_bytes(cache.memory_bytes), cache.n_tokens,
                       dtype_name(kv), human_bytes(cache.swap_bytes));
   text += fmt::format("longest sequence: {} tokens{}\n", info.max_seq_len,
@@ -67,6 +50,21 @@ std::string load_report(const Plan& plan, const LoadedWeights& weights, const Ca
     text += weights.unused.size() > 8 ? ", ...\n" : "\n";
   }
   return text;
+}
+
+void add_costs(const Plan& plan, StepCosts& costs) {
+  const StageCost total = total_cost(plan);
+  int64_t head_flops = 0;
+  for (const Stage& stage : plan.stages) {
+    const BufferId written = stage.writes[0].buffer;
+    if (written != kNone && plan.buffers[written].rows == Buffer::Rows::head_rows) {
+      head_flops += stage.cost.flops_per_token;
+    }
+  }
+  costs.weight_bytes += total.weight_bytes;
+  costs.cache_bytes_per_context_token += total.cache_bytes_per_token;
+  costs.flops_per_token += total.flops_per_token - head_flops;
+  costs.flops_per_row += head_flops;
 }
 
 CachePlan plan_cache(const Plan& plan, const EngineConfig& config) {
@@ -104,64 +102,63 @@ void check_config(const EngineConfig& config) {
 
 LoadedModel load_model(const EngineConfig& config, const ProgressSink& progress) {
   check_config(config);
-  const ModelFolder folder = open_model_folder(config.model);
-  const Described model = describe_model(folder);
-  const Checkpoint checkpoint = open_weights(folder);
-  const CheckpointSlots slots(checkpoint, model.arch.own_names, model.spec.tied_head);
+  const ExecutorChoice choice = choose_executor(config);
+  const ModelSource model = open_model(config.model, true);
+  const CheckpointSlots slots = model.slots();
   const DType kv = cache_dtype(config.dtype, model.config);
 
   std::vector<RefExecutor::Rank> ranks;
   for (int r = 0; r < config.tensor_parallel; ++r) {
     Plan plan =
         lower(model.spec, slots,
-              {.shard = {.rank = r, .size = config.tensor_parallel}, .kernels = &ref::kernels(), .policy = [kv](int) {
+              {.shard = {.rank = r, .size = config.tensor_parallel}, .kernels = &choice.kernels(), .policy = [kv](int) {
                  return KvPolicy::raw_of(kv);
                }});
-    LoadedWeights weights = load_weights(plan, checkpoint, [&](double fraction) {
+    const auto loading = [&](double fraction) {
       if (progress) progress("loading weights", (r + fraction) / config.tensor_parallel);
-    });
+    };
+    LoadedWeights weights = load_weights(plan, *model.checkpoint, loading, choice.packer(plan));
     ranks.push_back({.plan = std::move(plan), .weights = std::move(weights)});
   }
   const Plan plan = ranks[0].plan;
   const CachePlan cache = plan_cache(plan, config);
-  ModelInfo info{.name = config.served_name.empty() ? folder.path.filename().string() : config.served_name,
+  ModelInfo info{.name = config.served_name.empty() ? model.name() : config.served_name,
                  .architecture = plan.arch,
                  .created = std::time(nullptr),
                  .max_seq_len = cache.max_seq_len,
                  .vocab_size = plan.vocab,
-                 .n_parameters = parameter_count(plan)};
+                 .n_parameters = parameter_count(plan),
+                 .sampling = generation_defaults(model.files.generation_config_json)};
+  for (const RefExecutor::Rank& rank : ranks) add_costs(rank.plan, info.costs);
   LoadedWeights summary{.unused = ranks[0].weights.unused,
+                        .converted = ranks[0].weights.converted,
                         .copied_bytes = ranks[0].weights.copied_bytes,
                         .mapped_bytes = ranks[0].weights.mapped_bytes};
-  auto executor = std::make_unique<RefExecutor>(
-      std::move(ranks), StepCapacity{.tokens = config.max_batched_tokens, .rows = config.max_batched_tokens});
+  std::unique_ptr<Executor> executor =
+      choice.make(std::move(ranks), {.tokens = config.max_batched_tokens, .rows = config.max_batched_tokens});
   executor->allocate_cache(cache.capacity);
+  info.runs_on = executor->describe();
   const bool shortened = cache.max_seq_len < plan.max_positions && config.max_seq_len == 0;
-  info.load_report = load_report(plan, summary, cache, info, executor->describe(), kv, shortened);
+  info.load_report = load_report(plan, summary, cache, info, info.runs_on, kv, shortened);
 
   LoadedModel loaded{.info = std::move(info),
                      .executor = std::move(executor),
                      .cache = cache,
-                     .tokenizer = load_tokenizer(folder.path)};
-  loaded.chat_template = open_chat_template(folder.path, config.chat_template, loaded.tokenizer);
+                     .tokenizer = model.gguf ? gguf_tokenizer(model.gguf->metadata) : load_tokenizer(model.files.path)};
+  loaded.chat_template = model.gguf && config.chat_template.empty()
+                             ? gguf_chat_template(model.gguf->metadata, loaded.tokenizer)
+                             : open_chat_template(model.files.path, config.chat_template, loaded.tokenizer);
   loaded.info.has_chat_template = loaded.chat_template.has_value();
   return loaded;
 }
 
 std::string inspect_model(const EngineConfig& config) {
-  const ModelFolder folder = open_model_folder(config.model);
-  const Described model = describe_model(folder);
+  const ModelSource model = open_model(config.model, false);
   const DType kv = cache_dtype(config.dtype, model.config);
   const LowerOptions options{.policy = [kv](int) { return KvPolicy::raw_of(kv); }};
-  const bool has_weights = std::filesystem::exists(folder.path / "model.safetensors") ||
-                           std::filesystem::exists(folder.path / "model.safetensors.index.json");
-  if (has_weights) {
-    const Checkpoint checkpoint = open_weights(folder);
-    const CheckpointSlots slots(checkpoint, model.arch.own_names, model.spec.tied_head);
-    return to_string(model.spec) + to_string(lower(model.spec, slots, options));
-  }
+  if (model.checkpoint) return to_string(model.spec) + to_string(lower(model.spec, model.slots(), options));
   return to_string(model.spec) + "no weights in this folder: sizes are what config.json asks for\n" +
-         to_string(lower(model.spec, ShapeOnlySlots(model.arch.own_names, kv), options));
+         to_string(lower(model.spec, ShapeOnlySlots(model.own_names, kv), options));
 }
 
 }  // namespace arc

@@ -12,6 +12,7 @@ constexpr size_t kMaxParamBytes = 128;
 int http_status(ErrorCode code) {
   switch (code) {
     case ErrorCode::invalid_argument:
+    case ErrorCode::prompt_too_long:
     case ErrorCode::unsupported:
     case ErrorCode::corrupt_data:
       return 400;
@@ -67,7 +68,8 @@ HttpResponse error_response(int status, std::string_view message, std::string_vi
 HttpResponse error_response(const Error& error) {
   const auto* refused = dynamic_cast<const RequestError*>(&error);
   const std::string_view param = refused ? std::string_view(refused->param()) : "";
-  const std::string_view api_code = refused ? std::string_view(refused->api_code()) : "";
+  std::string_view api_code = refused ? std::string_view(refused->api_code()) : "";
+  if (error.code() == ErrorCode::prompt_too_long) api_code = "context_length_exceeded";
   HttpResponse response = error_response(http_status(error.code()), error.what(), param, api_code);
   if (response.status == 429) response.headers.push_back({"Retry-After", "1"});
   return response;

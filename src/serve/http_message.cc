@@ -1,6 +1,8 @@
 #include "serve/http_message.h"
 
 #include <algorithm>
+#include <charconv>
+#include <ctime>
 #include <iterator>
 
 #include "fmt/format.h"
@@ -50,6 +52,29 @@ std::string_view HttpRequest::header(std::string_view name) const {
   return {};
 }
 
+std::string percent_decoded(std::string_view text) {
+  std::string out;
+  for (size_t i = 0; i < text.size(); ++i) {
+    uint8_t byte = 0;
+    const std::string_view digits = text.substr(i, 3);
+    const bool escape = digits.size() == 3 && digits[0] == '%' &&
+                        std::from_chars(digits.data() + 1, digits.data() + 3, byte, 16).ptr == digits.data() + 3;
+    out += escape ? static_cast<char>(byte) : text[i];
+    if (escape) i += 2;
+  }
+  return out;
+}
+
+std::string http_date(int64_t unix_seconds) {
+  const std::time_t time = unix_seconds;
+  std::tm utc{};
+  gmtime_r(&time, &utc);
+  constexpr std::string_view kDays = "SunMonTueWedThuFriSat", kMonths = "JanFebMarAprMayJunJulAugSepOctNovDec";
+  return fmt::format("{}, {:02} {} {} {:02}:{:02}:{:02} GMT", kDays.substr(static_cast<size_t>(utc.tm_wday) * 3, 3),
+                     utc.tm_mday, kMonths.substr(static_cast<size_t>(utc.tm_mon) * 3, 3), utc.tm_year + 1900,
+                     utc.tm_hour, utc.tm_min, utc.tm_sec);
+}
+
 std::string response_head(const HttpResponse& response, const Framing& framing, std::optional<size_t> body_bytes) {
   std::string out;
   const auto line = [&out]<typename... Args>(fmt::format_string<Args...> format, Args&&... args) {
@@ -68,6 +93,7 @@ std::string response_head(const HttpResponse& response, const Framing& framing, 
   } else if (framing.http_1_0) {
     line("Connection: keep-alive");
   }
+  out += framing.headers;
   for (const HttpHeader& h : response.headers) line("{}: {}", h.name, h.value);
   out += "\r\n";
   return out;

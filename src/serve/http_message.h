@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -17,8 +18,8 @@ struct HttpHeader {
 struct HttpRequest {
   std::string method;  // HEAD arrives as GET; the server leaves the body out of the answer
   std::string path;    // the target up to '?'
-  std::vector<HttpHeader> headers;
-  std::string body;
+  std::vector<HttpHeader> headers = {};
+  std::string body = {};
 
   // The value of the first header of that name (letters of either case), or empty.
   std::string_view header(std::string_view name) const;
@@ -31,11 +32,18 @@ struct HttpResponse {
   std::string body;
 };
 
+// The text with %XX as bytes; what is no such escape stays.
+std::string percent_decoded(std::string_view text);
+
+// "Mon, 23 Nov 2026 09:12:47 GMT" (RFC 9110, section 5.6.7).
+std::string http_date(int64_t unix_seconds);
+
 // How a response is framed on its connection.
 struct Framing {
   bool http_1_0 = false;   // no chunks: the end of the connection ends a stream
   bool keep_alive = true;  // the connection stays open afterwards
   bool head_only = false;  // the answer to HEAD
+  std::string headers;     // lines for every response, whole
 };
 
 // The status line and headers, up to and with the empty line. `body_bytes` absent: a stream of unknown length.

@@ -1,6 +1,7 @@
 #include "serve/http_server.h"
 
 #include <csignal>
+#include <ctime>
 #include <exception>
 #include <optional>
 #include <tuple>
@@ -104,6 +105,9 @@ class HttpServer::Server {
   uint16_t port() const { return acceptor_.local_endpoint().port(); }
   void run();
   void begin_stop();
+  const std::string& date_header();
+  // The bytes of a response after which the connection is closed.
+  std::string last_response(const HttpResponse& response);
 
   const HttpOptions options;
   const Router& router;
@@ -123,6 +127,8 @@ class HttpServer::Server {
   asio::signal_set signals_;
   asio::steady_timer patience_;
   std::unordered_set<std::shared_ptr<Connection>> connections_;
+  int64_t date_second_ = -1;  // that date_header_ shows
+  std::string date_header_;
 };
 
 // ---- a connection --------------------------------------------------------------------------------------------------
@@ -244,7 +250,9 @@ asio::awaitable<std::optional<HttpServer::Connection::Incoming>> HttpServer::Con
   Incoming incoming{.request = request_of(message),
                     .framing = {.http_1_0 = message.version() < 11,
                                 .keep_alive = message.keep_alive() && !server_.stopping,
-                                .head_only = message.method() == http::verb::head}};
+                                .head_only = message.method() == http::verb::head,
+                                .headers = server_.date_header()}};
+  incoming.framing.headers += server_.router.origin_headers(incoming.request);
   incoming.refusal = server_.router.refusal(incoming.request);
   if (std::optional<HttpResponse> bad = answer_to_bad_head(message)) {
     incoming.refusal = std::move(bad);
@@ -280,7 +288,7 @@ void HttpServer::Connection::prepare_refusal(const error_code& error) {
   if (timed_out_) response = error_response(408, "The request did not arrive in time.");
   if (!response) return;
   unread_ = true;
-  out_ = response_head(*response, {.keep_alive = false}, response->body.size()) + response->body;
+  out_ = server_.last_response(*response);
 }
 
 // False when the connection is not to be used again.
@@ -414,6 +422,16 @@ void HttpServer::Server::run() {
   worker.join();
 }
 
+const std::string& HttpServer::Server::date_header() {
+  const int64_t second = options.now ? options.now() : std::time(nullptr);
+  if (std::exchange(date_second_, second) != second) date_header_ = fmt::format("Date: {}\r\n", http_date(second));
+  return date_header_;
+}
+
+std::string HttpServer::Server::last_response(const HttpResponse& response) {
+  return response_head(response, {.keep_alive = false, .headers = date_header()}, response.body.size()) + response.body;
+}
+
 void HttpServer::Server::wait_for_signal() {
   signals_.async_wait([this](error_code error, int) {
     if (error) return;
@@ -442,7 +460,7 @@ asio::awaitable<void> HttpServer::Server::accept_connections() {
 // A few bytes into an empty send buffer: the call does not block.
 void HttpServer::Server::refuse(tcp::socket socket) {
   const HttpResponse response = error_response(503, "The server has too many connections; try again later.");
-  const std::string bytes = response_head(response, {.keep_alive = false}, response.body.size()) + response.body;
+  const std::string bytes = last_response(response);
   error_code ignored;
   std::ignore = socket.non_blocking(true, ignored);
   socket.write_some(asio::buffer(bytes), ignored);

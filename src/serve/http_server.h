@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -31,6 +32,8 @@ struct HttpOptions {
   std::chrono::milliseconds write_timeout{60'000};       // without a byte accepted by the reader
   std::chrono::milliseconds heartbeat_interval{10'000};  // of a silent stream
   std::chrono::milliseconds shutdown_grace{30'000};      // for requests that run when stop() is called
+
+  std::function<int64_t()> now = {};  // unix seconds, of the Date header; absent: the system's clock
 };
 
 // A client that closes its sending side while it waits has gone: its request is cancelled.

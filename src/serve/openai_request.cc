@@ -32,7 +32,7 @@ struct Draft {
   Json template_arguments;
   std::string cache_salt;
   std::optional<int32_t> max_completion_tokens;  // wins over max_tokens
-  bool add_special_tokens = true;
+  std::optional<bool> add_special_tokens;
   bool hide_tools = false;
   bool has_stream_options = false;
 };
@@ -151,8 +151,11 @@ void read_template_argument(const Field& field, Draft& draft) {
 
 // ---- the fields ----------------------------------------------------------------------------------------------------
 
-constexpr FieldReader kSharedFields[] = {
+constexpr FieldReader kEveryApi[] = {
     {"model", [](const Field& f, Draft& d) { d.request.model = f.string(); }},
+};
+
+constexpr FieldReader kGeneration[] = {
     {"stream", [](const Field& f, Draft& d) { d.request.stream = f.boolean(); }},
     {"stream_options", read_stream_options},
     {"temperature", [](const Field& f, Draft& d) { d.sampling.temperature = static_cast<float>(f.number(0, 2)); }},
@@ -182,7 +185,7 @@ constexpr FieldReader kSharedFields[] = {
     {"cache_salt", [](const Field& f, Draft& d) { d.cache_salt = f.string(); }},
 };
 
-constexpr FieldReader kCompletionFields[] = {
+constexpr FieldReader kCompletions[] = {
     {"prompt", read_prompt},
     {"echo", [](const Field& f, Draft& d) { d.request.echo = f.boolean(); }},
     {"logprobs",
@@ -193,20 +196,53 @@ constexpr FieldReader kCompletionFields[] = {
     {"add_special_tokens", [](const Field& f, Draft& d) { d.add_special_tokens = f.boolean(); }},
 };
 
-constexpr FieldReader kChatFields[] = {
+constexpr FieldReader kConversation[] = {
     {"messages",
      [](const Field& f, Draft& d) { d.chat.messages_json = template_messages(f, d.limits.max_messages).dump(); }},
     {"tools", [](const Field& f, Draft& d) { d.chat.tools_json = template_tools(f, d.limits.max_tools).dump(); }},
     {"tool_choice", read_tool_choice},
-    {"logprobs", [](const Field& f, Draft& d) { d.sampling.logprobs = f.boolean(); }},
-    {"top_logprobs", [](const Field& f, Draft& d) { d.sampling.top_logprobs = f.int32(0, d.limits.max_logprobs); }},
-    {"max_completion_tokens", [](const Field& f, Draft& d) { d.max_completion_tokens = f.int32(1, kMaxInt); }},
-    {"response_format", read_response_format},
     {"add_generation_prompt", [](const Field& f, Draft& d) { d.chat.add_generation_prompt = f.boolean(); }},
     {"chat_template_kwargs", read_template_arguments},
     {"enable_thinking", read_template_argument},
     {"reasoning_effort", read_template_argument},
 };
+
+constexpr FieldReader kChat[] = {
+    {"logprobs", [](const Field& f, Draft& d) { d.sampling.logprobs = f.boolean(); }},
+    {"top_logprobs", [](const Field& f, Draft& d) { d.sampling.top_logprobs = f.int32(0, d.limits.max_logprobs); }},
+    {"max_completion_tokens", [](const Field& f, Draft& d) { d.max_completion_tokens = f.int32(1, kMaxInt); }},
+    {"response_format", read_response_format},
+};
+
+constexpr FieldReader kTokenize[] = {
+    {"prompt", [](const Field& f, Draft& d) { d.prompts.push_back(TextPrompt{.text = f.string()}); }},
+    {"add_special_tokens", [](const Field& f, Draft& d) { d.add_special_tokens = f.boolean(); }},
+    {"return_token_strs", [](const Field& f, Draft& d) { d.request.token_strings = f.boolean(); }},
+};
+
+constexpr FieldReader kDetokenize[] = {
+    {"tokens",
+     [](const Field& f, Draft& d) {
+       d.prompts.push_back(TokenPrompt{read_tokens(f, std::numeric_limits<size_t>::max(), d)});
+     }},
+};
+
+using FieldReaders = std::span<const FieldReader>;
+
+// The fields that an API has.
+std::vector<FieldReaders> fields_of(Api api) {
+  switch (api) {
+    case Api::chat:
+      return {kEveryApi, kGeneration, kConversation, kChat};
+    case Api::completions:
+      return {kEveryApi, kGeneration, kCompletions};
+    case Api::tokenize:
+      return {kEveryApi, kConversation, kTokenize};
+    case Api::detokenize:
+      return {kEveryApi, kDetokenize};
+  }
+  return {};
+}
 
 constexpr FixedField kFixedFields[] = {
     {"best_of", "1"},
@@ -217,6 +253,7 @@ constexpr FixedField kFixedFields[] = {
     {"spaces_between_special_tokens", "true"},
     {"include_stop_str_in_output", "false"},
     {"continue_final_message", "false"},
+    {"add_special_tokens", "false"},  // a chat template writes them
     {"modalities", "[\"text\"]"},
     {"functions", "[]"},
     {"function_call", "\"none\""},
@@ -237,16 +274,10 @@ constexpr std::string_view kIgnoredFields[] = {
     "prompt_cache_retention",
 };
 
-const FieldReader* find_reader(std::span<const FieldReader> readers, std::string_view name) {
-  const auto found = std::ranges::find(readers, name, &FieldReader::name);
-  return found == readers.end() ? nullptr : &*found;
-}
-
 void read_field(const Field& field, Draft& draft) {
-  const bool chat = draft.request.api == Api::chat;
-  const FieldReader* reader = find_reader(kSharedFields, field.name());
-  if (!reader) reader = find_reader(chat ? std::span<const FieldReader>(kChatFields) : kCompletionFields, field.name());
-  if (reader) {
+  for (const FieldReaders readers : fields_of(draft.request.api)) {
+    const auto reader = std::ranges::find(readers, field.name(), &FieldReader::name);
+    if (reader == readers.end()) continue;
     if (!field.value().is_null()) reader->read(field, draft);
     return;
   }
@@ -278,6 +309,16 @@ void check_together(const Draft& draft, size_t n_prompts) {
           fmt::format("{} prompts with n = {} are more than {} answers.", n_prompts, s.n, draft.limits.max_choices));
 }
 
+SamplingParams sampling_of(const SamplingDefaults& defaults) {
+  SamplingParams sampling;
+  sampling.temperature = defaults.temperature.value_or(sampling.temperature);
+  sampling.top_k = std::max(0, defaults.top_k.value_or(sampling.top_k));
+  sampling.top_p = defaults.top_p.value_or(sampling.top_p);
+  sampling.min_p = defaults.min_p.value_or(sampling.min_p);
+  sampling.repetition_penalty = defaults.repetition_penalty.value_or(sampling.repetition_penalty);
+  return sampling;
+}
+
 void finish_chat(Draft& draft) {
   require(!draft.chat.messages_json.empty(), "messages", "messages is missing.");
   if (draft.hide_tools) draft.chat.tools_json.clear();
@@ -286,23 +327,51 @@ void finish_chat(Draft& draft) {
   draft.prompts.push_back(std::move(draft.chat));
 }
 
-void finish_completions(Draft& draft) {
+void finish_texts(Draft& draft) {
   require(!draft.prompts.empty(), "prompt", "prompt is missing.");
+  for (Prompt& prompt : draft.prompts) {
+    if (auto* text = std::get_if<TextPrompt>(&prompt))
+      text->add_special_tokens = draft.add_special_tokens.value_or(true);
+  }
+}
+
+void finish_completions(Draft& draft) {
+  finish_texts(draft);
   if (draft.sampling.max_tokens < 0) draft.sampling.max_tokens = kDefaultCompletionTokens;
   draft.sampling.prompt_logprobs = draft.request.echo && draft.sampling.logprobs;
-  for (Prompt& prompt : draft.prompts) {
-    if (auto* text = std::get_if<TextPrompt>(&prompt)) text->add_special_tokens = draft.add_special_tokens;
+}
+
+// A text, or a conversation.
+void finish_tokenize(Draft& draft) {
+  if (draft.chat.messages_json.empty()) return finish_texts(draft);
+  require(draft.prompts.empty(), "prompt", "A request has prompt or messages, not both.");
+  require(!draft.add_special_tokens.value_or(false), "add_special_tokens",
+          "add_special_tokens must be false with messages: the chat template writes them.");
+  finish_chat(draft);
+}
+
+void finish(Draft& draft) {
+  switch (draft.request.api) {
+    case Api::chat:
+      return finish_chat(draft);
+    case Api::completions:
+      return finish_completions(draft);
+    case Api::tokenize:
+      return finish_tokenize(draft);
+    case Api::detokenize:
+      return require(!draft.prompts.empty(), "tokens", "tokens is missing.");
   }
 }
 
 }  // namespace
 
-ApiRequest parse_request(Api api, std::string_view body, const RequestLimits& limits) {
+ApiRequest parse_request(Api api, std::string_view body, const RequestLimits& limits,
+                         const SamplingDefaults& defaults) {
   const Json json = parse_body(body);
-  Draft draft{.limits = limits};
+  Draft draft{.limits = limits, .sampling = sampling_of(defaults)};
   draft.request.api = api;
   for (const auto& [name, value] : json.items()) read_field(Field(name, value), draft);
-  api == Api::chat ? finish_chat(draft) : finish_completions(draft);
+  finish(draft);
   check_together(draft, draft.prompts.size());
   for (Prompt& prompt : draft.prompts) {
     draft.request.requests.push_back(

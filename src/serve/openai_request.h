@@ -1,4 +1,4 @@
-// The bodies of /v1/completions and /v1/chat/completions, read and checked field by field.
+// The bodies of /v1/completions, /v1/chat/completions, /tokenize and /detokenize, read and checked field by field.
 //
 // The fields are OpenAI's and those that vLLM adds. A field that is neither known nor known to be harmless is refused:
 // a misspelt `temperature` must not be ignored.
@@ -14,7 +14,7 @@
 
 namespace arc::serve {
 
-enum class Api { chat, completions };
+enum class Api { chat, completions, tokenize, detokenize };
 
 // What a request may ask for. Everything that can grow has an end.
 struct RequestLimits {
@@ -34,14 +34,17 @@ struct RequestLimits {
 struct ApiRequest {
   Api api = Api::completions;
   std::string model;              // as given; empty when absent
-  std::vector<Request> requests;  // one per prompt
+  std::vector<Request> requests;  // one per prompt; never empty
   bool stream = false;
   bool include_usage = false;  // a last chunk with the usage
   bool echo = false;           // the prompt's text comes before the answer's
   bool tokens_as_ids = false;  // in logprobs, tokens are written "token_id:N"
+  bool token_strings = false;  // /tokenize also shows the tokens as the tokenizer's file has them
 };
 
-// Throws RequestError that names the field, or Error when the body is not JSON.
-ApiRequest parse_request(Api api, std::string_view body, const RequestLimits& limits);
+// `defaults` for what the body leaves open. Throws RequestError that names the field, or Error when the body is not
+// JSON.
+ApiRequest parse_request(Api api, std::string_view body, const RequestLimits& limits,
+                         const SamplingDefaults& defaults = {});
 
 }  // namespace arc::serve

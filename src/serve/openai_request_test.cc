@@ -71,6 +71,52 @@ TEST(Request, NullMeansAbsentAndDefaultsAreOpenAis) {
   EXPECT_TRUE(completion(R"("prompt":"x","echo":true,"logprobs":0)").requests.at(0).sampling.prompt_logprobs);
 }
 
+TEST(Request, TheModelsDefaultsAreForWhatIsLeftOpen) {
+  const SamplingDefaults model{.temperature = 0.6f, .min_p = 0.05f, .top_k = 20};
+  const auto sampling = [&](const char* body) {
+    return parse_request(Api::completions, body, kLimits, model).requests.at(0).sampling;
+  };
+  const SamplingParams open = sampling(R"({"prompt":"x"})");
+  EXPECT_EQ(open.temperature, 0.6f);
+  EXPECT_EQ(open.top_k, 20);
+  EXPECT_EQ(open.min_p, 0.05f);
+  EXPECT_EQ(open.top_p, 1.0f);
+  EXPECT_EQ(open.repetition_penalty, 1.0f);
+  const SamplingParams given = sampling(R"({"prompt":"x","temperature":1,"top_k":-1,"min_p":0})");
+  EXPECT_EQ(given.temperature, 1.0f);
+  EXPECT_EQ(given.top_k, 0);
+  EXPECT_EQ(given.min_p, 0.0f);
+}
+
+TEST(Request, ReadsTokenizeAndDetokenize) {
+  const auto parse = [](Api api, const char* body) { return parse_request(api, body, kLimits); };
+  const auto text = std::get<TextPrompt>(parse(Api::tokenize, R"({"prompt":"x"})").requests.at(0).prompt);
+  EXPECT_TRUE(text.text == "x" && text.add_special_tokens);
+  const ApiRequest plain =
+      parse(Api::tokenize, R"({"model":"m","prompt":"","add_special_tokens":false,"return_token_strs":true})");
+  EXPECT_FALSE(std::get<TextPrompt>(plain.requests.at(0).prompt).add_special_tokens);
+  EXPECT_TRUE(plain.token_strings && plain.model == "m");
+  const ApiRequest talk = parse(Api::tokenize, R"({"messages":[{"role":"user","content":"x"}],"tools":
+      [{"type":"function","function":{"name":"f"}}],"add_generation_prompt":false,"add_special_tokens":false,
+      "chat_template_kwargs":{"a":1},"continue_final_message":false})");
+  EXPECT_FALSE(chat_prompt(talk).add_generation_prompt);
+  EXPECT_FALSE(chat_prompt(talk).tools_json.empty());
+  EXPECT_EQ(chat_prompt(talk).template_arguments_json, R"({"a":1})");
+  const ApiRequest ids = parse(Api::detokenize, R"({"tokens":[5,999]})");
+  EXPECT_EQ(std::get<TokenPrompt>(ids.requests.at(0).prompt).tokens, (std::vector<int32_t>{5, 999}));
+
+  for (const char* body : {"{}", R"({"prompt":5})", R"({"prompt":["x"]})", R"({"prompt":"x","messages":[]})",
+                           R"({"prompt":"x","messages":[{"role":"user","content":"x"}]})", R"({"prompt":"x","n":1})",
+                           R"({"messages":[{"role":"user","content":"x"}],"add_special_tokens":true})",
+                           R"({"prompt":"x","return_token_strs":1})", R"({"prompt":"x","stream":true})"}) {
+    EXPECT_THROW(parse(Api::tokenize, body), Error) << body;
+  }
+  for (const char* body : {"{}", R"({"tokens":[1000]})", R"({"tokens":[-1]})", R"({"tokens":["1"]})",
+                           R"({"tokens":[1.0]})", R"({"tokens":{}})", R"({"tokens":5})", R"({"prompt":"x"})"}) {
+    EXPECT_THROW(parse(Api::detokenize, body), Error) << body;
+  }
+}
+
 TEST(Request, ReadsThePromptInAllFourForms) {
   const ApiRequest text = completion(R"("prompt":"one","add_special_tokens":false)");
   EXPECT_EQ(std::get<TextPrompt>(text.requests.at(0).prompt).text, "one");

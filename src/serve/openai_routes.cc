@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "fmt/format.h"
+#include "fmt/ranges.h"
 
 #include "serve/answer.h"
 #include "serve/api_error.h"
@@ -18,6 +19,8 @@ namespace arc::serve {
 namespace {
 
 using Channel = std::shared_ptr<ResponseChannel>;
+
+constexpr std::string_view kModelPath = "/v1/models/";
 
 std::function<std::string()> random_ids() {
   std::random_device device;
@@ -49,16 +52,41 @@ class Service {
   }
 
   void models(const Channel& channel) const {
-    HttpResponse response{.body = R"({"object":"list","data":[{"id":)"};
-    append_json_string(response.body, model_.name);
-    response.body += fmt::format(R"(,"object":"model","created":{},"owned_by":"arc","max_model_len":{}}}]}})",
-                                 model_.created, model_.max_seq_len);
+    channel->send({.body = fmt::format(R"({{"object":"list","data":[{}]}})", model_json())});
+  }
+
+  void model(const HttpRequest& http, const Channel& channel) const {
+    check_model(percent_decoded(http.path.substr(kModelPath.size())));
+    channel->send({.body = model_json()});
+  }
+
+  void tokenize(const HttpRequest& http, const Channel& channel) const {
+    const ApiRequest request = parse_request(Api::tokenize, http.body, options_.limits);
+    check_model(request.model);
+    const std::vector<int32_t> tokens = engine_.tokenize(request.requests[0].prompt);
+    std::string strings;
+    for (size_t i = 0; request.token_strings && i < tokens.size(); ++i) {
+      strings += i > 0 ? "," : "[";
+      append_json_string(strings, engine_.token_text(tokens[i]));
+    }
+    if (request.token_strings) strings += tokens.empty() ? "[]" : "]";
+    channel->send(
+        {.body = fmt::format(R"({{"count":{},"max_model_len":{},"tokens":[{}],"token_strs":{}}})", tokens.size(),
+                             model_.max_seq_len, fmt::join(tokens, ","), request.token_strings ? strings : "null")});
+  }
+
+  void detokenize(const HttpRequest& http, const Channel& channel) const {
+    const ApiRequest request = parse_request(Api::detokenize, http.body, options_.limits);
+    check_model(request.model);
+    HttpResponse response{.body = R"({"prompt":)"};
+    append_json_string(response.body, engine_.detokenize(std::get<TokenPrompt>(request.requests[0].prompt).tokens));
+    response.body += '}';
     channel->send(response);
   }
 
   void generate(Api api, const HttpRequest& http, const Channel& channel) const {
     if (refuse_when_unhealthy(channel)) return;
-    ApiRequest request = parse_request(api, http.body, options_.limits);
+    ApiRequest request = parse_request(api, http.body, options_.limits, model_.sampling);
     check_model(request.model);
     AnswerHead head{.api = api,
                     .id = (api == Api::chat ? "chatcmpl-" : "cmpl-") + options_.make_id(),
@@ -82,6 +110,13 @@ class Service {
                        "model_not_found");
   }
 
+  std::string model_json() const {
+    std::string json = R"({"id":)";
+    append_json_string(json, model_.name);
+    return json + fmt::format(R"(,"object":"model","created":{},"owned_by":"arc","max_model_len":{}}})", model_.created,
+                              model_.max_seq_len);
+  }
+
   Engine& engine_;
   const ModelInfo model_;
   ApiOptions options_;
@@ -95,6 +130,9 @@ std::vector<Route> openai_routes(Engine& engine, ApiOptions options) {
       {"GET", "/health", [=](const HttpRequest&, const Channel& c) { service->health(c); }, false},
       {"GET", "/metrics", [=](const HttpRequest&, const Channel& c) { service->metrics(c); }, false},
       {"GET", "/v1/models", [=](const HttpRequest&, const Channel& c) { service->models(c); }},
+      {"GET", std::string(kModelPath) + "*", [=](const HttpRequest& r, const Channel& c) { service->model(r, c); }},
+      {"POST", "/tokenize", [=](const HttpRequest& r, const Channel& c) { service->tokenize(r, c); }},
+      {"POST", "/detokenize", [=](const HttpRequest& r, const Channel& c) { service->detokenize(r, c); }},
       {"POST", "/v1/completions",
        [=](const HttpRequest& r, const Channel& c) { service->generate(Api::completions, r, c); }},
       {"POST", "/v1/chat/completions",

@@ -3,6 +3,9 @@
 //   GET  /health               200, or 503 with the reason
 //   GET  /metrics              Prometheus text
 //   GET  /v1/models            the loaded model
+//   GET  /v1/models/NAME       the same, 404 for another name
+//   POST /tokenize             a text or a conversation as token ids
+//   POST /detokenize           token ids as a text
 //   POST /v1/completions       whole, or a stream of server-sent events
 //   POST /v1/chat/completions  whole, or a stream of server-sent events
 #pragma once

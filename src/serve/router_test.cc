@@ -22,6 +22,7 @@ Router test_router() {
         [](const HttpRequest&, const Channel&) {
           throw RequestError(ErrorCode::invalid_argument, "stop[1]", "bad", "word");
         }},
+       {"GET", "/both/*", [](const HttpRequest& r, const Channel& c) { c->send({.body = r.path}); }},
        {"POST", "/busy", [](const HttpRequest&, const Channel&) { throw Error(ErrorCode::resource, "full"); }},
        {"POST", "/bug", [](const HttpRequest&, const Channel&) { throw std::logic_error("internal secret"); }}},
       "key");
@@ -53,6 +54,41 @@ TEST(Router, RefusesByTheHead) {
   ASSERT_TRUE(refusal);
   EXPECT_EQ(refusal->status, 405);
   EXPECT_EQ(refusal->headers.at(0).value, "GET, POST");
+}
+
+TEST(Router, AStarTakesEveryLongerPath) {
+  EXPECT_TRUE(handled({.method = "GET", .path = "/both/a/b"}).ends_with("/both/a/b"));
+  const std::vector<HttpHeader> key = {{"Authorization", "Bearer key"}};
+  EXPECT_EQ(refused({.method = "GET", .path = "/both/", .headers = key}), 404);
+  EXPECT_EQ(refused({.method = "POST", .path = "/both/a", .headers = key}), 405);
+}
+
+TEST(Router, LetsPagesOfAllowedOriginsOnly) {
+  const auto head = [](std::string method, std::string origin, std::string path = "/a") {
+    return HttpRequest{
+        .method = std::move(method), .path = std::move(path), .headers = {{"Origin", std::move(origin)}}};
+  };
+  const std::vector<Route> routes = {{"POST", "/a", [](const HttpRequest&, const Channel&) {}}};
+  const Router closed(routes), open(routes, "key", {"*"}),
+      two(routes, "", {"https://a.example", "http://localhost:3000"});
+
+  EXPECT_EQ(closed.origin_headers(head("POST", "https://a.example")), "");
+  EXPECT_EQ(closed.refusal(head("OPTIONS", "https://a.example"))->status, 405);
+
+  const std::string allowed = "Access-Control-Allow-Origin: https://a.example\r\n";
+  EXPECT_EQ(two.origin_headers(head("POST", "https://a.example")), "Vary: Origin\r\n" + allowed);
+  EXPECT_EQ(two.origin_headers(head("POST", "https://a.example.org")), "Vary: Origin\r\n");
+  EXPECT_EQ(two.origin_headers({.method = "POST", .path = "/a"}), "Vary: Origin\r\n");
+  EXPECT_EQ(two.refusal(head("OPTIONS", "https://b.example"))->status, 405);
+  EXPECT_EQ(open.origin_headers(head("POST", "https://a.example")), "Vary: Origin\r\n" + allowed);
+
+  // A browser asks without the key.
+  const std::optional<HttpResponse> preflight = open.refusal(head("OPTIONS", "https://a.example"));
+  ASSERT_TRUE(preflight);
+  EXPECT_EQ(preflight->status, 200);
+  EXPECT_EQ(preflight->headers.at(0).value, "POST");
+  EXPECT_EQ(open.refusal(head("OPTIONS", "https://a.example", "/b"))->status, 404);
+  EXPECT_EQ(open.refusal(head("POST", "https://a.example"))->status, 401);
 }
 
 TEST(Router, TurnsExceptionsIntoAnswers) {

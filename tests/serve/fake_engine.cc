@@ -41,10 +41,10 @@ RequestId FakeEngine::submit(Request request, EventSink sink) {
   run->sink = std::move(sink);
   run->choices.resize(static_cast<size_t>(run->sampling.n));
   const std::lock_guard lock(mutex_);
-  if (run->prompt.empty() || static_cast<int32_t>(run->prompt.size()) >= options_.max_seq_len) {
-    ++stats_.requests_refused;
-    throw Error(ErrorCode::invalid_argument, fmt::format("The prompt has {} tokens; the model takes 1 to {}.",
-                                                         run->prompt.size(), options_.max_seq_len - 1));
+  if (run->prompt.empty()) throw Error(ErrorCode::invalid_argument, "The prompt is empty.");
+  if (static_cast<int32_t>(run->prompt.size()) >= options_.max_seq_len) {
+    throw Error(ErrorCode::prompt_too_long, fmt::format("The prompt has {} tokens; the model takes 1 to {}.",
+                                                        run->prompt.size(), options_.max_seq_len - 1));
   }
   if (static_cast<int32_t>(running_.size()) >= options_.max_queue) {
     ++stats_.requests_refused;
@@ -201,8 +201,14 @@ bool FakeEngine::step_choice(Running& run, size_t index) {
       event.prompt_logprobs.push_back(logprobs_of(run.prompt[i], i, i == 0 ? 0 : sampling.top_logprobs));
     }
   }
-  if (sampling.max_tokens != 0) {
-    const int32_t token = run.prompt[(index + choice.n_tokens) % run.prompt.size()];
+  int32_t token = run.prompt[(index + choice.n_tokens) % run.prompt.size()];
+  for (const auto& [id, bias] : sampling.logit_bias) {
+    if (bias >= 100) token = id;
+  }
+  if (sampling.max_tokens != 0 && std::ranges::find(sampling.stop_token_ids, token) != sampling.stop_token_ids.end()) {
+    ++choice.n_tokens;
+    event.finish = FinishReason::stop;
+  } else if (sampling.max_tokens != 0) {
     event.tokens = {token};
     if (sampling.logprobs) event.logprobs = {logprobs_of(token, choice.n_tokens, sampling.top_logprobs)};
     choice.held += piece(token);

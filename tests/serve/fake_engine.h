@@ -24,7 +24,8 @@ struct FakeEngineOptions {
 
 // Tokens are words with the space before them, numbered from 256 in order of appearance; a word with other than ASCII
 // characters is its bytes, tokens 0 to 255. Answer c of a prompt begins with its word c and ends after the last of a
-// round; with ignore_eos it goes round until max_tokens. The n-th token of an answer has log probability -n/4.
+// round; with ignore_eos it goes round until max_tokens. A token with a bias of 100 is said instead of any other. The
+// n-th token of an answer has log probability -n/4.
 class FakeEngine final : public Engine {
  public:
   explicit FakeEngine(const FakeEngineOptions& options = {});
@@ -38,6 +39,7 @@ class FakeEngine final : public Engine {
   bool healthy(std::string* reason) const override;
   std::vector<int32_t> tokenize(const Prompt& prompt) const override;
   std::string detokenize(const std::vector<int32_t>& tokens) const override;
+  std::string token_text(int32_t token) const override { return piece(token); }
 
   // From here on the engine says that it has stopped.
   void break_down(const std::string& reason);

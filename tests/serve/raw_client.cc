@@ -51,16 +51,20 @@ std::string RawClient::read_until(std::string_view text) {
 }
 
 std::string RawClient::read_response() {
-  std::string head = read_until("\r\n\r\n");
+  const std::string head = read_until("\r\n\r\n");
+  return head + read_body(head);
+}
+
+std::string RawClient::read_body(const std::string& head) {
   constexpr std::string_view kLength = "Content-Length: ";
   const size_t at = head.find(kLength);
-  if (at == std::string::npos) return head + read_until("\r\n0\r\n\r\n");
+  if (at == std::string::npos) return read_until("\r\n0\r\n\r\n");
   const size_t n = std::strtoul(head.c_str() + at + kLength.size(), nullptr, 10);
   while (buffer_.size() < n && receive()) {
   }
-  head += buffer_.substr(0, n);
+  const std::string body = buffer_.substr(0, n);
   buffer_.erase(0, n);
-  return head + trouble_;
+  return body + trouble_;
 }
 
 std::string RawClient::read_all() {

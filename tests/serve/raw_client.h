@@ -21,6 +21,8 @@ class RawClient {
   std::string read_until(std::string_view text);
   // The next response, head and body: of a Content-Length, or in chunks.
   std::string read_response();
+  // The body of a response whose head was read with read_until().
+  std::string read_body(const std::string& head);
   // Everything until the server closes; ends early with "<timeout>" or "<reset>".
   std::string read_all();
   void close();

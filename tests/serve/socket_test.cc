@@ -124,7 +124,7 @@ TEST(Socket, HeadHasNoBodyAndOldClientsGetNoChunks) {
   TestServer server;
   RawClient client(server.port());
   client.send("HEAD /health HTTP/1.1\r\nHost: x\r\n\r\n" + get("/health"));
-  EXPECT_TRUE(client.read_until("\r\n\r\n").ends_with("Content-Length: 15\r\n\r\n"));
+  EXPECT_TRUE(contains(client.read_until("\r\n\r\n"), "\r\nContent-Length: 15\r\n"));
   EXPECT_TRUE(client.read_response().ends_with("\r\n\r\n{\"status\":\"ok\"}"));
 
   RawClient old(server.port());
@@ -333,6 +333,31 @@ TEST(Socket, TheKeyIsAskedForBeforeTheBodyIsRead) {
   EXPECT_EQ(status_with(get("/v1/models", "Authorization: Basic secret-key\r\n")), 401);
   EXPECT_EQ(status_with(get("/v1/models", "authorization: Bearer secret-key\r\n")), 200);
   EXPECT_EQ(status_with("POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"), 401);
+}
+
+TEST(Socket, EveryAnswerHasADateAndLetsAllowedPagesReadIt) {
+  TestServer server({.http = {.max_body_bytes = 1000, .now = [] { return int64_t{784111777}; }},
+                     .api_key = "key",
+                     .allowed_origins = {"https://page.example"}});
+  const std::string origin = "Origin: https://page.example\r\n", key = "Authorization: Bearer key\r\n";
+  const std::string body = R"({"prompt":"a","stream":true})";
+  RawClient client(server.port());
+  client.send("OPTIONS /v1/completions HTTP/1.1\r\nHost: x\r\nAccess-Control-Request-Method: POST\r\n" + origin +
+              "\r\n");
+  const std::string preflight = client.read_response();
+  EXPECT_EQ(status_of(preflight), 200);
+  EXPECT_TRUE(contains(preflight, "\r\nAccess-Control-Allow-Methods: POST\r\n")) << preflight;
+  for (const std::string& request :
+       {post(kCompletions, body, origin + key), get("/v1/models", origin), get("/nowhere", origin)}) {
+    client.send(request);
+    const std::string answer = client.read_response();
+    EXPECT_TRUE(contains(answer, "\r\nAccess-Control-Allow-Origin: https://page.example\r\n")) << answer;
+    EXPECT_TRUE(contains(answer, "\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n")) << answer;
+  }
+  client.send(get("/health", "Origin: https://other.example\r\n"));
+  EXPECT_FALSE(contains(client.read_response(), "Access-Control-Allow-Origin"));
+  client.send("nonsense\r\n\r\n");
+  EXPECT_TRUE(contains(client.read_all(), "\r\nDate: "));
 }
 
 TEST(Shutdown, LetsRunningRequestsFinishAndTakesNoNewOnes) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "serve/http_server.h"
 #include "serve/openai_routes.h"
@@ -17,13 +18,14 @@ struct TestServerOptions {
   serve::HttpOptions http;
   serve::ApiOptions api;
   std::string api_key;
+  std::vector<std::string> allowed_origins;
 };
 
 class TestServer {
  public:
   explicit TestServer(TestServerOptions options = {})
       : engine(options.engine),
-        router_(serve::openai_routes(engine, options.api), options.api_key),
+        router_(serve::openai_routes(engine, options.api), options.api_key, options.allowed_origins),
         server_(on_any_port(options.http), router_),
         thread_([this] { server_.run(); }) {}
   ~TestServer() {

@@ -76,7 +76,7 @@ class Transcript : public ::testing::TestWithParam<std::filesystem::path> {};
 TEST_P(Transcript, IsRepeatedByteForByte) {
   TestServerOptions options{.engine = {.max_seq_len = 16}};
   options.api.make_id = [n = std::make_shared<int>(0)] { return std::to_string(++*n); };
-  options.api.now = [] { return 1700000001; };
+  options.api.now = options.http.now = [] { return 1700000001; };
   TestServer server(options);
   RawClient client(server.port());
   const bool update = std::getenv("ARC_UPDATE_TRANSCRIPTS") != nullptr;
