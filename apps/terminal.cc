@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <unistd.h>
 
+#include "commands.h"
+
 namespace arc::app {
 namespace {
 
@@ -30,6 +32,11 @@ void ProgressBar::show(const std::string& what, double fraction) {
   const std::string bar = std::string(filled, '#') + std::string(kBarWidth - filled, '.');
   std::fprintf(stderr, "\r%s [%s] %3.0f%%", what.c_str(), bar.c_str(), fraction * 100);
   std::fflush(stderr);
+}
+
+std::unique_ptr<Engine> load(const EngineConfig& config) {
+  ProgressBar bar;
+  return load_engine(config, [&bar](const std::string& what, double fraction) { bar.show(what, fraction); });
 }
 
 }  // namespace arc::app
