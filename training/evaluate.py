@@ -43,7 +43,8 @@ class Cache:
             rows = torch.arange(len(positions), device=q.device)
             self.k[rows, :, positions], self.v[rows, :, positions] = k[:, :, 0], v[:, :, 0]
             mask = torch.arange(self.k.shape[2], device=q.device) <= positions[:, None]
-            return F.scaled_dot_product_attention(q, self.k, self.v, attn_mask=mask[:, None, None], enable_gqa=True)
+            groups = q.view(len(q), self.k.shape[1], -1, q.shape[3])  # the query heads of a KV head as its queries
+            return F.scaled_dot_product_attention(groups, self.k, self.v, attn_mask=mask[:, None, None]).view(q.shape)
 
         return attend
 
@@ -101,25 +102,30 @@ class Evaluation:
         return [item.ids for item in self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def answers(self, dialogues):
+        """Greedy answers, a little longer than the longest right one may be."""
         longest = max(map(len, self.encode_all(dialogue.answer_text(made.messages[-1]) for made in dialogues)))
         prompts = self.encode_all(dialogue.prompt_text(made) for made in dialogues)
-        made = generate(self.model, prompts, longest + 24, self.stop_ids, self.device, self.tokens_at_once)
+        made = generate(self.model, prompts, longest + 12, self.stop_ids, self.device, self.tokens_at_once)
         return [self.tokenizer.decode(answer, skip_special_tokens=False) for answer in made]
 
-    def task(self, name, n):
-        dialogues = heldout.task_set(self.sources, name, n)
+    def judged(self, dialogues):
+        """(whether each answer is right, some that are not)"""
         texts = self.answers(dialogues)
         right = [heldout.is_right(made, text) for made, text in zip(dialogues, texts)]
-        wrong = [{"asked": made.messages[-2]["content"][-300:], "expected": dialogue.answer_text(made.messages[-1]), "got": text}
+        wrong = [{"asked": made.messages[-2]["content"][-300:], "expected": dialogue.answer_text(made.messages[-1]), "got": text, **made.note}
                  for made, text, good in zip(dialogues, texts, right) if not good]
-        share = sum(right) / len(right)
-        return {"n": len(right), "right": sum(right), "accuracy": share, "error": math.sqrt(share * (1 - share) / len(right)), "wrong": wrong[:8]}
+        return right, wrong[:12]
 
-    def needle(self, lengths, depths, tries):
-        dialogues = heldout.needle_set(self.sources, lambda text: len(self.encode(text)), lengths, depths, tries)
-        right = [heldout.is_right(made, text) for made, text in zip(dialogues, self.answers(dialogues))]
-        grid = np.array(right).reshape(len(lengths), len(depths), tries).mean(axis=2)
-        return {"n": len(right), "accuracy": float(np.mean(right)), "lengths": lengths, "depths": depths, "grid": grid.round(3).tolist()}
+    def task(self, dialogues):
+        right, wrong = self.judged(dialogues)
+        share = sum(right) / len(right)
+        return {"n": len(right), "right": sum(right), "accuracy": share, "error": math.sqrt(share * (1 - share) / len(right)), "wrong": wrong}
+
+    def needle(self, dialogues):
+        lengths, depths = (sorted({made.note[key] for made in dialogues}) for key in ("tokens", "depth"))
+        right, wrong = self.judged(dialogues)
+        grid = np.array(right).reshape(len(lengths), len(depths), -1).mean(axis=2)
+        return {"n": len(right), "accuracy": float(np.mean(right)), "lengths": lengths, "depths": depths, "grid": grid.round(3).tolist(), "wrong": wrong}
 
     @torch.no_grad()
     def perplexity(self, n_documents):
@@ -145,24 +151,40 @@ class Evaluation:
                 "bits_per_byte": total / n_bytes / math.log(2), "extra_layer_agreement": agreed / guessed}
 
 
-def write_sets(folder, sources, tokenizer, n):
+def make_sets(sources, tokenizer, n, longest, tries):
+    """{task or "needle": dialogues}"""
+    sets = {task: heldout.task_set(sources, task, n) for task in heldout.TASKS}
+    lengths = [longest * i // 8 for i in range(1, 9)]
+    sets["needle"] = heldout.needle_set(sources, lambda text: len(tokenizer.encode(text).ids), lengths, heldout.DEPTHS, tries)
+    return sets
+
+
+def write_sets(folder, sets):
     folder.mkdir(parents=True, exist_ok=True)
-    lines = [heldout.as_line(made, task) for task in heldout.TASKS for made in heldout.task_set(sources, task, n)]
-    (folder / "tasks.jsonl").write_text("\n".join(lines) + "\n")
-    needle = heldout.needle_set(sources, lambda text: len(tokenizer.encode(text).ids))
-    (folder / "needle.jsonl").write_text("\n".join(heldout.as_line(made, "needle") for made in needle) + "\n")
+    for name, chosen in (("tasks", heldout.TASKS), ("needle", ("needle",))):
+        lines = [heldout.as_line(made, task) for task in chosen for made in sets[task]]
+        (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+
+
+def read_sets(folder):
+    sets = {}
+    for name in ("tasks", "needle"):
+        for line in (folder / f"{name}.jsonl").read_text().splitlines():
+            task, made = heldout.from_line(line)
+            sets.setdefault(task, []).append(made)
+    return sets
 
 
 def show(result):
-    for name, figures in result["tasks"].items():
+    for name, figures in result.get("tasks", {}).items():
         print(f"{name:12} {figures['right']:5} of {figures['n']:5}  {figures['accuracy']:7.1%} +- {figures['error']:.1%}")
-    needle = result["needle"]
-    print(f"\nneedle {needle['accuracy']:.1%} of {needle['n']}; rows: context length, columns: depth from the beginning to the end")
-    for length, row in zip(needle["lengths"], needle["grid"]):
-        print(f"{length:6}  " + " ".join(f"{cell:4.0%}" for cell in row))
-    text = result["perplexity"]
-    print(f"\nperplexity {text['perplexity']:.2f} on {text['tokens']} held-out tokens (5-gram {text['perplexity_5gram']:.2f}), "
-          f"{text['bits_per_byte']:.3f} bits per byte; extra layer agrees {text['extra_layer_agreement']:.1%}")
+    if needle := result.get("needle"):
+        print(f"\nneedle {needle['accuracy']:.1%} of {needle['n']}; rows: context length, columns: depth from the beginning to the end")
+        for length, row in zip(needle["lengths"], needle["grid"]):
+            print(f"{length:6}  " + " ".join(f"{cell:4.0%}" for cell in row))
+    if text := result.get("perplexity"):
+        print(f"\nperplexity {text['perplexity']:.2f} on {text['tokens']} held-out tokens (5-gram {text['perplexity_5gram']:.2f}), "
+              f"{text['bits_per_byte']:.3f} bits per byte; extra layer agrees {text['extra_layer_agreement']:.1%}")
 
 
 def main():
@@ -170,8 +192,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--model", type=Path, help="checkpoint.pt or a GGUF file")
+    parser.add_argument("--only", nargs="+", choices=("tasks", "needle", "perplexity"), default=("tasks", "needle", "perplexity"))
     parser.add_argument("--json", type=Path)
     parser.add_argument("--write-sets", type=Path)
+    parser.add_argument("--sets", type=Path, help="folder of an earlier --write-sets, to save the time of making them")
     parser.add_argument("--n", type=int, default=400, help="dialogues per task")
     parser.add_argument("--tries", type=int, default=20, help="per cell of the needle grid")
     parser.add_argument("--longest", type=int, default=8192, help="longest context of the needle grid")
@@ -179,8 +203,9 @@ def main():
     options = parser.parse_args()
     sources = mixture.Sources(options.data)
     tokenizer = tokenizers.Tokenizer.from_file(str(options.data / "tokenizer.json"))
+    sets = read_sets(options.sets) if options.sets else make_sets(sources, tokenizer, options.n, options.longest, options.tries)
     if options.write_sets:
-        write_sets(options.write_sets, sources, tokenizer, options.n)
+        write_sets(options.write_sets, sets)
     if not options.model:
         return
     from export import read_model
@@ -191,10 +216,13 @@ def main():
     if device == "cuda":
         model.compute_type = torch.bfloat16
     evaluation = Evaluation(model, sources, tokenizer, device, 524288 if device == "cuda" else 16384)
-    result = {"model": options.model.name, "device": device, "tasks": {name: evaluation.task(name, options.n) for name in heldout.TASKS}}
-    lengths = [options.longest * i // 8 for i in range(1, 9)]
-    result["needle"] = evaluation.needle(lengths, heldout.DEPTHS, options.tries)
-    result["perplexity"] = evaluation.perplexity(options.documents)
+    result = {"model": options.model.name, "device": device}
+    if "tasks" in options.only:
+        result["tasks"] = {name: evaluation.task(sets[name]) for name in heldout.TASKS}
+    if "needle" in options.only:
+        result["needle"] = evaluation.needle(sets["needle"])
+    if "perplexity" in options.only:
+        result["perplexity"] = evaluation.perplexity(options.documents)
     result["seconds"] = round(time.monotonic() - started)
     show(result)
     if options.json:

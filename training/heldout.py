@@ -57,3 +57,11 @@ def as_line(made, task):
     """One line of JSON, the form in which other programs read the sets."""
     return json.dumps({"task": task, "messages": made.messages[:-1], "tools": made.tools, "check": made.check, "must": made.must,
                        "expected": dialogue.answer_text(made.messages[-1]), **made.note}, ensure_ascii=False)
+
+
+def from_line(line):
+    """(task, dialogue) of a line that `as_line` wrote; calls of the expected answer stand in its text."""
+    data = json.loads(line)
+    task, expected = data.pop("task"), dialogue.assistant(data.pop("expected"))
+    messages, tools, check, must = (data.pop(key) for key in ("messages", "tools", "check", "must"))
+    return task, dialogue.Dialogue([*messages, expected], tools, check, must, note=data)

@@ -29,7 +29,7 @@ from optimizer import Optimizer
 @dataclass(frozen=True)
 class Plan:
     shape: Shape = Shape()
-    steps: int = 7000
+    steps: int = 6400
     rows: int = 16
     row_length: int = 8192
     rate: float = 3e-3
@@ -60,41 +60,39 @@ def stage(plan, step):
 
 
 def make_loss(model, kind, compiled):
-    """A function of (tokens, weights, documents, with_mtp) that gives both losses."""
+    """A function of (tokens, weights, rope, layout, longest, with_mtp) that gives both losses."""
 
-    def losses(tokens, weights, documents, with_mtp):
-        rope = rotary(torch.arange(tokens.shape[1], device=tokens.device), model.shape)
-        if kind == "varlen":
-            attend = attention.varlen(attention.document_starts(documents, 8192), tokens.shape[1])
-        else:
-            attend = {"flex": attention.flex, "dense": attention.dense}[kind](documents)
-        return model.losses(tokens, weights, rope, attend, with_mtp)
+    def losses(tokens, weights, rope, layout, longest, with_mtp):
+        return model.losses(tokens, weights, rope, attention.attend(kind, layout, longest), with_mtp)
 
     return torch.compile(losses) if compiled else losses
 
 
-def attention_error(model, losses, batch):
-    """Difference of the loss between `losses` and plain masked attention, row by row, with all weights four times as large.
+def attention_error(kind, documents, longest, shape, compiled):
+    """Worst relative error of attention and its gradients against plain masked attention, on two rows of a batch.
 
-    Large weights let attention decide the loss even in an untrained model; times 4 and times 1/4 are exact. A compiled kernel that
-    mixes up its inputs' layout shows here and would otherwise only train badly.
+    A kernel that mixes up a layout or a mask would otherwise only train badly.
     """
-    plain = make_loss(model, "dense", compiled=False)
-    with torch.no_grad():
-        torch._foreach_mul_(list(model.parameters()), 4)
-    got = losses(*batch, with_mtp=False)[0].item()
-    with torch.no_grad():
-        rows = [[x[i : i + 1] for x in batch] for i in range(len(batch[0]))]
-        sums = torch.tensor([[plain(*row, with_mtp=False)[0].item() * (weight := row[1][:, 1:].sum().item()), weight] for row in rows]).sum(0)
-        torch._foreach_mul_(list(model.parameters()), 0.25)
-    return abs(got - (sums[0] / sums[1]).item())
+    documents = documents[:2]
+    device, T = documents.device, documents.shape[1]
+    q, k, v, g = (torch.randn(2, n, T, shape.head_dim, device=device, dtype=torch.bfloat16 if compiled else torch.float32, requires_grad=True)
+                  for n in (shape.n_heads, shape.n_kv_heads, shape.n_kv_heads, shape.n_heads))
+
+    def run(kind, compiled):
+        function = lambda layout, q, k, v: attention.attend(kind, layout, longest)(q, k, v)
+        out = (torch.compile(function) if compiled else function)(attention.layout(kind, documents), q, k, v)
+        return out, *torch.autograd.grad(out, (q, k, v), g)
+
+    pairs = zip(run(kind, compiled), run("dense", False), strict=True)
+    return max(((ours - plain).float().norm() / plain.float().norm()).item() for ours, plain in pairs)
 
 
-def to_device(batch, device):
+def to_device(batch, kind, device):
+    """(tokens, weights, layout of the documents)"""
     tokens, weights, documents = (torch.from_numpy(array.astype("int32")) for array in batch)
     if device == "cuda":
         tokens, weights, documents = (x.pin_memory().to(device, non_blocking=True) for x in (tokens, weights, documents))
-    return tokens.long(), weights.float() / 100, documents
+    return tokens.long(), weights.float() / 100, attention.layout(kind, documents)
 
 
 def save(path, model, optimizer, plan, step):
@@ -131,7 +129,7 @@ def parse():
     parser.add_argument("--seed", type=int)
     parser.add_argument("--from-gguf", type=Path, help="without a checkpoint: start from the weights of this file, the optimizer cold")
     parser.add_argument("--at-step", type=int, default=0, help="the step of the schedule at which --from-gguf was saved")
-    parser.add_argument("--attention", choices=("flex", "varlen", "dense"), default="flex" if torch.cuda.is_available() else "dense")
+    parser.add_argument("--attention", choices=attention.KINDS, default="flex" if torch.cuda.is_available() else "dense")
     parser.add_argument("--workers", type=int, default=max(1, (os.cpu_count() or 2) - 2))
     return parser.parse_args()
 
@@ -169,16 +167,18 @@ def main():
     print(f"step {step} of {plan.steps} on {device}, {sum(p.numel() for p in model.parameters()):,} parameters, {options.attention} attention, "
           f"{options.workers} workers, {time.monotonic() - started:.0f} s to start", flush=True)
 
+    rope = rotary(torch.arange(plan.row_length, device=device), plan.shape)
     last_step = min(plan.steps, options.stop_at or plan.steps)
-    window = {"time": time.monotonic(), "steps": 0, "waited": 0.0, "first": True}
+    window = {"time": time.monotonic(), "steps": 0, "waited": 0.0}
     while step < last_step and time.monotonic() - started < options.minutes * 60:
         asked = time.monotonic()
-        batch = to_device(stream.get(), device)
+        batch = stream.get()
         window["waited"] += time.monotonic() - asked
-        if window["first"] and device == "cuda" and (error := attention_error(model, losses, batch)) > 0.02:
-            sys.exit(f"{options.attention} attention is wrong here: the loss is off by {error:.3f}; use another --attention")
-        window["first"] = False
-        main_loss, ahead_loss = losses(*batch, with_mtp=step >= plan.steps * plan.short_until)
+        longest = stage(plan, step)[1]
+        if step == 0 and (error := attention_error(options.attention, torch.from_numpy(batch[2].astype("int32")).to(device), longest, plan.shape, device == "cuda")) > 0.02:
+            sys.exit(f"{options.attention} attention is wrong here: it is off by {error:.1%}; use another --attention")
+        tokens, weights, layout = to_device(batch, options.attention, device)
+        main_loss, ahead_loss = losses(tokens, weights, rope, layout, longest, step >= plan.steps * plan.short_until)
         (main_loss + ahead_loss).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step(learning_rate(plan, step))

@@ -24,7 +24,26 @@ ERROR_WHY = ["Why do I get {name}?", "What does {name} mean?", "I see {name}. Wh
              "I got {name}. What can I do?", "Help: {name}", "What is the remedy for {name}?"]
 TERM_WHAT = ["What is {name}?", "What does {name} mean?", "Explain {name}.", "What is meant by {name}?", "Tell me about {name}.", "Define {name}.", "{name}?",
              "What is {name} in Arc?", "Can you explain {name}?", "How would you explain {name}?"]
-OPENERS = ["In Arc, ", "With Arc, ", "About Arc: ", "A question about Arc: ", "I use Arc. ", "I am new here. ", "Please tell me: ", "Quick question: ", "Hi! ", "Arc: "]
+OPENERS = ["In Arc, ", "With Arc, ", "About Arc: ", "A question about Arc: ", "I use Arc. ", "I am new here. ", "Please tell me: ", "Quick question: ", "Hi! ", "Arc: ",
+           "Hello, ", "One question: ", "Sorry, ", "I wonder: ", "For my work with Arc: ", "Hey, ", "I want to know: ", "Excuse me, ", "So, ", "Dear Arc, "]
+CLOSERS = [" Thanks.", " Thank you!", " Please answer briefly.", " I am new to Arc.", " I could not find it.", " Please explain.", " I use Arc.", " Be brief."]
+REWORDED = [  # how a question begins, and other ways to say the same; {x} is the rest without its last mark
+    ("How do I ", ["How can I {x}?", "How would I {x}?", "How does one {x}?", "What do I do to {x}?", "What is the way to {x}?", "Could you tell me how to {x}?",
+                   "I would like to {x}. How?", "Please explain how to {x}.", "Show me how to {x}.", "What must I do to {x}?", "Is there a way to {x}?",
+                   "How should I {x}?", "How is it possible to {x}?", "I do not know how to {x}."]),
+    ("How can I ", ["How do I {x}?", "How could I {x}?", "How might I {x}?", "In which way can I {x}?", "Tell me how I can {x}."]),
+    ("What is ", ["What's {x}?", "Could you tell me what {x} is?", "Do you know what {x} is?", "Say what {x} is.", "I would like to know what {x} is.",
+                  "Can you say what {x} is?", "Please say what {x} is.", "What exactly is {x}?", "What might {x} be?", "What actually is {x}?"]),
+    ("What are ", ["Which are {x}?", "Tell me {x}.", "Name {x}.", "Can you name {x}?", "I need {x}."]),
+    ("What does ", ["What exactly does {x}?", "Could you say what {x}?", "Tell me what {x}."]),
+    ("Which ", ["What {x}?", "Could you tell me which {x}?", "Do you know which {x}?", "Say which {x}."]),
+    ("Does Arc ", ["Can Arc {x}?", "Is Arc able to {x}?", "Will Arc {x}?", "I wonder whether Arc can {x}.", "Do you know if Arc can {x}?", "Could Arc {x}?"]),
+    ("Can Arc ", ["Is Arc able to {x}?", "Does Arc {x}?", "Could Arc {x}?", "Is it possible that Arc can {x}?", "May I expect Arc to {x}?"]),
+    ("Can I ", ["Could I {x}?", "Am I able to {x}?", "Is it possible to {x}?", "May I {x}?", "Would it work to {x}?"]),
+    ("Where ", ["Do you know where {x}?", "Tell me where {x}.", "Could you say where {x}?"]),
+    ("Is ", ["Tell me: is {x}?", "Do you know: is {x}?", "Really, is {x}?"]),
+    ("Do I ", ["Must I {x}?", "Will I {x}?", "Should I {x}?", "Tell me, do I {x}?"]),
+]
 
 
 class Facts:
@@ -51,6 +70,7 @@ class Facts:
         for term in data["term"]:
             self.add(TERM_WHAT, term, term["meaning"])
         self.questions = {normal(question) for questions, _ in self.pairs for question in questions}
+        self.held_questions = {normal(item["ask"]) for item in self.heldout}
         clash = [item["ask"] for item in self.heldout if normal(item["ask"]) in self.questions]
         assert not clash, f"held-out questions that training asks too: {clash}"
 
@@ -65,11 +85,22 @@ def normal(text):
     return "".join(c for c in text.lower() if c.isalnum())
 
 
+def reworded(rng, text):
+    for opening, forms in REWORDED:
+        if text.startswith(opening):
+            return rng.choice(forms).format(x=text[len(opening):].rstrip("?.!"))
+    return text
+
+
 def worn(rng, text):
-    """A question as people type it: with an opening, in lower case, without its last mark."""
+    """A question as people type it: in other words, with an opening, in lower case, without its last mark."""
+    if rng.random() < 0.4 and "{" not in text:
+        text = reworded(rng, text)
     if rng.random() < 0.2:
         opener = rng.choice(OPENERS)
         text = opener + (text[0].lower() + text[1:] if opener.endswith(", ") and not text.startswith(("I ", "Arc")) else text)
+    if rng.random() < 0.08 and text[-1] in "?.!":
+        text += rng.choice(CLOSERS)
     if rng.random() < 0.15:
         text = text.lower()
     if rng.random() < 0.15:
@@ -85,4 +116,6 @@ def question(rng, split, facts):
         name = "--" + "-".join(pools.made_up_word(rng, split) for _ in range(rng.randint(1, 2)))
         return Dialogue([user(worn(rng, rng.choice(NO_FLAG).format(name=name))), assistant(f"Arc has no flag {name}. See arc --help.")])
     questions, answers = rng.choice(facts.pairs)
-    return Dialogue([user(worn(rng, rng.choice(questions))), assistant(rng.choice(answers))])
+    asked = rng.choice(questions)
+    text = worn(rng, asked)
+    return Dialogue([user(asked if any(held in normal(text) for held in facts.held_questions) else text), assistant(rng.choice(answers))])

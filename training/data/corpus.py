@@ -2,7 +2,7 @@
 
     python training/data/corpus.py --cache DIR --out DIR
 
-Needs apt-get, dpkg-deb and groff (Debian package groff-base). Writes text.jsonl.xz (documents), wordnet.json.xz (glosses) and
+Needs apt-get and dpkg-deb. Writes text.jsonl.xz (documents), wordnet.json.xz (glosses) and
 sources.json (package, version, licence, size). Nothing of it belongs into the repository.
 """
 import argparse
@@ -18,32 +18,35 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from pools import stable_hash
 
-# package: (licence, paths inside it that hold prose, share of its documents that is kept)
+# package: (licence, paths inside it that hold prose, share of its documents that is kept). Permissive licences and public domain only.
 PACKAGES = {
-    "manpages": ("per page: BSD, GPL-2+, Linux man-pages verbatim licence", "usr/share/man/man*/*.gz", 1.0),
-    "manpages-dev": ("per page: BSD, GPL-2+, Linux man-pages verbatim licence", "usr/share/man/man*/*.gz", 1.0),
-    "debian-reference-en": ("GPL-2+", "usr/share/**/*.html", 1.0),
-    "debian-policy": ("GPL-2+", "usr/share/doc/**/*.html", 1.0),
-    "developers-reference": ("GPL-2", "usr/share/**/*.html", 1.0),
-    "debian-faq": ("GPL-2+", "usr/share/doc/**/*.html", 1.0),
-    "debian-handbook": ("GPL-2+ or CC-BY-SA-3.0", "usr/share/doc/debian-handbook/html/en-US/*.html", 1.0),
-    "perl-doc": ("Artistic or GPL-1+", "usr/share/perl/**/*.pod", 1.0),
+    "perl-doc": ("Artistic (or GPL-1+)", "usr/share/perl/**/*.pod", 1.0),
     "postgresql-doc-15": ("PostgreSQL", "usr/share/doc/**/*.html", 1.0),
-    "git-doc": ("GPL-2 and GPL-2+", "usr/share/doc/git-doc/**/*.html", 1.0),
-    "linux-doc-6.1": ("GPL-2", "usr/share/doc/linux-doc-6.1/html/**/*.html", 0.6),
-    "libreoffice-help-en-us": ("MPL-2.0", "usr/share/libreoffice/help/en-US/text/**/*.html", 1.0),
     "sqlite3-doc": ("public domain", "usr/share/doc/**/*.html", 1.0),
     "python3.11-doc": ("PSF-2 and permissive", "usr/share/doc/python3.11/html/**/*.html", 1.0),
-    "python-django-doc": ("BSD-3-clause", "usr/share/doc/**/*.html", 1.0),
+    "python-django-doc": ("BSD-3-Clause", "usr/share/doc/**/*.html", 1.0),
+    "python-sqlalchemy-doc": ("MIT", "usr/share/doc/**/*.html", 1.0),
+    "python-sklearn-doc": ("BSD-3-Clause", "usr/share/doc/**/*.html", 1.0),
+    "python-scipy-doc": ("BSD-3-Clause", "usr/share/doc/**/*.html", 1.0),
+    "python-astropy-doc": ("BSD-3-Clause", "usr/share/doc/**/*.html", 1.0),
+    "sphinx-doc": ("BSD-2-Clause", "usr/share/doc/**/*.html", 1.0),
+    "twisted-doc": ("MIT", "usr/share/doc/**/*.html", 1.0),
     "apache2-doc": ("Apache-2.0", "usr/share/doc/apache2-doc/manual/en/**/*.html", 1.0),
-    "cmake-doc": ("BSD-3-clause", "usr/share/doc/cmake*/html/**/*.html", 1.0),
-    "nodejs-doc": ("MIT (Expat)", "usr/share/doc/nodejs/api/*.html", 1.0),
+    "nova-doc": ("Apache-2.0", "usr/share/doc/**/*.html", 1.0),
+    "neutron-doc": ("Apache-2.0", "usr/share/doc/**/*.html", 1.0),
+    "keystone-doc": ("Apache-2.0", "usr/share/doc/**/*.html", 1.0),
+    "cinder-doc": ("Apache-2.0", "usr/share/doc/**/*.html", 1.0),
+    "glance-doc": ("Apache-2.0", "usr/share/doc/**/*.html", 1.0),
+    "swift-doc": ("Apache-2.0", "usr/share/doc/**/*.html", 1.0),
+    "erlang-doc": ("Apache-2.0", "usr/share/doc/**/*.html", 1.0),
+    "llvm-14-doc": ("Apache-2.0 with LLVM exception", "usr/share/doc/llvm-14-doc/html/*.html", 1.0),
+    "varnish-doc": ("BSD-2-Clause", "usr/share/doc/**/*.html", 1.0),
+    "cmake-doc": ("BSD-3-Clause", "usr/share/doc/cmake*/html/**/*.html", 1.0),
+    "nodejs-doc": ("MIT", "usr/share/doc/nodejs/api/*.html", 1.0),
     "rust-doc": ("MIT or Apache-2.0", "usr/share/doc/rust-doc/html/*book*/**/*.html", 1.0),
-    "aptitude-doc-en": ("GPL-2+", "usr/share/doc/**/*.html", 1.0),
-    "harden-doc": ("GPL-2", "usr/share/doc/**/*.html", 1.0),
-    "gnome-user-docs": ("CC-BY-SA-3.0", "usr/share/help/C/**/*.page", 1.0),
-    "anarchism": ("GPL-2", "usr/share/doc/anarchism/html/*.html", 0.5),
+    "zsh-doc": ("MIT-like (zsh)", "usr/share/doc/**/*.html", 1.0),
     "dict-jargon": ("public domain", "usr/share/dictd/jargon.dict.dz", 1.0),
+    "dict-devil": ("public domain", "usr/share/dictd/devil*.dict.dz", 1.0),
     "wordnet-base": ("WordNet 3.0", "", 0.0),
     "wordnet-sense-index": ("WordNet 3.0", "", 0.0),
 }
@@ -89,19 +92,13 @@ def html_paragraphs(text):
 
 
 def plain_paragraphs(text):
-    """Paragraphs of plain text, man output, POD or AsciiDoc: indented listings and markup lines are dropped."""
+    """Paragraphs of plain text, POD or AsciiDoc: indented listings and markup lines are dropped."""
     text = re.sub(r"[A-Z]<+\s*([^<>]*?)\s*>+", r"\1", text)  # POD's C<code>
     found = []
     for block in re.split(r"\n\s*\n", text):
         lines = [line for line in block.split("\n") if not re.match(r"^(=\w+|----|====|\.\.\.\.|\[.*\]$|\+$)", line)]
         found.append(" ".join(" ".join(lines).split()))
     return found
-
-
-def man_paragraphs(path):
-    raw = gzip.decompress(path.read_bytes())
-    done = subprocess.run(["groff", "-t", "-man", "-Tascii", "-P-cbou", "-rLL=2000n", "-rHY=0"], input=raw, capture_output=True)
-    return plain_paragraphs(done.stdout.decode(errors="replace"))[1:-1]
 
 
 def dict_paragraphs(path):
@@ -113,8 +110,6 @@ def file_paragraphs(path):
     name = path.name
     if name.endswith(".dict.dz"):
         return dict_paragraphs(path)
-    if "/man/man" in str(path):
-        return man_paragraphs(path)
     text = path.read_bytes()
     text = (gzip.decompress(text) if name.endswith(".gz") else text).decode(errors="replace")
     return html_paragraphs(text) if re.search(r"\.(html?|page)(\.gz)?$", name) else plain_paragraphs(text)

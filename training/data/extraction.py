@@ -53,19 +53,72 @@ RECORDS = {
     "student": ({"student": "person", "school": "city", "grade": "small", "subject": "word"}, [
         "{student} from the school in {school} got grade {grade} in {subject}.", "In {subject}, {student} ({school}) reached a {grade}.",
         "The grade of {student} of {school} in {subject} is {grade}."]),
+    "flight": ({"airline": "company", "flight": "code", "from": "city", "to": "city2", "departure": "time"}, [
+        "{airline} flight {flight} leaves {from} for {to} at {departure}.", "At {departure}, flight {flight} of {airline} takes off from {from} to {to}.",
+        "Your flight {flight} ({airline}) goes from {from} to {to}. Departure: {departure}.", "From {from} to {to} with {airline}: {flight}, {departure}."]),
+    "job_offer": ({"company": "company", "position": "job", "city": "city", "salary": "price"}, [
+        "{company} is looking for a {position} in {city}; the salary is {salary}.", "Wanted: {position} at {company}, {city}, {salary} a month.",
+        "A {position} can start at {company} in {city} for {salary}.", "In {city}, {company} pays a {position} {salary}."]),
+    "patient": ({"patient": "person", "doctor": "person", "date": "date", "room": "code"}, [
+        "{patient} sees doctor {doctor} on {date} in room {room}.", "Appointment of {patient}: {date}, room {room}, with {doctor}.",
+        "On {date} doctor {doctor} receives {patient} in room {room}.", "Room {room}, {date}: {doctor} examines {patient}."]),
+    "film": ({"film": "thing", "director": "person", "year": "year", "minutes": "count"}, [
+        "The film {film} was made by {director} in {year} and runs {minutes} minutes.", "{director} directed {film} ({year}, {minutes} minutes).",
+        "In {year}, {director} finished {film}; it takes {minutes} minutes.", "{film}: a film of {minutes} minutes by {director}, {year}."]),
+    "sensor": ({"sensor": "code", "place": "city", "temperature": "small", "time": "time"}, [
+        "Sensor {sensor} in {place} measured {temperature} degrees at {time}.", "At {time} the sensor {sensor} at {place} showed {temperature} degrees.",
+        "{temperature} degrees were read from {sensor} in {place} at {time}.", "{place}, {time}: {sensor} reports {temperature} degrees."]),
+    "ship": ({"ship": "word", "captain": "person", "port": "city", "crew": "small"}, [
+        "The ship {ship} under captain {captain} lies in {port} with a crew of {crew}.", "Captain {captain} sails the {ship} with {crew} sailors out of {port}.",
+        "In the port of {port} we saw the {ship}; {crew} people work for captain {captain}.", "{captain} commands the {ship}. Port: {port}. Crew: {crew}."]),
+    "match": ({"home": "city", "guest": "city2", "home_goals": "small", "guest_goals": "small2"}, [
+        "{home} played against {guest}; the score was {home_goals} to {guest_goals}.", "The match {home} against {guest} ended {home_goals}:{guest_goals}.",
+        "{home} scored {home_goals} and {guest} scored {guest_goals}.", "Result: {home} {home_goals}, {guest} {guest_goals}."]),
+    "invoice": ({"number": "code", "customer": "company", "total": "price", "due": "date"}, [
+        "Invoice {number} for {customer} over {total} is due on {due}.", "{customer} must pay {total} by {due} (invoice {number}).",
+        "We sent invoice {number} to {customer}: {total}, payable until {due}.", "Due {due}: {total} from {customer}, number {number}."]),
+    "course": ({"course": "thing", "teacher": "person", "start": "date", "seats": "small"}, [
+        "The course {course} with {teacher} starts on {start} and has {seats} seats.", "{teacher} teaches {course} from {start}; {seats} seats are free.",
+        "From {start}: {course}, {seats} seats, teacher {teacher}.", "There are {seats} seats in the course {course} that {teacher} begins on {start}."]),
+    "repair": ({"device": "thing", "customer": "person", "fault": "word", "cost": "price"}, [
+        "{customer} brought the {device}; the fault is {fault} and the repair costs {cost}.", "Repair of the {device} for {customer}: fault {fault}, {cost}.",
+        "For {cost} we repair the {device} of {customer}. Fault: {fault}.", "The {device} that belongs to {customer} has the fault {fault}; cost {cost}."]),
+    "painting": ({"painting": "thing", "painter": "person", "museum": "city", "year": "year"}, [
+        "{painter} painted the {painting} in {year}; it hangs in {museum}.", "The museum of {museum} owns the {painting}, painted by {painter} in {year}.",
+        "In {museum} hangs the {painting} ({painter}, {year}).", "Painted in {year} by {painter}, the {painting} is now in {museum}."]),
+    "server": ({"host": "word", "address": "code", "owner": "person", "status": "state"}, [
+        "The server {host} ({address}) belongs to {owner} and is {status}.", "{owner} runs {host}, address {address}; status {status}.",
+        "Status of {host}: {status}. Owner: {owner}. Address: {address}.", "Host {host} has the address {address}, is {status} and is looked after by {owner}."]),
+    "donation": ({"donor": "person", "amount": "price", "purpose": "thing", "date": "date"}, [
+        "{donor} gave {amount} for the {purpose} on {date}.", "On {date} we received {amount} from {donor} for the {purpose}.",
+        "A donation of {amount} by {donor} on {date} goes to the {purpose}.", "For the {purpose}: {amount}, {donor}, {date}."]),
+    "visitor": ({"visitor": "person", "host": "person", "badge": "code", "arrival": "time"}, [
+        "{visitor} visits {host}, arrived at {arrival} and wears badge {badge}.", "At {arrival} badge {badge} was given to {visitor}, a guest of {host}.",
+        "{host} expects {visitor} at {arrival}; the badge is {badge}.", "Badge {badge}: {visitor}, to see {host}, {arrival}."]),
+    "garden": ({"plant": "food", "row": "small", "planted": "date", "gardener": "person"}, [
+        "{gardener} planted {plant} in row {row} on {planted}.", "In row {row} grow {plant}, planted by {gardener} on {planted}.",
+        "On {planted}, {gardener} put {plant} into row {row}.", "Row {row}: {plant}, {planted}, {gardener}."]),
+    "vote": ({"proposal": "thing", "yes": "count", "no": "count", "chair": "person"}, [
+        "The proposal {proposal} got {yes} votes for and {no} against; {chair} was in the chair.", "{chair} counted {yes} yes and {no} no for the {proposal}.",
+        "Under {chair}, {yes} people voted for the {proposal} and {no} against it.", "{proposal}: yes {yes}, no {no}. Chair: {chair}."]),
 }
-RECORD_NAMES = Pool("records", RECORDS, 0.25)
+RECORD_NAMES = Pool("records", RECORDS, 0.2)
 TEXTS = {name: Pool("text-" + name, texts) for name, (_, texts) in RECORDS.items()}
 
 ASK = Pool("extract-ask", [
     "Extract {keys} as JSON.", "Return a JSON object with the keys {keys}.", "Give me {keys} as a JSON object.", "Extract the fields {keys} from this text as JSON.",
     "Read the text and output JSON with {keys}.", "Make a JSON object from this text. Keys: {keys}.", "Find {keys} in the text. Answer in JSON.",
     "Which {keys} does the text name? Reply with JSON only.", "Please turn the text into JSON with the fields {keys}.", "JSON with {keys}, please.",
-    "Pull {keys} out of the text and write them as JSON.", "Convert to JSON ({keys})."])
+    "Pull {keys} out of the text and write them as JSON.", "Convert to JSON ({keys}).", "Write JSON with {keys}.", "I need {keys} from this text in JSON form.",
+    "From the text, create a JSON object with {keys}.", "Parse the text into JSON with these keys: {keys}.", "List {keys} as a JSON object.",
+    "Output only JSON: {keys}.", "Fill in this JSON object from the text: {keys}.", "What are {keys}? Use JSON.", "Summarize the text as JSON. Fields: {keys}.",
+    "Get {keys} and format the result as JSON.", "Represent the text as JSON with {keys}.", "Collect {keys} in one JSON object."], 0.15)
 LAYOUTS = Pool("extract-layout", ["{ask}\n\n{text}", "{text}\n\n{ask}", "{ask}\nText: {text}", "Text: {text}\n{ask}", "{ask}\n\"{text}\"", "{text}\n{ask}",
-                                  "Here is a text:\n{text}\n\n{ask}"])
+                                  "Here is a text:\n{text}\n\n{ask}", "{ask}\n---\n{text}\n---", "<text>{text}</text>\n{ask}", "{ask} The text: {text}",
+                                  "Message:\n{text}\n\nTask: {ask}", "Input: {text}\n\n{ask}", "{ask}\n\nInput: {text}"], 0.15)
 SYSTEMS = Pool("extract-system", ["You extract data. Answer with JSON only.", "Reply with one JSON object and nothing else.", "You turn text into JSON.",
-                                  "You are an information extraction service. Output JSON.", "Output valid JSON. Use null for what is missing."])
+                                  "You are an information extraction service. Output JSON.", "Output valid JSON. Use null for what is missing.",
+                                  "Answer only with JSON.", "You read texts and return structured data.", "You are a parser. No comments, just JSON."])
 NOISE = Pool("extract-noise", [
     "The weather was fine.", "Nobody was surprised.", "This was announced yesterday.", "More details will follow.", "Please keep this for your records.",
     "Thank you for your patience.", "The office is closed on Sundays.", "We look forward to hearing from you.", "That is all we know so far.",
@@ -73,7 +126,9 @@ NOISE = Pool("extract-noise", [
 STATEMENTS = Pool("extract-statement", [
     "The {label} is {value}.", "{Label}: {value}", "Its {label} is {value}.", "As {label} we noted {value}.", "The {label} was given as {value}.",
     "{value} is the {label}.", "For the {label}, the form says {value}.", "Under {label} you find {value}.", "{Label} = {value}", "- {label}: {value}",
-    "We know that the {label} is {value}."])
+    "We know that the {label} is {value}.", "The {label}: {value}.", "It has the {label} {value}.", "The form gives {value} as the {label}.",
+    "{value} was entered as {label}.", "Please note the {label}, {value}.", "On the label stands: {label} {value}.", "{label}={value}", "* {Label}: {value}",
+    "We wrote {value} in the field {label}.", "Then there is the {label}, which is {value}."], 0.15)
 
 
 def record_value(rng, split, kind):
@@ -99,7 +154,7 @@ def generic(rng, split):
     fields = draw_fields(rng, split, rng.randint(2, 6))
     form = STATEMENTS.draw(rng, split) if rng.random() < 0.4 else None
     lines = [state(rng, split, field, form) for field in fields]
-    joiner = "\n" if lines[0].startswith("-") or not lines[0].endswith(".") else " "
+    joiner = "\n" if lines[0].startswith(("-", "*")) or not lines[0].endswith(".") else " "
     return {field.key: field.value for field in fields}, joiner.join(lines)
 
 

@@ -28,9 +28,9 @@ LEARNED, TEXT, READ = 100, 60, 8  # loss weights in percent: the assistant's wor
 MIN_GAP = 24  # tokens: a row with less space than this is filled up with plain text
 
 # Shares of tokens: while contexts are short, and when they are long.
-SHORT = {"text": 20, "retrieval": 24, "stretch": 5, "copying": 6, "calls": 7, "answers": 3, "sessions": 8, "extraction": 9, "arithmetic": 4,
+SHORT = {"text": 19, "retrieval": 24, "stretch": 4, "copying": 5, "calls": 10, "answers": 3, "sessions": 8, "extraction": 10, "arithmetic": 4,
          "conversion": 2, "dates": 3, "definition": 4, "arc": 7, "chat": 3}
-LONG = {"text": 13, "retrieval": 42, "stretch": 2, "copying": 3, "calls": 6, "answers": 2, "sessions": 6, "extraction": 7, "arithmetic": 3,
+LONG = {"text": 13, "retrieval": 40, "stretch": 1, "copying": 3, "calls": 8, "answers": 2, "sessions": 6, "extraction": 8, "arithmetic": 3,
         "conversion": 1.5, "dates": 2.5, "definition": 3, "arc": 7, "chat": 2}
 SIZES = {"calls": 400, "answers": 450, "sessions": 900, "extraction": 150, "retrieval": 200}  # a usual document; others are shorter
 EXCHANGES = ("copying", "extraction", "arithmetic", "conversion", "dates", "definition", "arc", "chat")  # may be chained into one conversation
@@ -89,8 +89,8 @@ class Sources:
 
 
 def context_length(rng, limit):
-    """Tokens that a retrieval context aims at: every fifth fills most of the limit, the others spread evenly over the logarithm."""
-    return int(limit * rng.uniform(0.7, 0.97) if rng.random() < 0.2 else 150 * (limit * 0.95 / 150) ** rng.random())
+    """Tokens that a retrieval context aims at: every fourth fills most of the limit, the others spread evenly over the logarithm."""
+    return int(limit * rng.uniform(0.75, 1.0) if rng.random() < 0.25 else 150 * (limit * 0.95 / 150) ** rng.random())
 
 
 class Packer:
@@ -115,6 +115,8 @@ class Packer:
             limit = min(max(space), max_context)
             family = min((name for name in shares if SIZES.get(name, 0) <= limit), key=lambda name: used[name] / shares[name])
             tokens, weights = self.encode(self.sources.document(family, rng, limit))
+            if len(tokens) > limit and family == "retrieval":
+                tokens, weights = self.encode(self.sources.document(family, rng, limit * limit // len(tokens)))
             if family in ("text", "stretch"):
                 tokens, weights = tokens[:limit], weights[:limit]
             fits = [i for i in range(self.n_rows) if space[i] >= len(tokens)]

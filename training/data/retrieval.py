@@ -13,34 +13,59 @@ from extraction import STATEMENTS, state
 from fields import draw_value, draw_fields
 from pools import Pool
 
-CHARACTERS_PER_TOKEN = 4.2
+CHARACTERS_PER_TOKEN = 4.5
 
-# kind of fact: (kind of value, what it is called)
-FACTS = Pool("facts", [
-    ("number", "access code"), ("number", "pass key"), ("number", "secret number"), ("number", "PIN"), ("number", "magic number"), ("number", "phone extension"),
-    ("number", "member number"), ("number", "combination"), ("word", "password"), ("word", "codename"), ("word", "nickname"), ("word", "secret word"),
-    ("word", "signal"), ("word", "call sign"), ("code", "serial number"), ("code", "ticket"), ("code", "registration"), ("code", "vault code"),
-    ("city", "home port"), ("city", "birthplace"), ("city", "hiding place"), ("city", "meeting place"), ("person", "owner"), ("person", "guardian"),
-    ("person", "builder"), ("person", "contact"), ("person", "inventor"), ("date", "opening date"), ("date", "departure date"), ("date", "birthday"),
-    ("time", "closing time"), ("time", "departure"), ("colour", "color"), ("colour", "emblem color"), ("food", "favorite food"), ("animal", "mascot"),
-    ("job", "profession"), ("count", "price"), ("count", "weight"), ("count", "age"), ("count", "height"), ("noun", "symbol"), ("noun", "trophy")], 0.15)
+# kind of value: what is told
+_KINDS = {
+    "number": "access code, pass key, secret number, PIN, magic number, phone extension, member number, combination, lucky number, door code, alarm code, "
+              "badge number, account number, bus number, lottery number, security code, telephone number, ticket number",
+    "word": "password, codename, nickname, secret word, signal, call sign, watchword, username, stage name, brand name, passphrase, file name, project name",
+    "code": "serial number, ticket, registration, vault code, license plate, order code, tracking code, room number, model number, reference number, flight number",
+    "city": "home port, birthplace, hiding place, meeting place, destination, headquarters, home town, place of origin, next stop, winter residence",
+    "person": "owner, guardian, builder, contact, inventor, director, best friend, founder, designer, heir, rival, landlord, successor, first captain",
+    "date": "opening date, departure date, birthday, delivery date, anniversary, expiry date, founding date, inspection date, deadline",
+    "time": "closing time, departure, opening time, lunch break, curfew, arrival time, feeding time", "colour": "color, emblem color, flag color, door color, ink color",
+    "food": "favorite food, breakfast, main export, daily special, specialty, usual order", "animal": "mascot, pet, totem, heraldic animal, favorite animal",
+    "job": "profession, former job, occupation, dream job, second job", "noun": "symbol, trophy, logo, keepsake, birthday gift, hobby item, first prize",
+    "count": "price, weight, age, height, length, capacity, number of rooms, number of visitors, top speed, annual budget, number of pages, score"}
+FACTS = Pool("facts", [(kind, what) for kind, names in _KINDS.items() for what in names.split(", ")], 0.15)
 TELL = Pool("needle-tell", [
     "The {what} of {who} is {value}.", "{value} is the {what} of {who}.", "Remember that the {what} of {who} is {value}.", "Note: the {what} of {who} is {value}.",
     "As for {who}, the {what} is {value}.", "It is well known that {who} has the {what} {value}.", "One thing to keep in mind: {who} has {value} as its {what}.",
     "For {who}, the {what} was set to {value}.", "The {what} that belongs to {who} is {value}.", "Important: {who}, {what} {value}.",
     "Someone wrote down that the {what} of {who} is {value}.", "By the way, the {what} of {who} is {value}.", "If anyone asks for the {what} of {who}, say {value}.",
     "In the records, {who} is listed with the {what} {value}.", "Here is the {what} of {who}: {value}.", "{who} uses {value} as {what}.",
-    "Last week the {what} of {who} became {value}.", "Do not forget the {what} of {who}, which is {value}."], 0.15)
+    "Last week the {what} of {who} became {value}.", "Do not forget the {what} of {who}, which is {value}.", "{who} has {value} as {what}.",
+    "They told me that {value} is the {what} of {who}.", "What {who} has as {what} is {value}.", "When it comes to {who}, the {what} is known to be {value}.",
+    "The files say that {who} has the {what} {value}.", "According to the register, the {what} of {who} is {value}.", "Concerning {who}: {what} {value}.",
+    "We learned today that the {what} of {who} is {value}.", "Everyone agrees that the {what} of {who} must be {value}.", "{who}: the {what} is {value}.",
+    "The {what} of {who} has always been {value}.", "Since spring, {value} has been the {what} of {who}.", "It turned out that {who} chose {value} as {what}.",
+    "A little known fact: the {what} of {who} is {value}.", "I can confirm that the {what} of {who} is {value}.", "The {what} given for {who} reads {value}.",
+    "Let it be noted that {value} serves as the {what} of {who}.", "Under {who} the book lists the {what} {value}.", "Please write down: {what} of {who}, {value}.",
+    "My notes on {who} mention {value} as the {what}.", "The special {what} for {who} is {value}.", "You should know that {who} has {value} for its {what}.",
+    "Nobody but us knows that the {what} of {who} is {value}.", "The guide says: {what} of {who} = {value}.", "{value}, that is the {what} of {who}."], 0.15)
 QUESTIONS = Pool("needle-ask", [
     "What is the {what} of {who}?", "Which {what} does {who} have?", "Tell me the {what} of {who}.", "What {what} belongs to {who}?", "Name the {what} of {who}.",
     "Do you remember the {what} of {who}?", "According to the text, what is the {what} of {who}?", "Give me the {what} of {who}.", "{who}: what is the {what}?",
     "I need the {what} of {who}.", "Find the {what} of {who}.", "What does the text say about the {what} of {who}?", "Please look up the {what} of {who}.",
-    "What was the {what} of {who} again?"], 0.15)
+    "What was the {what} of {who} again?", "Can you tell me the {what} of {who}?", "I am looking for the {what} of {who}.", "Which {what} is given for {who}?",
+    "What {what} is named for {who}?", "From the text above, what is the {what} of {who}?", "State the {what} of {who}.", "And the {what} of {who}?",
+    "What did the text give as the {what} of {who}?", "What is mentioned as the {what} of {who}?", "I forgot the {what} of {who}. What is it?",
+    "Someone asks for the {what} of {who}. What do I say?", "Say the {what} of {who}.", "What's the {what} of {who}?", "Search the text for the {what} of {who}.",
+    "The {what} of {who}, please.", "What can you find out about the {what} of {who}?", "Which is the {what} of {who}?", "Do you know what the {what} of {who} is?",
+    "Would you tell me what {who} has as {what}?", "For {who}, what is the {what}?"], 0.15)
 LAYOUTS = Pool("needle-layout", [
     "{context}\n\n{question}", "Read this text.\n\n{context}\n\n{question}", "{context}\n\nQuestion: {question}", "Here is a document:\n\n{context}\n\n{question}",
     "I will ask about the following text.\n\n{context}\n\n{question}", "Text:\n{context}\n\n{question}", "{question}\n\n{context}\n\n{question}",
-    "Answer from this text only.\n\n{context}\n\n{question}", "<text>\n{context}\n</text>\n\n{question}", "Some facts are hidden in this text.\n\n{context}\n\n{question}"], 0.15)
-BRIEF = Pool("needle-brief", ["Answer with the value only.", "Just the value.", "Only the value, please.", "Reply with nothing else.", "One value, no sentence."])
+    "Answer from this text only.\n\n{context}\n\n{question}", "<text>\n{context}\n</text>\n\n{question}", "Some facts are hidden in this text.\n\n{context}\n\n{question}",
+    "{context}\n\n---\n{question}", "Please read the following carefully.\n\n{context}\n\nNow answer: {question}", "Context:\n{context}\n\nQuestion:\n{question}",
+    "{context}\n\nThat was the text. {question}", "Use the document below.\n\n{context}\n\n{question}", "A long report follows.\n\n{context}\n\nEnd of the report. {question}",
+    "Below is some material with a question at the end.\n\n{context}\n\n{question}", "```\n{context}\n```\n{question}"], 0.15)
+BRIEF = Pool("needle-brief", [
+    "Answer with the value only.", "Just the value.", "Only the value, please.", "Reply with nothing else.", "One value, no sentence.", "Give only the value.",
+    "Say the value and nothing more.", "Answer briefly, with the value alone.", "No explanation, only the value.", "Reply with the value only.", "Value only.",
+    "Nothing but the value, please.", "Write just the value.", "Answer in as few words as possible.", "Keep it to the value itself.", "Respond with the bare value.",
+    "I want the value and no sentence.", "Do not write a sentence, just the value.", "The value is enough.", "Short answer: the value."], 0.15)
 UNKNOWN = "The text does not say."
 
 
@@ -134,9 +159,9 @@ def plant(rng, paragraphs, sentences):
 
 def needles(rng, split, n_tokens, filler):
     """Facts in prose, then questions about them, turn by turn; a few ask for what the text does not say."""
-    n_facts = rng.randint(1, 3) if rng.random() < 0.3 else rng.randint(3, max(4, min(24, n_tokens // 80)))
+    n_facts = rng.randint(1, 3) if rng.random() < 0.3 else rng.randint(3, max(4, min(60, n_tokens // 80)))
     found = distinct_facts(rng, split, n_facts)
-    size = max(200, (n_tokens - 60 - 70 * n_facts) * CHARACTERS_PER_TOKEN)
+    size = max(200, (n_tokens - 60 - 65 * n_facts) * CHARACTERS_PER_TOKEN)
     context = plant(rng, filler.paragraphs(rng, split, size), [sentence(rng, split, *item) for item in found])
     rng.shuffle(found)
     turns = [reply(rng, split, ask(rng, split, who, what), who, what, value) for who, what, value in found]
@@ -157,7 +182,7 @@ def conversation(rng, split, context, turns):
 
 def table(rng, split, n_tokens, _filler):
     """A list of keys and values in one of several layouts; lookups forwards and backwards."""
-    n_rows = max(3, min(600, n_tokens // 14))
+    n_rows = max(3, min(600, n_tokens // 17))
     make_key = rng.choice((pools.code, lambda r: pools.person(r, split), lambda r: pools.thing(r, split), lambda r: pools.made_up_word(r, split)))
     kind = rng.choice(("person", "city", "code", "count", "word", "date", "colour", "email"))
     rows = list(dict.fromkeys(make_key(rng) for _ in range(n_rows)))
@@ -165,7 +190,7 @@ def table(rng, split, n_tokens, _filler):
     form = rng.choice(("{k}: {v}", "{k} = {v}", "{k},{v}", "- {k}: {v}", "| {k} | {v} |", "{k} -> {v}", "{k}\t{v}"))
     context = "\n".join(form.format(k=key, v=value) for key, value in rows.items())
     turns = []
-    for key in rng.sample(list(rows), min(len(rows), rng.randint(2, 16))):
+    for key in rng.sample(list(rows), min(len(rows), rng.randint(2, max(16, n_tokens // 160)))):
         value = rows[key]
         backwards = list(rows.values()).count(value) == 1 and rng.random() < 0.3
         turns.append((BACKWARD.draw(rng, split).format(v=value), key) if backwards else (FORWARD.draw(rng, split).format(k=key), value))
@@ -173,8 +198,10 @@ def table(rng, split, n_tokens, _filler):
 
 
 FORWARD = Pool("table-forward", ["What stands next to {k}?", "Look up {k}.", "{k}?", "What is the value of {k}?", "Which value has {k}?", "Find {k} in the list.",
-                                 "What does the list say for {k}?", "Give me the entry of {k}."])
-BACKWARD = Pool("table-backward", ["Which entry has {v}?", "Who or what has the value {v}?", "To which key does {v} belong?", "Find the entry with {v}."])
+                                 "What does the list say for {k}?", "Give me the entry of {k}.", "What is listed for {k}?", "And {k}?", "Value for {k}?",
+                                 "What is written after {k}?", "Tell me what belongs to {k}.", "Search for {k}."])
+BACKWARD = Pool("table-backward", ["Which entry has {v}?", "Who or what has the value {v}?", "To which key does {v} belong?", "Find the entry with {v}.",
+                                   "Which one is listed with {v}?", "Where does {v} stand?", "What has {v} next to it?", "Look for {v}: whose is it?"])
 QUOTE = Pool("quote", ['Quote the sentence that begins with "{start}".', 'Continue from the text: "{start}"', 'Which sentence starts with "{start}"?',
                        'How does the sentence "{start} ..." go on?', 'Repeat the sentence of the text that begins "{start}".',
                        'Copy the sentence beginning with the words "{start}".'])
@@ -183,7 +210,7 @@ FOLLOWS = Pool("follows", ['Which words come right after "{start}"?', 'What foll
 
 def quotation(rng, split, n_tokens, filler):
     """Sentences of the text are asked for by their first words: copying at every distance, from natural text."""
-    paragraphs = filler.paragraphs(rng, split, max(300, (n_tokens - 80) * 0.8 * CHARACTERS_PER_TOKEN))
+    paragraphs = filler.paragraphs(rng, split, max(300, (n_tokens - 80) * 0.87 * CHARACTERS_PER_TOKEN))
     context = "\n\n".join(paragraphs)
     sentences = [text.strip() for paragraph in paragraphs for text in paragraph.split(". ")]
     sentences = [text for text in dict.fromkeys(sentences) if 8 <= len(text.split()) <= 40]
@@ -201,12 +228,13 @@ def quotation(rng, split, n_tokens, filler):
 
 
 ACKNOWLEDGE = ["I will remember that.", "Noted.", "Understood.", "All right.", "Okay."]
-TALK = Pool("memory-talk", ["Please remember: {fact}", "{fact}", "Keep this in mind: {fact}", "I tell you something. {fact}", "For later: {fact}", "Just so you know, {fact}"])
+TALK = Pool("memory-talk", ["Please remember: {fact}", "{fact}", "Keep this in mind: {fact}", "I tell you something. {fact}", "For later: {fact}", "Just so you know, {fact}",
+                            "Remember this. {fact}", "Note this: {fact}", "Here is a fact: {fact}", "{fact} Keep it in mind."])
 
 
 def memory(rng, split, n_tokens, filler):
     """Facts told turn by turn, with copied text between them, asked for later in the same conversation."""
-    found = distinct_facts(rng, split, max(2, min(80, n_tokens // 90)))
+    found = distinct_facts(rng, split, max(2, min(120, n_tokens // 78)))
     messages, known = [], []
     for item in found:
         text = sentence(rng, split, *item)
@@ -223,15 +251,15 @@ def memory(rng, split, n_tokens, filler):
 
 def reading(rng, split, n_tokens, _filler):
     """Records said in sentences, one after the other; questions name the record and the field."""
-    n_records = max(2, min(130, n_tokens // 60))
+    n_records = max(2, min(190, n_tokens // 50))
     names = list(dict.fromkeys(holder(rng, split) for _ in range(n_records)))
     records = {name: draw_fields(rng, split, rng.randint(2, 4)) for name in names}
     blocks = []
     for name, fields in records.items():
-        said = [state(rng, split, field, STATEMENTS.draw(rng, split)).rstrip(".").lstrip("- ") for field in fields]
+        said = [state(rng, split, field, STATEMENTS.draw(rng, split)).rstrip(".").lstrip("-* ") for field in fields]
         blocks.append(f"About {name}: {'. '.join(said)}.")
     turns = []
-    for name in rng.sample(names, min(len(names), rng.randint(2, 12))):
+    for name in rng.sample(names, min(len(names), rng.randint(2, max(12, n_tokens // 160)))):
         field = rng.choice(records[name])
         question = ask(rng, split, name, field.label)
         turns.append((f"{question} {BRIEF.draw(rng, split)}", field.text()))

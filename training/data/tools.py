@@ -94,34 +94,177 @@ NATURAL = {
         "Buy {tickets} tickets for {event}.", "I need {tickets} tickets to {event}.", "Get me {tickets} tickets for {event}, please."], {"booking": "code"}),
     "check_stock": ("Check how many pieces are in stock", {"product": ("thing", "name of the product")}, [
         "How many pieces of {product} do we have?", "Is {product} in stock?", "Check the stock of {product}."], {"stock": "count"}),
+    "rent_car": ("Rent a car", {"city": ("city", "city of the pickup"), "date": ("date", "first day, YYYY-MM-DD"), "days": ("small", "number of days")}, [
+        "Rent a car in {city} from {date} for {days} days.", "I need a car for {days} days in {city}, starting {date}.",
+        "Get me a rental car in {city}, {days} days from {date}.", "Car rental: {city}, {date}, {days} days"], {"booking": "code", "price": "price"}),
+    "order_food": ("Order food for delivery", {"dish": ("food", "what to order"), "portions": ("small2", "number of portions"), "address": ("city", "where to deliver")}, [
+        "Order {portions} portions of {dish} to {address}.", "Bring {portions} times {dish} to {address}.", "I would like {portions} {dish} delivered to {address}.",
+        "{dish}, {portions} portions, deliver to {address}."], {"order": "code", "minutes": "small"}),
+    "add_contact": ("Add a person to the address book", {"name": ("person", "full name"), "email": ("email", "email address")}, [
+        "Add {name} with the address {email} to my contacts.", "Save {name}, {email}, as a contact.", "New contact: {name}, {email}",
+        "Put {name} ({email}) into the address book."], {"id": "code"}),
+    "find_contact": ("Find a person in the address book", {"name": ("person", "name to look for")}, [
+        "Find the contact of {name}.", "What is the address of {name} in my contacts?", "Look up {name} in the address book.", "Do I have {name} in my contacts?"],
+        {"email": "email"}),
+    "start_workout": ("Start a workout", {"activity": ("word", "kind of sport"), "minutes": ("small", "length in minutes")}, [
+        "Start a {activity} workout of {minutes} minutes.", "I want to do {activity} for {minutes} minutes.", "{minutes} minutes of {activity}, go!",
+        "Begin {activity} training, {minutes} minutes."], {"id": "code"}),
+    "log_weight": ("Record the body weight", {"kilograms": ("price", "weight in kilograms")}, [
+        "I weigh {kilograms} kilograms today.", "Record my weight: {kilograms} kg.", "Log {kilograms} kg.", "My weight is {kilograms} kilos."], {"state": "state"}),
+    "lock_door": ("Lock a door", {"door": ("noun", "which door")}, [
+        "Lock the {door} door.", "Please lock the door of the {door}.", "Make sure the {door} door is locked."], {"state": "state"}),
+    "open_blinds": ("Open the blinds of a room", {"room": ("noun", "name of the room"), "percent": ("small", "how far, in percent")}, [
+        "Open the blinds in the {room} to {percent} percent.", "Raise the {room} blinds to {percent}%.", "I want the blinds of the {room} {percent} percent open."], {"state": "state"}),
+    "start_vacuum": ("Send the vacuum robot to a room", {"room": ("noun", "name of the room")}, [
+        "Vacuum the {room}.", "Clean the {room} with the robot.", "Send the robot into the {room}.", "Start cleaning in the {room}."], {"minutes": "small"}),
+    "get_news": ("Get the latest news about a topic", {"topic": ("thing", "what the news should be about")}, [
+        "What is new about {topic}?", "Show me news about {topic}.", "Any news on {topic}?", "Latest headlines for {topic}"], {"headline": "thing"}),
+    "get_exchange_rate": ("Get the exchange rate of two currencies", {"base": ("currency", "currency code"), "quote": ("currency2", "currency code")}, [
+        "What is the rate from {base} to {quote}?", "Exchange rate {base}/{quote}?", "How many {quote} do I get for one {base}?", "Give me the {base} to {quote} rate."],
+        {"rate": "price"}),
+    "transfer_money": ("Transfer money to a person", {"recipient": ("person", "who gets the money"), "amount": ("price", "amount"), "currency": ("currency", "currency code")}, [
+        "Send {amount} {currency} to {recipient}.", "Transfer {amount} {currency} to {recipient}.", "Pay {recipient} {amount} {currency}.",
+        "{recipient} should get {amount} {currency} from me."], {"id": "code"}),
+    "get_balance": ("Get the balance of an account", {"account": ("code", "number of the account")}, [
+        "What is the balance of account {account}?", "How much money is on {account}?", "Show the balance of {account}.", "Balance {account}?"], {"balance": "price"}),
+    "create_issue": ("Create an issue in the tracker", {"title": ("phrase", "title of the issue"), "assignee": ("person", "who should work on it")}, [
+        'Open an issue "{title}" for {assignee}.', 'Create the issue "{title}" and give it to {assignee}.', '{assignee} should look at "{title}". File an issue.',
+        'New issue: "{title}", assignee {assignee}'], {"number": "code"}),
+    "close_issue": ("Close an issue in the tracker", {"number": ("code", "number of the issue")}, [
+        "Close issue {number}.", "Issue {number} is done, close it.", "Mark {number} as closed.", "We can close {number}."], {"state": "state"}),
+    "run_query": ("Run a query on a database", {"database": ("word", "name of the database"), "table": ("noun", "name of the table"), "limit": ("small", "most rows to return")}, [
+        "Show {limit} rows of the table {table} in {database}.", "From the database {database}, read {limit} rows of {table}.",
+        "Query {database}: table {table}, at most {limit} rows."], {"rows": "small"}),
+    "restart_server": ("Restart a server", {"host": ("word", "name of the server")}, [
+        "Restart the server {host}.", "Reboot {host}.", "{host} hangs, restart it.", "Please restart {host}."], {"state": "state"}),
+    "get_server_status": ("Get the status of a server", {"host": ("word", "name of the server")}, [
+        "Is {host} up?", "What is the status of server {host}?", "How is {host} doing?", "Check whether {host} is running."], {"status": "state"}),
+    "copy_file": ("Copy a file", {"source": ("path", "path of the file"), "target": ("path", "path of the copy")}, [
+        "Copy {source} to {target}.", "Make a copy of {source} at {target}.", "Duplicate {source} as {target}.", "{source} should be copied to {target}."], {"state": "state"}),
+    "rename_file": ("Rename a file", {"path": ("path", "path of the file"), "name": ("word", "new name")}, [
+        "Rename {path} to {name}.", "Give {path} the name {name}.", "Change the name of {path} to {name}.", "{path} should be called {name}."], {"state": "state"}),
+    "write_file": ("Write a text to a file", {"path": ("path", "path of the file"), "text": ("phrase", "what to write")}, [
+        'Write "{text}" to {path}.', 'Save "{text}" in the file {path}.', 'Put the text "{text}" into {path}.', '{path} should contain "{text}".'], {"bytes": "small"}),
+    "search_files": ("Search files for a text", {"text": ("phrase", "text to search"), "folder": ("path", "where to search")}, [
+        'Search {folder} for "{text}".', 'Find "{text}" in {folder}.', 'Which files in {folder} contain "{text}"?', 'Look for "{text}" under {folder}.'], {"path": "path"}),
+    "find_hotel": ("Find hotels in a city", {"city": ("city", "name of the city"), "max_price": ("price", "highest price per night")}, [
+        "Find a hotel in {city} for at most {max_price} a night.", "Hotels in {city} under {max_price}?", "Where can I sleep in {city} for up to {max_price}?",
+        "Show hotels in {city}, not more than {max_price}."], {"hotel": "thing", "price": "price"}),
+    "find_train": ("Find a train connection", {"origin": ("city", "station of departure"), "destination": ("city2", "station of arrival"), "time": ("time", "earliest departure, HH:MM")}, [
+        "Which train goes from {origin} to {destination} after {time}?", "Train from {origin} to {destination} at {time}, please.",
+        "I want to leave {origin} by train at {time} for {destination}.", "Trains {origin} - {destination}, {time}"], {"train": "code", "departure": "time"}),
+    "cancel_booking": ("Cancel a booking", {"booking": ("code", "number of the booking")}, [
+        "Cancel the booking {booking}.", "I do not need {booking} any more, cancel it.", "Please cancel {booking}.", "Undo booking {booking}."], {"state": "state"}),
+    "rate_movie": ("Rate a movie", {"movie": ("thing", "title of the movie"), "stars": ("small2", "number of stars")}, [
+        "Give {movie} {stars} stars.", "Rate the movie {movie} with {stars} stars.", "{stars} stars for {movie}.", "I liked {movie}: {stars} stars."], {"state": "state"}),
+    "recommend_book": ("Recommend a book", {"topic": ("thing", "what the book is about"), "pages?": ("count", "largest number of pages")}, [
+        "Recommend a book about {topic}.", "Which book about {topic} should I read?", "I want to read about {topic}.", "Suggest a book on {topic}."], {"title": "thing"}),
+    "add_to_cart": ("Put a product into the shopping cart", {"product": ("thing", "name of the product"), "quantity": ("small2", "how many")}, [
+        "Put {quantity} of the {product} into my cart.", "Add {quantity} pieces of {product} to the cart.", "I want to buy {quantity} {product}.", "{quantity} x {product} into the cart, please."],
+        {"total": "price"}),
+    "add_to_shopping_list": ("Write something on the shopping list", {"item": ("food", "what to buy")}, [
+        "Put {item} on the shopping list.", "We need {item}. Write it on the list.", "Add {item} to my shopping list.", "Do not let me forget to buy {item}."], {"count": "small"}),
+    "apply_coupon": ("Use a coupon", {"coupon": ("code", "text of the coupon")}, [
+        "Use the coupon {coupon}.", "I have the coupon {coupon}.", "Apply {coupon} to my order.", "My voucher is {coupon}."], {"discount": "price"}),
+    "schedule_meeting": ("Schedule a meeting with a person", {"person": ("person", "who takes part"), "date": ("date", "date as YYYY-MM-DD"), "time": ("time", "time as HH:MM")}, [
+        "Schedule a meeting with {person} on {date} at {time}.", "I want to meet {person} on {date}, {time}.", "Set up a meeting: {person}, {date}, {time}.",
+        "Arrange that I talk with {person} on {date} at {time}."], {"id": "code"}),
+    "cancel_meeting": ("Cancel the meeting with a person", {"person": ("person", "who takes part"), "date": ("date", "date as YYYY-MM-DD")}, [
+        "Cancel my meeting with {person} on {date}.", "I cannot meet {person} on {date}. Cancel it.", "The meeting with {person} on {date} is off."], {"state": "state"}),
+    "get_schedule": ("Get all events of a day", {"date": ("date", "date as YYYY-MM-DD")}, [
+        "What is on my calendar on {date}?", "Show my events of {date}.", "What do I have to do on {date}?", "My schedule for {date}, please."], {"events": "small"}),
+    "set_language": ("Set the language of the interface", {"language": ("language", "name of the language")}, [
+        "Switch to {language}.", "Set the language to {language}.", "I want everything in {language}.", "Please use {language} from now on."], {"state": "state"}),
+    "detect_language": ("Find out the language of a text", {"text": ("phrase", "text to examine")}, [
+        'Which language is "{text}"?', 'In what language is "{text}" written?', 'Detect the language of "{text}".'], {"language": "language"}),
+    "count_words": ("Count the words of a text", {"text": ("phrase", "text to count")}, [
+        'How many words has "{text}"?', 'Count the words of "{text}".', 'Number of words in "{text}"?', 'Tell me the word count of "{text}".'], {"words": "small"}),
+    "resize_image": ("Change the size of an image", {"path": ("path", "path of the image"), "width": ("count", "width in pixels"), "height": ("count", "height in pixels")}, [
+        "Resize {path} to {width} by {height}.", "Make {path} {width} pixels wide and {height} high.", "Scale the image {path} to {width}x{height}.",
+        "{path} should be {width} by {height} pixels."], {"bytes": "count"}),
+    "play_video": ("Play a video", {"title": ("thing", "title of the video"), "room?": ("noun", "room of the screen")}, [
+        "Play the video {title}.", "Show me {title}.", "I want to watch {title}.", "Start the film {title}."], {"minutes": "small"}),
+    "charge_car": ("Charge the electric car", {"percent": ("small", "charge to reach, in percent"), "until": ("time", "when it must be done, HH:MM")}, [
+        "Charge the car to {percent} percent until {until}.", "By {until} the car needs {percent}% charge.", "Load the car to {percent} percent, ready at {until}."], {"state": "state"}),
+    "get_route": ("Get the route between two cities", {"origin": ("city", "where to start"), "destination": ("city2", "where to go"), "mode?": ("word", "means of transport")}, [
+        "How do I get from {origin} to {destination}?", "Show the route from {origin} to {destination}.", "Navigate from {origin} to {destination}.", "Way from {origin} to {destination}?"],
+        {"minutes": "count"}),
+    "get_traffic": ("Get the traffic of a city", {"city": ("city", "name of the city"), "time": ("time", "time as HH:MM")}, [
+        "How is the traffic in {city} at {time}?", "Traffic in {city}, {time}?", "Are the roads of {city} full at {time}?"], {"state": "state"}),
+    "find_restaurant": ("Find a restaurant", {"city": ("city", "name of the city"), "food": ("food", "what it should serve")}, [
+        "Where can I eat {food} in {city}?", "Find a restaurant with {food} in {city}.", "I am in {city} and want {food}.", "{food} in {city}, please."], {"restaurant": "word"}),
+    "get_calories": ("Get the calories of a food", {"food": ("food", "name of the food"), "grams": ("count", "amount in grams")}, [
+        "How many calories have {grams} grams of {food}?", "Calories of {grams} g {food}?", "I ate {grams} grams of {food}. How many calories is that?"], {"calories": "count"}),
+    "adopt_animal": ("Reserve an animal of the shelter", {"animal": ("animal", "kind of animal"), "name": ("word", "name of the animal")}, [
+        "Reserve the {animal} {name} for me.", "I would like to adopt {name}, the {animal}.", "Adopt the {animal} called {name}."], {"id": "code"}),
+    "find_job": ("Find open jobs", {"job": ("job", "name of the job"), "city": ("city", "where to work")}, [
+        "Find a job as {job} in {city}.", "Who needs a {job} in {city}?", "I am a {job} and look for work in {city}.", "Open positions: {job}, {city}"], {"company": "company"}),
+    "get_company_info": ("Get facts about a company", {"company": ("company", "name of the company")}, [
+        "Tell me about the company {company}.", "What does {company} do?", "Who leads {company}?", "Show me facts about {company}."], {"city": "city", "employees": "count"}),
+    "ban_user": ("Ban a user from the forum", {"user": ("word", "name of the user"), "days": ("small", "length of the ban in days")}, [
+        "Ban {user} for {days} days.", "The user {user} must be banned for {days} days.", "{days} days of ban for {user}.", "Lock {user} out for {days} days."], {"state": "state"}),
+    "create_user": ("Create a user account", {"username": ("word", "name of the account"), "email": ("email", "email address"), "admin": ("bool", "whether it is an administrator")}, [
+        "Create the user {username} with the email {email}, admin: {admin}.", "New account {username}, {email}; administrator {admin}.",
+        "Make an account for {email} called {username}. Admin rights: {admin}."], {"id": "code"}),
+    "reset_password": ("Reset the password of a user", {"email": ("email", "email address of the user")}, [
+        "Reset the password of {email}.", "{email} forgot the password, reset it.", "Send a new password to {email}.", "Password reset for {email}"], {"state": "state"}),
+    "check_in": ("Check in for a flight", {"flight": ("code", "number of the flight"), "name": ("person", "name of the passenger")}, [
+        "Check {name} in for flight {flight}.", "Check in: {name}, {flight}", "{name} flies with {flight}, do the check-in.", "Please check in {name} on {flight}."], {"seat": "code"}),
+    "get_flight_status": ("Get the status of a flight", {"flight": ("code", "number of the flight")}, [
+        "Is flight {flight} on time?", "What is the status of flight {flight}?", "When does {flight} land?", "Status of {flight}?"], {"status": "state", "time": "time"}),
+    "set_thermostat_mode": ("Switch the thermostat on or off", {"enabled": ("bool", "whether it is on")}, [
+        "Thermostat on: {enabled}.", "Set the thermostat, enabled: {enabled}.", "Should the thermostat run? {enabled}."], {"state": "state"}),
+    "print_document": ("Print a document", {"path": ("path", "path of the document"), "copies": ("small2", "number of copies")}, [
+        "Print {path} {copies} times.", "Print {copies} copies of {path}.", "I need {copies} copies of {path} on paper.", "{path}, {copies} copies, print."], {"job": "code"}),
+    "share_document": ("Share a document with a person", {"document": ("thing", "name of the document"), "person": ("person", "who may read it")}, [
+        "Share {document} with {person}.", "Let {person} read {document}.", "Give {person} access to {document}.", "{person} should see {document}."], {"state": "state"}),
+    "water_garden": ("Water a bed of the garden", {"bed": ("food", "what grows there"), "liters": ("small", "amount of water in liters")}, [
+        "Give the {bed} {liters} liters of water.", "Water the {bed} with {liters} liters.", "{liters} liters for the {bed}, please."], {"state": "state"}),
+    "set_price": ("Set the price of a product", {"product": ("thing", "name of the product"), "price": ("price", "new price")}, [
+        "Set the price of {product} to {price}.", "{product} now costs {price}.", "Change the price of {product} to {price}.", "Sell {product} for {price}."], {"state": "state"}),
+    "generate_password": ("Make a random password", {"length": ("small", "number of characters")}, [
+        "Make a password of {length} characters.", "Generate a password with {length} characters.", "I need a random password, {length} characters long.", "New password, length {length}"],
+        {"password": "word"}),
 }
 NATURAL_NAMES = Pool("natural-tools", NATURAL, 0.2)
 
-ENTITIES = Pool("entities", """account album appointment article booking budget campaign channel claim comment contract course customer dataset
+ENTITIES = Pool("entities", """account alarm album asset auction badge backup bill branch card cart category certificate chat cluster
+commit complaint coupon delivery discount draft event exercise expense feature flight form game gift grade guest image key label lecture letter level
+licence list location log match message note offer package page parcel password photo plan post printer profile program queue recipe record
+request role rule sale sensor service session shop site song source stock story street student table tag talk template test theme tool track
+training transfer unit user video wallet website worker zone appointment article booking budget campaign channel claim comment contract course customer dataset
 deployment device document donation employee exam exhibition experiment folder invoice job lease lesson license loan mailbox meal meeting member
 menu order patient payment permit playlist policy poll prescription product project quote refund rental repair report reservation review room route
 sample schedule server shift shipment subscription survey task team ticket tournament trip vehicle visit voucher warehouse workout""", 0.2)
 ACTIONS = Pool("actions", ["create", "get", "delete", "update", "send", "schedule", "cancel", "archive", "export", "approve", "assign", "print", "check", "add",
-                           "close", "start", "share", "register"])
+                           "close", "start", "share", "register", "open", "stop", "find", "copy", "move", "rename", "publish", "hide", "lock", "unlock", "rate", "review",
+                           "confirm", "reject", "import", "reset", "pause", "resume", "extend", "change", "list", "show"])
 EXTRA = {"currency": ["USD", "EUR", "GBP", "JPY", "CHF", "SEK", "CAD", "AUD"], "language": ["French", "German", "Spanish", "Italian", "Japanese", "Dutch"]}
 PATH_ENDS = ("txt", "md", "log", "csv", "json", "conf")
 
 REQUESTS = Pool("tool-requests", [
     "{Action} the {entity} with {args}.", "Please {action} a {entity}: {args}.", "{Action} {entity}: {args}", "I want to {action} a {entity} with {args}.",
     "Can you {action} the {entity} with {args}?", "Could you {action} a {entity}? {args}.", "{Action} a {entity} for me, {args}.",
-    "We need to {action} a {entity} ({args}).", "Time to {action} the {entity}; {args}."])
+    "We need to {action} a {entity} ({args}).", "Time to {action} the {entity}; {args}.", "I would like to {action} the {entity}, {args}.",
+    "Help me {action} a {entity}: {args}.", "{Action} that {entity}, {args}, please.", "Would you {action} the {entity} ({args})?", "Now {action} the {entity}: {args}",
+    "The {entity} is what I have to {action}. {args}.", "Somebody has to {action} the {entity}: {args}.", "For the {entity}: {action} it with {args}.",
+    "Go ahead and {action} a {entity} with {args}.", "{args}. {Action} the {entity}."], 0.15)
 ARGUMENTS = Pool("tool-arguments", ["{label} {value}", "{label}: {value}", "the {label} is {value}", "{label} = {value}", "{value} as the {label}",
-                                    "its {label} should be {value}", "{label} set to {value}"])
+                                    "its {label} should be {value}", "{label} set to {value}", "{value} for the {label}", "{label} being {value}",
+                                    "take {value} as {label}", "{label} - {value}", "with the {label} {value}", "use {value} for {label}"], 0.15)
 SYSTEMS = Pool("tool-systems", [
     "You are a helpful assistant with tools.", "Use the functions when they help.", "You are Arc, a small assistant that can call functions.",
-    "Call a function when the user asks for what it does. Otherwise answer yourself.", "You work for a company's help desk.", "Answer briefly."])
+    "Call a function when the user asks for what it does. Otherwise answer yourself.", "You work for a company's help desk.", "Answer briefly.",
+    "You control a house and a calendar.", "Pick the right function.", "You are an agent. Use your tools."])
 DONE = Pool("tool-done", ["Done. {facts}", "It is done. {facts}", "That worked. {facts}", "{facts}"])
 FAILED = Pool("tool-failed", ["That did not work: {error}.", "The function reported an error: {error}.", "Sorry, this failed: {error}."])
 ERRORS = Pool("tool-errors", ["not found", "permission denied", "service unavailable", "invalid date", "timeout", "unknown id", "quota exceeded", "no connection"])
 REFUSALS = Pool("tool-refusals", ["None of my functions can do that.", "I have no function for that."])
 UNRELATED = Pool("tool-unrelated", [
     "Paint my fence green.", "Water my plants.", "Wash the car.", "Fold the laundry.", "Cut my hair.", "Open the window behind me.", "Walk the dog.",
-    "Fix the roof.", "Bring me a glass of water.", "Peel the oranges.", "Sweep the floor.", "Feed the cat.", "Carry the boxes upstairs.", "Iron my shirt."])
+    "Fix the roof.", "Bring me a glass of water.", "Peel the oranges.", "Sweep the floor.", "Feed the cat.", "Carry the boxes upstairs.", "Iron my shirt.",
+    "Tie my shoes.", "Bake a cake.", "Mow the lawn.", "Clean the windows.", "Scratch my back.", "Polish the silver.", "Change the light bulb.", "Make the bed.",
+    "Sharpen my pencils.", "Sew on a button.", "Do the dishes.", "Build a sandcastle with me.", "Hold my umbrella.", "Knit me a sweater."], 0.2)
 GREETINGS = {"Hello!": "Hello! What can I do for you?", "Thank you!": "You are welcome.", "Thanks, that is all.": "You are welcome.", "Hi": "Hello! What can I do for you?"}
 
 
@@ -159,7 +302,7 @@ def natural_tool(rng, split):
     name = NATURAL_NAMES.draw(rng, split)
     description, parameters, requests, results = NATURAL[name]
     arguments = {key.rstrip("?"): argument(rng, split, kind) for key, (kind, _) in parameters.items()}
-    text = rng.choice(requests).format(**arguments)
+    text = rng.choice(requests).format(**{key: say(value) for key, value in arguments.items()})
     for key, (kind, _) in parameters.items():
         if key.endswith("?"):
             if rng.random() < 0.5:
@@ -204,7 +347,7 @@ def composed_tool(rng, split, action=None, entity=None):
 
 
 def any_tool(rng, split):
-    return natural_tool(rng, split) if rng.random() < 0.35 else composed_tool(rng, split)
+    return natural_tool(rng, split) if rng.random() < 0.5 else composed_tool(rng, split)
 
 
 def same_name(tool):
