@@ -56,7 +56,6 @@ THIRD_PARTY = {
     "nlohmann": _SOURCES,
     "spdlog": {"base"},
     "pcre2.h": {"text"},
-    "utf8proc.h": {"text"},
     "xxhash.h": {"kv"},
     "boost": {"serve"},
     "CLI": {"apps"},
