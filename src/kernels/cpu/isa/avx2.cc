@@ -4,6 +4,8 @@
 #include "kernels/cpu/generic/prelude.h"
 
 namespace arc::cpu::avx2 {
-#include "kernels/cpu/generic/kernels.inl"
+// clang-format off: vectors first
 #include "kernels/cpu/isa/vec_avx2.inl"
+#include "kernels/cpu/generic/kernels.inl"
+// clang-format on
 }  // namespace arc::cpu::avx2
