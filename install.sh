@@ -11,6 +11,7 @@ Installs the Debian packages that are missing (as root, or with sudo), builds
 `arc` in build/release, and installs it with its shell completions:
 
   FOLDER/bin/arc
+  FOLDER/share/arc/arc.gguf, the built-in model
   FOLDER/share/bash-completion/completions/arc
   FOLDER/share/zsh/site-functions/_arc
   FOLDER/share/fish/vendor_completions.d/arc.fish
@@ -54,7 +55,7 @@ build=build/release
 cuda=(-DARC_CUDA=OFF)
 for nvcc in "$(command -v nvcc || true)" "${CUDA_HOME:+$CUDA_HOME/bin/nvcc}" /usr/local/cuda/bin/nvcc; do
   [[ -x $nvcc ]] || continue
-  cuda=(-DARC_CUDA=ON "-DCMAKE_CUDA_COMPILER=$nvcc")
+  cuda=(-DARC_CUDA=ON "-DARC_NVCC=$nvcc")
   break
 done
 if [[ ${cuda[0]} == *ON ]]; then

@@ -2,7 +2,6 @@
 
 #include <chrono>
 #include <condition_variable>
-#include <csignal>
 #include <cstdio>
 #include <mutex>
 #include <utility>
@@ -15,23 +14,6 @@ namespace arc::app {
 namespace {
 
 volatile std::sig_atomic_t interrupted = 0;
-
-// Ctrl-C sets `interrupted` while this lives.
-class CatchInterrupt {
- public:
-  CatchInterrupt() {
-    interrupted = 0;
-    struct sigaction action{};
-    action.sa_handler = [](int) { interrupted = 1; };
-    ::sigaction(SIGINT, &action, &before_);
-  }
-  ~CatchInterrupt() { ::sigaction(SIGINT, &before_, nullptr); }
-  CatchInterrupt(const CatchInterrupt&) = delete;
-  CatchInterrupt& operator=(const CatchInterrupt&) = delete;
-
- private:
-  struct sigaction before_{};
-};
 
 // Events come on the engine's thread, the caller waits on its own.
 class Collector {
@@ -77,8 +59,20 @@ double rate(int count, double seconds) {
 
 }  // namespace
 
+CatchInterrupt::CatchInterrupt() {
+  forget();
+  struct sigaction action{};
+  action.sa_handler = [](int) { interrupted = 1; };
+  ::sigaction(SIGINT, &action, &before_);
+}
+CatchInterrupt::~CatchInterrupt() {
+  ::sigaction(SIGINT, &before_, nullptr);
+}
+void CatchInterrupt::forget() {
+  interrupted = 0;
+}
+
 Answer ask(Engine& engine, Request request, bool stream) {
-  const CatchInterrupt guard;
   Collector collector(stream);
   const RequestId id = engine.submit(std::move(request), [&](const Event& event) { collector.take(event); });
   Answer answer = collector.wait(engine, id);

@@ -1,6 +1,7 @@
 // One request from the first token to the last; Ctrl-C cancels it.
 #pragma once
 
+#include <csignal>
 #include <string>
 
 #include "arc/engine.h"
@@ -13,7 +14,22 @@ struct Answer {
   bool interrupted = false;  // by Ctrl-C
 };
 
-// Waits for the answer; with `stream` prints its text as it comes. Throws Error when the request is refused or fails.
+// While one lives, Ctrl-C does not end the process but stops the answer that is waited for.
+class CatchInterrupt {
+ public:
+  CatchInterrupt();
+  ~CatchInterrupt();
+  CatchInterrupt(const CatchInterrupt&) = delete;
+  CatchInterrupt& operator=(const CatchInterrupt&) = delete;
+
+  static void forget();  // what was pressed until now
+
+ private:
+  struct sigaction before_{};
+};
+
+// Waits for the answer, under a CatchInterrupt of the caller; with `stream` prints its text as it comes. Throws Error
+// when the request is refused or fails.
 Answer ask(Engine& engine, Request request, bool stream);
 
 // "12 prompt tokens, 398/s; first token 0.12 s; 128 tokens, 24.9/s"

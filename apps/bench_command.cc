@@ -19,16 +19,17 @@ const char* test_name(const BenchRow& row) {
   return is_prefill(row) ? "prefill" : "decode";
 }
 
-// Three digits, and a letter for thousands.
+// Three digits, a space, and a letter for thousands.
 std::string short_number(double value) {
   int thousands = 0;
   for (; value >= 999.5 && thousands < 5; ++thousands) value /= 1000;
   const int decimals = value >= 99.5 ? 0 : value >= 9.95 ? 1 : 2;
-  return fmt::format("{:.{}f} {}", value, decimals, std::string_view(" KMGTP").substr(thousands, 1));
+  return fmt::format("{:.{}f} {}", value, decimals,
+                     std::string_view("KMGTP").substr(std::max(thousands - 1, 0), thousands > 0 ? 1 : 0));
 }
 
 void print_table(const std::vector<BenchRow>& rows, const ModelInfo& info) {
-  fmt::print("{} ({}), {} parameters; {}\n", info.name, info.architecture, info.n_parameters, info.runs_on);
+  fmt::print("{} ({}), {} parameters\n{}\n", info.name, info.architecture, info.n_parameters, info.runs_on);
   fmt::print("a token reads {}B of weights and {}B of cache per token of context\n\n",
              short_number(static_cast<double>(info.costs.weight_bytes)),
              short_number(static_cast<double>(info.costs.cache_bytes_per_context_token)));
@@ -47,7 +48,7 @@ void print_table(const std::vector<BenchRow>& rows, const ModelInfo& info) {
     if (row == rows.end()) continue;
     const char* unit = is_prefill(*row) ? "F" : "B";
     const Spread ceiling = row->ceiling();
-    fmt::print("{}: share of {}, {}{}/s ({}{} to {}{})\n", test_name(*row),
+    fmt::print("{}: share of {}, {}{}/s (from {}{} to {}{})\n", test_name(*row),
                is_prefill(*row) ? matrix_peak_name() : "the read ceiling", short_number(ceiling.median), unit,
                short_number(ceiling.min), unit, short_number(ceiling.max), unit);
   }

@@ -10,6 +10,7 @@
 #include "answer.h"
 #include "arc/error.h"
 #include "line_editor.h"
+#include "terminal.h"
 
 namespace arc::app {
 namespace {
@@ -39,8 +40,9 @@ class Chat {
   }
 
   void loop() {
+    const CatchInterrupt guard;
     fmt::print("{}. Ctrl-C stops an answer, /help lists commands, Ctrl-D leaves.\n",
-               options_.raw ? "Arc continues what you type" : "Talk to the model");
+               options_.raw ? "Type a text to continue" : "Talk to the model");
     std::string text;
     while (!left_ && read_message(text)) {
       if (text.find_first_not_of(" \t\n") == std::string::npos) continue;
@@ -48,7 +50,7 @@ class Chat {
       try {
         if (!obey(text)) reply(text);
       } catch (const Error& e) {
-        fmt::print("arc: {}\n", e.what());
+        fmt::print("{}", error_text(e.what()));
       }
     }
   }
@@ -79,6 +81,7 @@ class Chat {
     bool quoted = false;
     for (bool more = false; more || text.empty();) {
       std::string line;
+      CatchInterrupt::forget();
       switch (editor_.read(more ? kMorePrompt : kPrompt, line)) {
         case LineEditor::Outcome::end:
           return false;

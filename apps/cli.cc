@@ -36,7 +36,8 @@ constexpr const char* kBenchFooter = R"(Examples:
 
 Between repetitions the same process measures what the machine can do: the
 speed of reading memory, which limits decoding, and of multiplying, which limits
-prefill. The last column is the share that the model reaches.
+prefill. The last column is the share that the model reaches. Work is counted in
+F, floating point operations, and in B, bytes.
 )";
 constexpr const char* kInspectFooter = R"(Example:
   arc inspect -m path/to/model
@@ -68,7 +69,7 @@ void add_model_options(CLI::App& command, CommandLine& line) {
   group(choice(command, "--kind", line.kind, "what kind of model it is", {"auto", "text"}));
   group(choice(command, "--dtype", config.dtype, "type of the uncompressed cache; auto: the model's own",
                {"auto", "f32", "bf16", "f16"}));
-  group(option(command, "--tensor-parallel", config.tensor_parallel, "N", "ranks in this process")
+  group(option(command, "--tensor-parallel", config.tensor_parallel, "N", "parts that a model is split into")
             ->capture_default_str());
 }
 
@@ -85,12 +86,12 @@ void add_engine_options(CLI::App& command, CommandLine& line) {
   group(option(command, "--max-seq-len", config.max_seq_len, "N",
                "tokens of prompt and answer together; 0: as many as the model and the cache allow")
             ->capture_default_str());
-  group(option(command, "--max-num-batched-tokens", config.max_batched_tokens, "N", "tokens of one step")
+  group(option(command, "--max-num-batched-tokens", config.max_batched_tokens, "N", "tokens that one step computes")
             ->capture_default_str());
   group(option(command, "--kv-memory", config.kv_memory_bytes, "SIZE",
                "memory of the cache, such as 512MB or 4GB; default: a quarter of what is free")
             ->transform(CLI::AsSizeValue(false)));
-  group(option(command, "--seed", config.seed, "N", "of requests that name none")->capture_default_str());
+  group(option(command, "--seed", config.seed, "N", "start of the random choices of tokens")->capture_default_str());
 }
 
 void add_chat_options(CLI::App& command, CommandLine& line) {
@@ -99,7 +100,7 @@ void add_chat_options(CLI::App& command, CommandLine& line) {
       ->group("Model");
   command
       .add_flag("--prefix-cache,!--no-prefix-cache", line.engine.prefix_cache,
-                "compute what prompts have in common once (on unless --no-prefix-cache)")
+                "compute what prompts have in common only once (default: on)")
       ->group("Engine");
 }
 
@@ -129,11 +130,11 @@ void define_run(CLI::App& app, CommandLine& line) {
   run.footer(kRunFooter);
   option(run, "prompt", line.run.prompt, "",
          "the prompt; without one: what is piped in, or a chat when standard input is a terminal");
-  option(run, "-i,--input", line.run.prompt, "TEXT", "the same, as an option")->excludes("prompt")->group("Answer");
+  option(run, "-i,--input", line.run.prompt, "TEXT", "the prompt, as an option")->excludes("prompt")->group("Answer");
   run.add_option("--system", line.run.system, "system message")->type_name("TEXT")->group("Answer");
   run.add_flag("--raw", line.run.raw, "give the model the text as it is, without its chat template")->group("Answer");
   run.add_flag("--thinking,--enable-thinking,!--no-thinking", line.run.thinking,
-               "ask the chat template for an answer with or without (--no-thinking) reasoning")
+               "ask the chat template for an answer with or without reasoning")
       ->group("Answer");
   run.add_flag("--json", line.run.json, "print one JSON object when the answer is whole")->group("Answer");
   add_sampling_options(run, line.run);
@@ -179,10 +180,10 @@ void define_bench(CLI::App& app, CommandLine& line) {
             ->capture_default_str());
   list("--context,--depth", options.contexts, "tokens in the cache before decoding");
   list("-b,--batch", options.batches, "sequences side by side");
-  group(option(bench, "-r,--repetitions,--iterations", options.repetitions, "N", "of each measurement")
+  group(option(bench, "-r,--repetitions,--iterations", options.repetitions, "N", "times that each is measured")
             ->check(CLI::Range(1, 1000))
             ->capture_default_str());
-  group(option(bench, "--warmup", options.warmup, "N", "repetitions that do not count")
+  group(option(bench, "--warmup", options.warmup, "N", "times before that, not counted")
             ->check(CLI::Range(0, 1000))
             ->capture_default_str());
   group(bench.add_flag("--json", line.bench.json, "print JSON, with every repetition"));
@@ -198,7 +199,6 @@ void define_commands(CLI::App& app, CommandLine& line) {
   app.formatter(std::make_shared<HelpFormatter>());
   app.set_help_flag("-h,--help", "this text");
   app.set_version_flag("--version", "arc " ARC_VERSION)->description("print the version");
-  app.require_subcommand(1);
   define_run(app, line);
   define_serve(app, line);
   define_bench(app, line);

@@ -1,35 +1,13 @@
 // Help texts: usage, description, options by group, commands, examples; at most 80 columns.
-#include <sstream>
-
 #include "fmt/format.h"
 
 #include "cli.h"
+#include "terminal.h"
 
 namespace arc::app {
 namespace {
 
-constexpr size_t kWidth = 80;
 constexpr size_t kLeft = 26;  // columns of the options' names
-
-// Words in lines of at most `kWidth` columns, each but the first indented.
-std::string wrapped(const std::string& text, size_t column, size_t indent) {
-  std::istringstream words(text);
-  std::string out, word;
-  bool first = true;
-  while (words >> word) {
-    if (!first && column + 1 + word.size() > kWidth) {
-      out += "\n" + std::string(indent, ' ');
-      column = indent;
-    } else if (!first) {
-      out += ' ';
-      ++column;
-    }
-    out += word;
-    column += word.size();
-    first = false;
-  }
-  return out + "\n";
-}
 
 std::string entry(const std::string& left, const std::string& right) {
   const std::string head = "  " + left;
@@ -39,11 +17,13 @@ std::string entry(const std::string& left, const std::string& right) {
          wrapped(right, kLeft, kLeft);
 }
 
-// "-t, --threads N", "--dtype {auto,f32}"; of several long names the first, and the one that negates.
+// "-t, --threads N", "--dtype {auto,f32}", "--raw, --no-raw"; of several long names the first, and the one that
+// negates.
 std::string names_of(const CLI::Option& option) {
   std::string text;
   for (const std::string& name : option.get_snames()) text += "-" + name + ", ";
   if (!option.get_lnames().empty()) text += "--" + option.get_lnames().front();
+  for (const std::string& name : option.get_fnames()) text += ", --" + name;
   if (text.empty()) text = option.get_name(true);
   const std::string value = value_name(option);
   return value.empty() ? text : text + " " + value;

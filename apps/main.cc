@@ -6,6 +6,7 @@
 
 #include "arc/error.h"
 #include "cli.h"
+#include "terminal.h"
 
 namespace {
 
@@ -22,6 +23,14 @@ constexpr const char* kNoModel = R"(arc: no model is named. Give one with -m:
 const CLI::App& chosen(const CLI::App& app) {
   const auto typed = app.get_subcommands();
   return typed.empty() ? app : *typed.front();
+}
+
+// `typed`: what stands in its place.
+int no_command(const std::string& typed) {
+  const std::string what = typed.empty() ? "no command is given" : "there is no command \"" + typed + "\"";
+  fmt::print(stderr, "arc: {}. There are run, serve, bench, inspect and\ncompletions; \"arc --help\" says more.\n",
+             what);
+  return kWrongUsage;
 }
 
 int run_command(const CLI::App& app, arc::app::CommandLine& line) {
@@ -51,10 +60,12 @@ int main_checked(int argc, char** argv) {
     return app.exit(help);
   } catch (const CLI::ParseError& e) {
     const CLI::App& command = chosen(app);
-    fmt::print(stderr, "arc: {}\n\"arc {}--help\" lists what there is.\n", e.what(),
+    if (&command == &app && argc > 1 && argv[1][0] != '-') return no_command(argv[1]);
+    fmt::print(stderr, "{}\"arc {}--help\" lists what there is.\n", arc::app::error_text(e.what()),
                &command == &app ? "" : command.get_name() + " ");
     return kWrongUsage;
   }
+  if (app.get_subcommands().empty()) return no_command("");
   return run_command(app, line);
 }
 
@@ -64,7 +75,7 @@ int main(int argc, char** argv) {
   try {
     return main_checked(argc, argv);
   } catch (const std::exception& e) {
-    fmt::print(stderr, "arc: {}\n", e.what());
+    fmt::print(stderr, "{}", arc::app::error_text(e.what()));
     return kFailed;
   }
 }

@@ -59,6 +59,7 @@ void print_json(const Answer& answer, const ModelInfo& info) {
 
 int answer_once(Engine& engine, const RunOptions& options) {
   const ModelInfo info = engine.info();
+  const CatchInterrupt guard;
   const Answer answer =
       ask(engine, {.prompt = prompt_of(options, info.has_chat_template), .sampling = sampling_of(options, info)},
           !options.json);
@@ -87,7 +88,7 @@ int run(const EngineConfig& config, RunOptions options) {
   if (!talk) return answer_once(*engine, options);
   if (!options.raw && !engine->info().has_chat_template) {
     throw Error(ErrorCode::unsupported,
-                "this model has no chat template, so it cannot hold a conversation. Give one with\n"
+                "this model has no chat template, so it cannot hold a conversation. Give one with "
                 "--chat-template FILE, or add --raw: then it continues each text that you type.");
   }
   chat(*engine, std::move(options));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <sstream>
 #include <unistd.h>
 
 #include "commands.h"
@@ -10,6 +11,7 @@
 namespace arc::app {
 namespace {
 
+constexpr size_t kWidth = 80;
 constexpr int kBarWidth = 40;
 constexpr double kRedrawSeconds = 0.1;
 
@@ -18,6 +20,35 @@ double now_seconds() {
 }
 
 }  // namespace
+
+std::string wrapped(const std::string& text, size_t column, size_t indent) {
+  std::istringstream words(text);
+  std::string out, word;
+  bool first = true;
+  while (words >> word) {
+    if (!first && column + 1 + word.size() > kWidth) {
+      out += "\n" + std::string(indent, ' ');
+      column = indent;
+    } else if (!first) {
+      out += ' ';
+      ++column;
+    }
+    out += word;
+    column += word.size();
+    first = false;
+  }
+  return out + "\n";
+}
+
+std::string error_text(const std::string& text) {
+  if (::isatty(STDERR_FILENO) == 0) return "arc: " + text + "\n";
+  std::istringstream lines("arc: " + text);
+  std::string out;
+  for (std::string line; std::getline(lines, line);) {
+    out += line.size() > kWidth ? wrapped(line, 0, 0) : line + "\n";
+  }
+  return out;
+}
 
 ProgressBar::~ProgressBar() {
   if (shown_at_ >= 0) std::fprintf(stderr, "\r\033[K");

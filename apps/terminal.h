@@ -5,6 +5,12 @@
 
 namespace arc::app {
 
+// "arc: TEXT" and a line feed; on a terminal no line is longer than 80 columns unless a word is.
+std::string error_text(const std::string& text);
+
+// Words in lines of at most 80 columns, each but the first indented. The first begins at `column`.
+std::string wrapped(const std::string& text, size_t column, size_t indent);
+
 class ProgressBar {
  public:
   ~ProgressBar();  // ends the line

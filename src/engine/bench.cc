@@ -133,9 +133,9 @@ void check(const BenchRow& row, const ModelInfo& info) {
   require(row.tokens >= 1 && row.context >= 0, "lengths must be positive");
   require(row.kind == BenchRow::Kind::prefill || row.context >= 1, "a context must have at least one token");
   require(int64_t{row.context} + row.tokens < info.max_seq_len,
-          fmt::format("a context of {} and {} tokens more exceed the longest sequence, {} tokens; raise --kv-memory, "
-                      "or measure less",
-                      row.context, row.tokens, info.max_seq_len));
+          fmt::format("{} tokens after a context of {} do not fit in the longest sequence, {} tokens: measure less "
+                      "(-p, -n, --context), or raise --max-seq-len or --kv-memory if the model allows it",
+                      row.tokens, row.context, info.max_seq_len));
 }
 
 }  // namespace

@@ -87,6 +87,19 @@ fs::path find_folder(const std::string& model) {
               fmt::format("there is no folder {}; a model is a folder with config.json and *.safetensors", model));
 }
 
+// The model that comes with Arc: beside the installed program, or in the checkout that it was built in.
+fs::path builtin_model() {
+  std::error_code error;
+  const fs::path program = fs::read_symlink("/proc/self/exe", error).parent_path();
+  for (const char* folder : {"../share/arc", "../../share/arc"}) {
+    const fs::path file = (program / folder / "arc.gguf").lexically_normal();
+    if (is_there(file)) return file;
+  }
+  throw Error(ErrorCode::not_found,
+              fmt::format("the built-in model is not at {}: install Arc with ./install.sh, or name a model with -m",
+                          (program / "../share/arc/arc.gguf").lexically_normal().string()));
+}
+
 // The one model that the folder holds as GGUF; empty when there is none. Of a split model the first file counts.
 fs::path find_gguf(const fs::path& folder) {
   std::vector<std::string> names;
@@ -110,6 +123,7 @@ constexpr const char* kWeights[] = {"model.safetensors", "model.safetensors.inde
 }  // namespace
 
 ModelFolder open_model_folder(const std::string& model) {
+  if (model.empty()) return open_model_folder(builtin_model().string());
   if (model.ends_with(".gguf") && !is_folder(model)) {
     if (!is_there(model)) throw Error(ErrorCode::not_found, fmt::format("there is no file {}", model));
     return {.path = fs::path(model).parent_path(), .gguf = model};

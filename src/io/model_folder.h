@@ -17,7 +17,8 @@ struct ModelFolder {
 
 // `model` is a folder, a .gguf file, a folder that holds one model as .gguf, or the id of a model ("org/name") in the
 // local hub cache: $HF_HUB_CACHE, else $HF_HOME/hub, else $XDG_CACHE_HOME/huggingface/hub, else
-// ~/.cache/huggingface/hub. Throws Error(not_found, unsupported, io) that names the remedy.
+// ~/.cache/huggingface/hub; empty: the model that comes with Arc, share/arc/arc.gguf. Throws Error(not_found,
+// unsupported, io) that names the remedy.
 ModelFolder open_model_folder(const std::string& model);
 
 bool has_weights(const ModelFolder& folder);

@@ -36,8 +36,8 @@ class Chat : public testing::Test {
   }
   // Tokens of the next answer's prompt, from the line of speeds at its end.
   static int prompt_tokens(TerminalSession& session) {
-    session.expect("[");
-    return std::stoi(session.expect(" prompt tokens"));
+    const std::string before = session.expect(" prompt tokens");
+    return std::stoi(before.substr(before.rfind('[') + 1));
   }
   // Types a message and gives the prompt's tokens.
   static int say(TerminalSession& session, const std::string& keys) {
@@ -121,6 +121,7 @@ TEST_F(Chat, CtrlCStopsTheAnswerAndNotTheProgram) {
   session.type("/clear\r");
   session.expect("> ");
   session.type("again\r");
+  session.expect("\n");
   session.expect("\n");
   session.type(kCtrlC);
   session.expect("[stopped; 10 prompt tokens");

@@ -33,30 +33,64 @@ std::string replaced(std::string text, const std::string& from, const std::strin
   return text;
 }
 
-// Numbers with a decimal point, and what follows from the machine's memory and load, differ from run to run.
+// What is measured or follows from the machine and its load differs from run to run, and with it the columns of a
+// table.
 std::string without_figures(const std::string& text) {
-  static const std::regex kFigure("[0-9]+(\\.[0-9]+)?( ?[KMG]B|/s| s)|[0-9]+\\.[0-9]+|for [0-9]+ tokens");
-  return std::regex_replace(text, kFigure, "#");
+  static const std::regex kFigure(
+      "cpu executor: [^\n]*|share of [^,]*|for [0-9]+ tokens|"
+      R"([0-9]+(\.[0-9]+)?(e-[0-9]+| ?[KMGT]?[BF]|/s| s)\b)"
+      R"(|[0-9]+\.[0-9]+)");
+  static const std::regex kSpaces(" +");
+  return std::regex_replace(std::regex_replace(text, kFigure, "#"), kSpaces, " ");
 }
 
-// Plays a session on a terminal: a command, then what is typed after each "> " or ". ".
-std::string play(const std::string& session) {
-  const std::string command = session.substr(2, session.find('\n') - 2);
-  const std::string words = replaced(replaced(command, "arc ", std::string(ARC_PROGRAM) + " "), kModel, "./model");
-  TerminalSession terminal({"sh", "-c", words}, {"TERM=dumb", "XDG_STATE_HOME=/nonexistent"});
+// What follows a prompt of the conversation, and Ctrl-C for a server.
+void type_all(TerminalSession& terminal, const std::string& session, std::string& seen) {
   static const std::regex kTyped("\n([>.] )([^\n]*)");
-  std::string seen = "$ " + command + "\n";
   for (std::sregex_iterator it(session.begin(), session.end(), kTyped), end; it != end; ++it) {
     const std::string prompt = (*it)[1], typed = (*it)[2];
     seen += terminal.expect("\n" + prompt) + "\n" + prompt + typed;
     terminal.type(typed == "^D" ? "\x04" : typed + "\r");
     terminal.expect(typed);
   }
-  std::string rest;
+  if (session.ends_with("\n^C\n")) {
+    const std::string address = "listening on http://127.0.0.1:";
+    seen += terminal.expect(address) + address;
+    const std::string port = terminal.expect("/v1");
+    EXPECT_NE(ask_health(port).find("200"), std::string::npos);
+    seen += "1234/v1";
+    terminal.type("\x03");
+  }
+}
+
+// A progress bar is drawn over: only what stands there at the end counts.
+std::string without_bars(const std::string& text) {
+  static const std::regex kErased("[^\n]*\033\\[K");
+  return std::regex_replace(text, kErased, "");
+}
+
+// Plays a session on a terminal: a command, then what is typed. A server takes any free port and says 1234.
+std::string play(const std::string& session) {
+  const std::string command = session.substr(2, session.find('\n') - 2);
+  std::string words = std::regex_replace(command, std::regex("\\barc (?=[a-z-])"), std::string(ARC_PROGRAM) + " ");
+  words = replaced(replaced(words, " serve -m", " serve -p 0 -m"), kModel, "./model");
+  const std::string here = fs::current_path();
+  TerminalSession terminal({"sh", "-c", words}, {"TERM=dumb", "XDG_STATE_HOME=" + here, "HF_HUB_CACHE=" + here});
+  std::string seen = "$ " + command + "\n", rest;
+  type_all(terminal, session, seen);
   terminal.finish(&rest);
-  seen += rest;
+  seen = without_bars(seen + rest);
   while (seen.ends_with("\n\n")) seen.pop_back();
-  return replaced(seen, "./model", kModel);
+  return replaced(replaced(seen, "./model", kModel), here, "~/.cache/huggingface/hub");
+}
+
+// The trained model with a chat template that strings the messages together.
+void make_model(const fs::path& folder) {
+  fs::create_directories(folder);
+  for (const fs::directory_entry& file : fs::directory_iterator(trained_model())) {
+    fs::create_symlink(fs::canonical(file.path()), folder / file.path().filename());
+  }
+  std::ofstream(folder / "chat_template.jinja") << "{% for m in messages %}{{ m.content }} {% endfor %}";
 }
 
 class CliDocument : public testing::Test {
@@ -79,10 +113,10 @@ class CliDocument : public testing::Test {
 TEST_F(CliDocument, SessionsAreTrue) {
   const bool with_model = fs::exists(trained_model() / "config.json");
   if (!with_model) std::cout << "no trained model (ARC_SHARED): sessions with a model are not played\n";
-  const fs::path here = fs::temp_directory_path() / "arc_cli_document";
+  const fs::path here = fs::canonical(fs::temp_directory_path()) / "arc_cli_document";
   fs::remove_all(here);
   fs::create_directories(here);
-  if (with_model) fs::create_directory_symlink(fs::canonical(trained_model()), here / "model");
+  if (with_model) make_model(here / "model");
   const std::string document = read_text_file(kDocument);
   const fs::path before = fs::current_path();
   fs::current_path(here);

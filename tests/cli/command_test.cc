@@ -58,7 +58,8 @@ TEST(Errors, NameTheThingAndTheNextStep) {
   std::filesystem::create_directories(empty);
   const std::vector<Wrong> cases = {
       {{}, 2, {"arc --help"}},
-      {{"walk"}, 2, {"walk"}},
+      {{"walk"}, 2, {"\"walk\"", "arc --help"}},
+      {{"--nonsense"}, 2, {"--nonsense", "arc --help"}},
       {{"run", "--temprature", "1"}, 2, {"--temprature", "arc run --help"}},
       {{"run", "-m", "x", "--dtype", "f8", "hi"}, 2, {"--dtype", "bf16", "arc run --help"}},
       {{"run", "-m", "x", "--threads", "-1", "hi"}, 2, {"--threads"}},
@@ -178,7 +179,8 @@ TEST(Serve, SaysWhereItListensAndKeepsTheKeyToItself) {
                           {"ARC_API_KEY=hunter2"});
   std::string all = session.expect("the page is not there yet");
   all += session.expect("listening on http://0.0.0.0:");
-  all += session.expect("/v1 as \"tiny\"");
+  const std::string port = session.expect("/v1 as \"tiny\"");
+  EXPECT_THAT(ask_health(port), HasSubstr("200"));
   session.type("\x03");
   std::string rest;
   EXPECT_EQ(session.finish(&rest), 0);

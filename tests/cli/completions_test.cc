@@ -1,4 +1,6 @@
 // Completion scripts: they parse, and bash completes what a user types.
+#include <regex>
+
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -50,9 +52,10 @@ TEST(Completions, KnowEveryOptionOfTheHelp) {
   for (const char* command : {"run", "serve", "bench", "inspect"}) {
     const std::string help = run_arc({command, "--help"}).out;
     const std::string offers = bash_offers(std::string("arc ") + command + " --");
-    for (size_t at = help.find("  --"); at != std::string::npos; at = help.find("  --", at + 1)) {
-      const std::string name = help.substr(at + 2, help.find_first_of(" \n", at + 2) - at - 2);
-      EXPECT_THAT(offers, HasSubstr(name + "\n"));
+    static const std::regex kEntry("\n  (?:-[a-z], )?(--[a-z-]+)(?:, (--[a-z-]+))?");
+    for (std::sregex_iterator it(help.begin(), help.end(), kEntry), end; it != end; ++it) {
+      EXPECT_THAT(offers, HasSubstr((*it)[1].str() + "\n"));
+      EXPECT_THAT(offers, HasSubstr((*it)[2].str() + "\n"));
     }
   }
 }

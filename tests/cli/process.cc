@@ -67,4 +67,12 @@ Output run_arc(std::vector<std::string> words, const std::string& input, const s
   return run_program(words, input, environment);
 }
 
+std::string ask_health(const std::string& port) {
+  return run_program({"bash", "-c",
+                      "exec 3<>/dev/tcp/127.0.0.1/" + port +
+                          " && printf 'GET /health HTTP/1.1\\r\\nHost: arc\\r\\nConnection: close\\r\\n\\r\\n' >&3"
+                          " && head -n 1 <&3"})
+      .out;
+}
+
 }  // namespace arc::test

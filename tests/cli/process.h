@@ -19,6 +19,9 @@ Output run_program(const std::vector<std::string>& words, const std::string& inp
 Output run_arc(std::vector<std::string> words, const std::string& input = "",
                const std::vector<std::string>& environment = {});
 
+// The first line of the answer to GET /health on this machine; comes when the server runs.
+std::string ask_health(const std::string& port);
+
 // In a forked child: becomes `words`, or exits with 127.
 [[noreturn]] void become(const std::vector<std::string>& words, const std::vector<std::string>& environment);
 
