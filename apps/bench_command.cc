@@ -28,6 +28,11 @@ std::string short_number(double value) {
                      std::string_view("KMGTP").substr(std::max(thousands - 1, 0), thousands > 0 ? 1 : 0));
 }
 
+// One decimal, none from `limit` on, so that it fits a column.
+std::string rounded(double value, double limit = 99999.95) {
+  return fmt::format("{:.{}f}", value, value < limit ? 1 : 0);
+}
+
 void print_table(const std::vector<BenchRow>& rows, const ModelInfo& info) {
   fmt::print("{} ({}), {} parameters\n{}\n", info.name, info.architecture, info.n_parameters, info.runs_on);
   fmt::print("a token reads {}B of weights and {}B of cache per token of context\n\n",
@@ -38,9 +43,10 @@ void print_table(const std::vector<BenchRow>& rows, const ModelInfo& info) {
   for (const BenchRow& row : rows) {
     const Spread speed = row.tokens_per_second();
     const char* unit = is_prefill(row) ? "F" : "B";
-    fmt::print("{:<8}{:>5}{:>8}{:>7}{:>10.1f}{:>9.1f}{:>9.1f}{:>8}{:>10}{:>5.1f}%\n", test_name(row), row.batch,
-               row.context, row.tokens, speed.median, speed.min, speed.max, short_number(row.work_per_token) + unit,
-               short_number(row.work_per_second()) + unit, 100 * row.share());
+    fmt::print("{:<8}{:>5}{:>8}{:>7}{:>10}{:>9}{:>9}{:>8}{:>10}{:>6}\n", test_name(row), row.batch, row.context,
+               row.tokens, rounded(speed.median), rounded(speed.min), rounded(speed.max),
+               short_number(row.work_per_token) + unit, short_number(row.work_per_second()) + unit,
+               rounded(100 * row.share(), 99.95) + "%");
   }
   fmt::print("\n");
   for (const BenchRow::Kind kind : {BenchRow::Kind::prefill, BenchRow::Kind::decode}) {

@@ -161,7 +161,7 @@ std::vector<BenchRow> run_bench(Engine& engine, const BenchOptions& options, con
   }
   const int threads = n_threads(options.threads);
   const ReadCeiling read_ceiling(threads);
-  const size_t per_row = static_cast<size_t>(options.warmup + options.repetitions);
+  const auto per_row = static_cast<size_t>(options.warmup) + static_cast<size_t>(options.repetitions);
   uint32_t salt = 0;
   for (size_t r = 0; r < rows.size(); ++r) {
     BenchRow& row = rows[r];

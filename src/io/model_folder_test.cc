@@ -78,7 +78,7 @@ TEST_F(ModelFolders, SaysWhatToDo) {
   has(refusal("acme/other", ErrorCode::not_found), "hf download acme/other");
   has(refusal("/no/such/folder", ErrorCode::not_found), "/no/such/folder");
   has(refusal(std::string(5000, 'x'), ErrorCode::not_found), "hf download");
-  has(refusal("", ErrorCode::not_found), "no folder");
+  has(refusal("", ErrorCode::not_found), "built-in model");
   has(refusal("some/model.gguf", ErrorCode::not_found), "no file some/model.gguf");
   fs::create_directories(root_ / "bare");
   has(refusal((root_ / "bare").string(), ErrorCode::not_found), "no config.json");

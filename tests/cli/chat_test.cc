@@ -41,7 +41,7 @@ class Chat : public testing::Test {
   }
   // Types a message and gives the prompt's tokens.
   static int say(TerminalSession& session, const std::string& keys) {
-    session.expect("> ");
+    session.expect_prompt("> ");
     session.type(keys + "\r");
     return prompt_tokens(session);
   }
@@ -55,10 +55,10 @@ TEST_F(Chat, RemembersUntilClear) {
   EXPECT_EQ(say(session, "hi"), alone);
   EXPECT_THAT(session.expect("\n"), HasSubstr("first token"));
   EXPECT_GT(say(session, "hi"), 2 * alone);
-  session.expect("> ");
+  session.expect_prompt("> ");
   session.type("/clear\r");
   EXPECT_EQ(say(session, "hi"), alone);
-  session.expect("> ");
+  session.expect_prompt("> ");
   session.type("/exit\r");
   EXPECT_EQ(session.finish(), 0);
 }
@@ -67,80 +67,80 @@ TEST_F(Chat, SystemMessageLeadsUntilItIsDropped) {
   TerminalSession session = start({"--max-tokens", "4", "--system", "brief"});
   const int alone = 2 + kTemplateTokens;
   EXPECT_EQ(say(session, "hi"), alone + 8);
-  session.expect("> ");
+  session.expect_prompt("> ");
   session.type("/clear\r");
   EXPECT_EQ(say(session, "hi"), alone);
-  session.expect("> ");
+  session.expect_prompt("> ");
   session.type("/clear\r");
-  session.expect("> ");
+  session.expect_prompt("> ");
   session.type("\\system terse\r");
   EXPECT_EQ(say(session, "hi"), alone + 8);
-  session.expect("> ");
+  session.expect_prompt("> ");
   session.type("/clear\r");
-  session.expect("> ");
+  session.expect_prompt("> ");
   session.type("/system abc\r");
-  session.expect("> ");
+  session.expect_prompt("> ");
   session.type("/system\r");
   EXPECT_EQ(say(session, "hi"), alone);
 }
 
 TEST_F(Chat, ManyLinesAreOneMessage) {
   TerminalSession session = start();
-  session.expect("> ");
+  session.expect_prompt("> ");
   session.type("one\\\r");
-  session.expect(". ");
+  session.expect_prompt(". ");
   session.type("two\r");
   EXPECT_EQ(prompt_tokens(session), 7 + kTemplateTokens);
-  session.expect("> ");
+  session.expect_prompt("> ");
   session.type("/clear\r");
-  session.expect("> ");
+  session.expect_prompt("> ");
   session.type("\"\"\"one\r");
-  session.expect(". ");
+  session.expect_prompt(". ");
   session.type("\r");
-  session.expect(". ");
+  session.expect_prompt(". ");
   session.type("two\"\"\"\r");
   EXPECT_EQ(prompt_tokens(session), 8 + kTemplateTokens);
 }
 
 TEST_F(Chat, PastedLinesAreOneMessage) {
   TerminalSession session = start({"--max-tokens", "4"}, "xterm");
-  session.expect("> ");
+  session.expect_prompt("> ");
   session.type("\033[200~one\rtwo\rthree\033[201~\r");
   EXPECT_EQ(prompt_tokens(session), 13 + kTemplateTokens);
 }
 
 TEST_F(Chat, CtrlCStopsTheAnswerAndNotTheProgram) {
   TerminalSession session = start({"--max-tokens", "16000"});
-  session.expect("> ");
+  session.expect_prompt("> ");
   session.type("hi\r");
   session.expect("\n");
   session.expect("\n");  // the model's answer holds line feeds
   session.type(kCtrlC);
   session.expect("[stopped; ");
-  session.expect("> ");
+  session.expect_prompt("> ");
   session.type("/clear\r");
-  session.expect("> ");
-  session.type("again\r");
+  session.expect_prompt("> ");
+  session.type("hi\r");
   session.expect("\n");
   session.expect("\n");
   session.type(kCtrlC);
-  session.expect("[stopped; 10 prompt tokens");
-  session.expect("> ");
+  session.expect("[stopped; 7 prompt tokens");
+  session.expect_prompt("> ");
   session.type(kCtrlD);
   EXPECT_EQ(session.finish(), 0);
 }
 
 TEST_F(Chat, CtrlCAtThePromptDropsTheLineAndTwiceLeaves) {
   TerminalSession session = start();
-  session.expect("> ");
+  session.expect_prompt("> ");
   session.type("never sent");
   session.type(kCtrlC);
   session.expect("leaves");
   EXPECT_EQ(say(session, "hi"), 2 + kTemplateTokens);
-  session.expect("> ");
+  session.expect_prompt("> ");
   session.type(kCtrlC);
   session.expect("leaves");
-  session.expect("> ");
+  session.expect_prompt("> ");
   session.type(kCtrlC);
   EXPECT_EQ(session.finish(), 0);
 }
@@ -149,7 +149,7 @@ TEST_F(Chat, HistoryOutlivesTheProgramAndIsTheOwnersAlone) {
   {
     TerminalSession session = start();
     say(session, "first");
-    session.expect("> ");
+    session.expect_prompt("> ");
     session.type(kCtrlD);
     session.finish();
   }
@@ -162,25 +162,25 @@ TEST_F(Chat, HistoryOutlivesTheProgramAndIsTheOwnersAlone) {
 
 TEST_F(Chat, CommandsAreListedAndChecked) {
   TerminalSession session = start();
-  session.expect("> ");
+  session.expect_prompt("> ");
   session.type("/help\r");
-  const std::string help = session.expect("> ");
+  const std::string help = session.expect_prompt("> ");
   for (const char* name : {"/help", "/system", "/clear", "/temperature", "/topk", "/topp", "/exit"}) {
     EXPECT_THAT(help, HasSubstr(name));
   }
   session.type("/nonsense\r");
   session.expect("no command /nonsense");
-  session.expect("> ");
+  session.expect_prompt("> ");
   session.type("/temperature warm\r");
   session.expect("give a number");
-  session.expect("> ");
+  session.expect_prompt("> ");
   session.type("/topk 0\r");
   EXPECT_EQ(say(session, "hi"), 2 + kTemplateTokens);
 }
 
 TEST_F(Chat, AnErrorLeavesTheConversationAsItWas) {
   TerminalSession session = start({"--max-tokens", "4", "--max-seq-len", "32"});
-  session.expect("> ");
+  session.expect_prompt("> ");
   session.type("a message that is longer than all the room there is\r");
   session.expect("arc: ");
   EXPECT_EQ(say(session, "hi"), 2 + kTemplateTokens);

@@ -37,7 +37,7 @@ std::string replaced(std::string text, const std::string& from, const std::strin
 // table.
 std::string without_figures(const std::string& text) {
   static const std::regex kFigure(
-      "cpu executor: [^\n]*|share of [^,]*|for [0-9]+ tokens|"
+      "cpu executor: [^\n]*|\\b(prefill|decode) +[0-9][^\n]*|share of [^,]*|for [0-9]+ tokens|"
       R"([0-9]+(\.[0-9]+)?(e-[0-9]+| ?[KMGT]?[BF]|/s| s)\b)"
       R"(|[0-9]+\.[0-9]+)");
   static const std::regex kSpaces(" +");
@@ -49,7 +49,7 @@ void type_all(TerminalSession& terminal, const std::string& session, std::string
   static const std::regex kTyped("\n([>.] )([^\n]*)");
   for (std::sregex_iterator it(session.begin(), session.end(), kTyped), end; it != end; ++it) {
     const std::string prompt = (*it)[1], typed = (*it)[2];
-    seen += terminal.expect("\n" + prompt) + "\n" + prompt + typed;
+    seen += terminal.expect_prompt("\n" + prompt) + "\n" + prompt + typed;
     terminal.type(typed == "^D" ? "\x04" : typed + "\r");
     terminal.expect(typed);
   }
@@ -81,6 +81,7 @@ std::string play(const std::string& session) {
   terminal.finish(&rest);
   seen = without_bars(seen + rest);
   while (seen.ends_with("\n\n")) seen.pop_back();
+  if (!seen.ends_with('\n')) seen += '\n';
   return replaced(replaced(seen, "./model", kModel), here, "~/.cache/huggingface/hub");
 }
 

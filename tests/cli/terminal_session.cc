@@ -5,6 +5,8 @@
 #include <poll.h>
 #include <pty.h>
 #include <stdexcept>
+#include <termios.h>
+#include <thread>
 #include <unistd.h>
 #include <utility>
 
@@ -63,6 +65,17 @@ std::string TerminalSession::expect(const std::string& text) {
   }
   const std::string before = unseen_.substr(0, at);
   unseen_.erase(0, at + text.size());
+  return before;
+}
+
+std::string TerminalSession::expect_prompt(const std::string& text) {
+  const std::string before = expect(text);
+  const auto end = std::chrono::steady_clock::now() + kPatience;
+  termios mode{};
+  while (::tcgetattr(terminal_, &mode) == 0 && (mode.c_lflag & ICANON) != 0) {
+    if (std::chrono::steady_clock::now() > end) throw std::runtime_error("the program reads no keys:\n" + unseen_);
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
   return before;
 }
 

@@ -20,6 +20,10 @@ class TerminalSession {
   // carriage returns. Throws with everything seen so far after 60 seconds, or when the program ends first.
   std::string expect(const std::string& text);
 
+  // The same for a prompt, and then until the program reads single keys: what is typed earlier, the terminal itself
+  // echoes, and it takes Ctrl-C as a signal.
+  std::string expect_prompt(const std::string& text);
+
   // Waits for the program's end: the rest of its output in `rest`, its exit code.
   int finish(std::string* rest = nullptr);
 
