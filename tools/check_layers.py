@@ -59,6 +59,7 @@ THIRD_PARTY = {
     "xxhash.h": {"kv"},
     "boost": {"serve"},
     "CLI": {"apps"},
+    "histedit.h": {"apps"},
     "pybind11": {"python"},
     "gtest": set(),
     "gmock": set(),

@@ -160,7 +160,9 @@ class Bench {
     for (int64_t i = 0; i < kChunk; i += 256) {
       for (int j = 0; j < 4; ++j) sum[j] = _mm512_xor_si512(sum[j], _mm512_loadu_si512(p + i + 64 * j));
     }
-    return static_cast<float>(_mm512_reduce_add_epi32(sum[0] + sum[1] + sum[2] + sum[3]));
+    alignas(64) float lanes[16];
+    _mm512_store_si512(lanes, _mm512_xor_si512(_mm512_xor_si512(sum[0], sum[1]), _mm512_xor_si512(sum[2], sum[3])));
+    return lanes[0];
   }
   // Sixteen independent sums, enough to hide the latency.
 #define ARC_SPIN(instruction)                                                                                          \

@@ -42,10 +42,6 @@ class PackedMemory {
 // The bytes of all matrices of `source` (PackId::plain, can_pack) as panels. Their format is the source's with
 // PackId::panels; the bias is not touched.
 Tensor pack(const MatrixView& source, PackedMemory& memory);
-inline Tensor pack(const MatrixView& source) {
-  PackedMemory memory;
-  return pack(source, memory);
-}
 
 // Row `row` of matrix `index` of a packed weight as floats [in]: what the kernels multiply with.
 void unpack_row(const MatrixView& packed, int64_t index, int64_t row, float* out);

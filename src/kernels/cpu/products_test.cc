@@ -66,7 +66,8 @@ struct Weights {
     }
     if (with_bias) bias = random_values(count * out, 7);
     const MatrixView source{.format = format, .count = count, .out = out, .in = in, .data = bytes.data()};
-    packed = pack(source);
+    PackedMemory memory;
+    packed = pack(source, memory);
     view = exact = source;
     view.format.pack = PackId::panels;
     view.data = packed.data();

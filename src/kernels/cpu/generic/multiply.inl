@@ -1,15 +1,15 @@
 // The operations of products: which rows meet which matrices, and how the work is dealt out.
 
-// What a weight's format needs: the form of activations, and a kernel for each tile size and 1 or 2 panels.
+// What a weight's format needs: the form of activations, and a kernel for each tile size.
 struct ProductKernel {
   ActivationForm form;
-  void (*run[kMaxPanels][5])(const Tile&);
+  void (*run[5])(const Tile&);
 };
 
-template <typename K, int P, int N>
+template <typename K, int N>
 constexpr auto tile_kernel() {
   if constexpr (N <= kMaxTile) {
-    return K::template run<P, N>;
+    return K::template run<N>;
   } else {
     return nullptr;
   }
@@ -18,10 +18,7 @@ constexpr auto tile_kernel() {
 template <typename K>
 constexpr ProductKernel kernel_with(ActivationForm form) {
   return {form,
-          {{tile_kernel<K, 1, 1>(), tile_kernel<K, 1, 2>(), tile_kernel<K, 1, 4>(), tile_kernel<K, 1, 8>(),
-            tile_kernel<K, 1, 12>()},
-           {tile_kernel<K, 2, 1>(), tile_kernel<K, 2, 2>(), tile_kernel<K, 2, 4>(), tile_kernel<K, 2, 8>(),
-            tile_kernel<K, 2, 12>()}}};
+          {tile_kernel<K, 1>(), tile_kernel<K, 2>(), tile_kernel<K, 4>(), tile_kernel<K, 8>(), tile_kernel<K, 12>()}};
 }
 
 inline ProductKernel kernel_of(const MatrixView& w) {
@@ -98,55 +95,66 @@ inline void write_tile(const ProductKernel& kernel, const Rows& rows, int64_t in
   }
 }
 
-// Panels [first, last) of group g's matrix with all of its rows.
+// Panels [first, last) of group g's matrix with its rows [from, to), which begin at a tile.
 inline void multiply_panels(const ProductKernel& kernel, const MatrixView& w, const Rows& rows, int64_t g,
-                            int64_t first, int64_t last, const uint32_t* activations) {
+                            int64_t first, int64_t last, int64_t from, int64_t to, const uint32_t* activations) {
   const int64_t bytes = panel_bytes(w.format, w.in), panels = (w.out + kPanelRows - 1) / kPanelRows;
-  const int64_t words = kernel.form.words, n = rows.size(g), matrix = rows.matrix(g);
-  const int64_t together = larger<int64_t>(1, kActivationBytes / (kMaxTile * words * 4)) * kMaxTile;
+  const int64_t words = kernel.form.words, matrix = rows.matrix(g);
   const auto* weights = static_cast<const std::byte*>(w.data) + matrix * panels * bytes;
-  for (int64_t block = 0; block < n; block += together) {
-    for (int64_t p = first; p < last; p += kMaxPanels) {
-      const int64_t row = p * kPanelRows, pair = smaller(kMaxPanels, last - p);
-      for (int64_t t = block; t < smaller(n, block + together); t += kMaxTile) {
-        Tile tile{.weights = weights + p * bytes,
-                  .panel_bytes = bytes,
-                  .in = w.in,
-                  .x = activations + (rows.place(g) + t) * words,
-                  .y = {},
-                  .n = smaller<int64_t>(n - t, kMaxTile),
-                  .rows = w.out - row,
-                  .bias = w.bias == nullptr ? nullptr : w.bias + matrix * w.out + row};
-        for (int64_t i = 0; i < tile.n; ++i) tile.y[i] = rows.y_row(g, t + i) + row;
-        kernel.run[pair - 1][tile_index(tile.n)](tile);
-      }
+  for (int64_t p = first; p < last; p += kMaxPanels) {
+    const int64_t row = p * kPanelRows;
+    for (int64_t t = from; t < to; t += kMaxTile) {
+      Tile tile{.weights = weights + p * bytes,
+                .panels = smaller(kMaxPanels, last - p),
+                .panel_bytes = bytes,
+                .x = activations + (rows.place(g) + t) * words,
+                .y = {},
+                .n = smaller<int64_t>(to - t, kMaxTile),
+                .rows = w.out - row,
+                .bias = w.bias == nullptr ? nullptr : w.bias + matrix * w.out + row};
+      for (int64_t i = 0; i < tile.n; ++i) tile.y[i] = rows.y_row(g, t + i) + row;
+      kernel.run[tile_index(tile.n)](tile);
     }
   }
 }
 
-// Both phases: activations, then panels. `activations` is scratch memory behind the lists.
-inline void multiply(const MatrixView& w, const Rows& rows, std::byte* scratch, const Team& team) {
-  const ProductKernel kernel = kernel_of(w);
-  auto* activations = reinterpret_cast<uint32_t*>(scratch);
-  int64_t begin, end;
+// The phase of activations.
+inline void write_activations(const ProductKernel& kernel, const Rows& rows, int64_t in, uint32_t* activations,
+                              const Team& team) {
   const int64_t tiles = rows.starts == nullptr ? (rows.count + kMaxTile - 1) / kMaxTile : 1;
+  int64_t begin, end;
   while (claim(team, rows.groups * tiles, 1, begin, end)) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t g = i / tiles;
       if (!rows.exists(g)) continue;
       for (int64_t row = i % tiles * kMaxTile; row < rows.size(g); row += tiles * kMaxTile) {
-        write_tile(kernel, rows, w.in, g, row, activations);
+        write_tile(kernel, rows, in, g, row, activations);
       }
     }
   }
   sync(team);
-  const int64_t panels = (w.out + kPanelRows - 1) / kPanelRows;
-  const int64_t grain = larger<int64_t>(1, kItemBytes / panel_bytes(w.format, w.in) / kMaxPanels) * kMaxPanels;
+}
+
+// Both phases; `scratch` lies behind the lists. An item of the second is a run of panels with as many rows as the
+// cache holds; all rows of a group pass before the next panels.
+inline void multiply(const MatrixView& w, const Rows& rows, std::byte* scratch, const Team& team) {
+  const ProductKernel kernel = kernel_of(w);
+  auto* activations = reinterpret_cast<uint32_t*>(scratch);
+  write_activations(kernel, rows, w.in, activations, team);
+  const int64_t panels = (w.out + kPanelRows - 1) / kPanelRows, wide = rows.count >= 8 ? kMaxPanels : 1;
+  const int64_t grain = larger<int64_t>(1, kItemBytes / panel_bytes(w.format, w.in) / wide) * wide;
   const int64_t chunks = (panels + grain - 1) / grain;
-  while (claim(team, rows.groups * chunks, 1, begin, end)) {
+  const int64_t together = larger<int64_t>(1, kActivationBytes / (kMaxTile * kernel.form.words * 4)) * kMaxTile;
+  const int64_t blocks = rows.starts == nullptr ? (rows.count + together - 1) / together : 1;
+  int64_t begin, end;
+  while (claim(team, rows.groups * chunks * blocks, 1, begin, end)) {
     for (int64_t i = begin; i < end; ++i) {
-      const int64_t g = i / chunks, first = i % chunks * grain;
-      if (rows.exists(g)) multiply_panels(kernel, w, rows, g, first, smaller(first + grain, panels), activations);
+      const int64_t g = i / blocks / chunks, first = i / blocks % chunks * grain, last = smaller(first + grain, panels);
+      if (!rows.exists(g)) continue;
+      for (int64_t from = i % blocks * together; from < rows.size(g); from += blocks * together) {
+        const int64_t to = smaller(from + together, rows.size(g));
+        multiply_panels(kernel, w, rows, g, first, last, from, to, activations);
+      }
     }
   }
 }

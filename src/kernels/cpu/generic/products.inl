@@ -10,45 +10,40 @@ constexpr int64_t kMaxPanels = 2;                // panels of one call
 constexpr int64_t kItemBytes = 64 << 10;         // weights that a thread claims at a time
 constexpr int64_t kActivationBytes = 256 << 10;  // tiles that stay in the second-level cache while panels pass
 
+#define ARC_INLINE __attribute__((always_inline))
+
 template <int i>
 struct Const {
   static constexpr int value = i;
 };
 // f(Const<0>{}), f(Const<1>{}), ...
 template <int n, int i = 0, typename F>
-inline __attribute__((always_inline)) void unroll(F f) {
+ARC_INLINE inline void unroll(F f) {
   if constexpr (i < n) {
     f(Const<i>{});
     unroll<n, i + 1>(f);
   }
 }
 
-// What one call multiplies: up to kMaxPanels panels with a tile of `n` tokens.
+// What one call multiplies: `panels` neighbouring panels with a tile of `n` tokens.
 struct Tile {
   const std::byte* weights;
-  int64_t panel_bytes, in;
+  int64_t panels, panel_bytes;
   const uint32_t* x;
   float* y[kMaxTile];  // of the first row of the first panel, by token
   int64_t n, rows;     // tokens, rows left in the matrix
   const float* bias;   // of the first row, or null
 };
 
-// Streams of weights that are used at once run faster than the processor guesses.
-constexpr int64_t kPrefetchBytes = 3 << 10;
-template <int N>
-inline void prefetch(const std::byte* weights) {
-  if constexpr (N <= 4) __builtin_prefetch(weights + kPrefetchBytes);
-}
-
-inline void store_tile(const Tile& tile, int panel, int token, Vec sum) {
-  const int64_t row = panel * kPanelRows, rows = tile.rows - row;
-  if (token >= tile.n || rows <= 0) return;
-  const int64_t n = smaller(rows, kPanelRows);
-  if (tile.bias != nullptr) sum = sum + load_n(tile.bias + row, n);
-  if (n == kPanelRows) {
-    store(tile.y[token] + row, sum);
-  } else {
-    store_n(tile.y[token] + row, sum, n);
+// Sums of P panels from `panel` on with N tokens from `token` on: bias added, surplus tokens and rows left out.
+template <int P, int N>
+inline void store_sums(const Tile& tile, int64_t panel, int64_t token, const Vec (&sums)[P][N]) {
+  for (int64_t p = 0; p < P; ++p) {
+    const int64_t row = (panel + p) * kPanelRows, n = smaller(tile.rows - row, kPanelRows);
+    for (int64_t t = 0; t < smaller<int64_t>(N, tile.n - token); ++t) {
+      const Vec sum = tile.bias == nullptr ? sums[p][t] : sums[p][t] + load_n(tile.bias + row, n);
+      store_n(tile.y[token + t] + row, sum, n);
+    }
   }
 }
 
@@ -106,21 +101,29 @@ struct Bf16Pairs {
 
 template <typename W>
 struct PlainKernel {
-  template <int P, int N>
+  template <int N>
   static void run(const Tile& tile) {
-    const int64_t steps = tile.panel_bytes / W::kStepBytes;
-    const std::byte* w = tile.weights;
+    if constexpr (N >= 8) {
+      if (tile.panels == 2) return multiply<2, N>(tile, 0);
+    }
+    for (int64_t p = 0; p < tile.panels; ++p) multiply<1, N>(tile, p);  // one stream is read fastest
+  }
+
+  template <int P, int N>
+  static void multiply(const Tile& tile, int64_t panel) {
+    const std::byte* w = tile.weights + panel * tile.panel_bytes;
     const uint32_t* x = tile.x;
     Vec acc[P][N];
     unroll<P>([&](auto p) { unroll<N>([&](auto t) { acc[p.value][t.value] = set1(0.0f); }); });
-    for (int64_t s = 0; s < steps; ++s, w += W::kStepBytes, x += W::kWords * N) {
-      unroll<P>([&](auto p) {
-        prefetch<N>(w + p.value * tile.panel_bytes);
+    for (const std::byte* end = w + tile.panel_bytes; w < end; w += W::kStepBytes, x += W::kWords * N) {
+      unroll<P>([&](auto p) ARC_INLINE {
         const typename W::Columns c = W::columns(w + p.value * tile.panel_bytes);
         unroll<N>([&](auto t) { acc[p.value][t.value] = W::multiply(acc[p.value][t.value], c, x + t.value, N); });
       });
     }
-    unroll<P>([&](auto p) { unroll<N>([&](auto t) { store_tile(tile, p.value, t.value, acc[p.value][t.value]); }); });
+    Vec sums[P][N];  // a copy, so that the sums above may live in registers
+    unroll<P>([&](auto p) { unroll<N>([&](auto t) { sums[p.value][t.value] = acc[p.value][t.value]; }); });
+    store_sums(tile, panel, 0, sums);
   }
 };
 
@@ -168,45 +171,72 @@ struct Q4Code {
   static constexpr int kRunBytes = 256;
 };
 
+inline Ints set_word(uint32_t word) {
+  return set1(static_cast<int32_t>(word));
+}
+
+// A call of a block kernel: P panels with N tokens, of a tile of S. Big tiles are done in halves, whose sums fit the
+// registers for two panels.
+template <typename Kernel, int S>
+inline void run_blocks(const Tile& tile) {
+  constexpr int N = S >= 8 ? S / 2 : S;
+  for (int64_t token = 0; token < S; token += N) {
+    if constexpr (S >= 8) {
+      if (tile.panels == 2) {
+        Kernel::template multiply<2, N, S>(tile, 0, token);
+        continue;
+      }
+    }
+    for (int64_t p = 0; p < tile.panels; ++p) Kernel::template multiply<1, N, S>(tile, p, token);
+  }
+}
+
 // Blocks of 32 with one scale. Activations per block: 8 words of codes, the start of the sum, the scale.
 template <typename Code>
 struct Block32Kernel {
-  static constexpr int kWords = 10;
+  static constexpr int kBlockBytes = 32 + Code::kRunBytes, kWords = 10;
 
-  template <int P, int N>
+  template <int S>
   static void run(const Tile& tile) {
-    for (int p = 0; p < P; ++p) panel<N>(tile, p);
+    run_blocks<Block32Kernel, S>(tile);
   }
 
-  template <int N>
-  static void panel(const Tile& tile, int p) {
-    const std::byte* w = tile.weights + p * tile.panel_bytes;
-    const std::byte* end = w + tile.panel_bytes;
-    const uint32_t* x = tile.x;
-    Vec total[N];
-    unroll<N>([&](auto t) { total[t.value] = set1(0.0f); });
-    for (; w < end; w += 32 + Code::kRunBytes, x += kWords * N) {
-      Ints acc[N];
-      unroll<N>([&](auto t) { acc[t.value] = set1(static_cast<int32_t>(x[8 * N + t.value])); });
-      unroll<8>([&](auto g) {
-        if constexpr (g.value * 64 < Code::kRunBytes) prefetch<N>(w + 64 * g.value);
-        const Ints c = Code::template group<g.value>(w + 32);
-        unroll<N>([&](auto t) {
-          acc[t.value] = dot4<Code::kBytes>(acc[t.value], c, set1(static_cast<int32_t>(x[g.value * N + t.value])));
+  template <int P, int N, int S>
+  static void multiply(const Tile& tile, int64_t panel, int64_t token) {
+    const std::byte* w = tile.weights + panel * tile.panel_bytes;
+    const uint32_t* x = tile.x + token;
+    Vec total[P][N];
+    unroll<P>([&](auto p) { unroll<N>([&](auto t) { total[p.value][t.value] = set1(0.0f); }); });
+    for (const std::byte* end = w + tile.panel_bytes; w < end; w += kBlockBytes, x += kWords * S) {
+      Ints acc[P][N];
+      unroll<P>([&](auto p) { unroll<N>([&](auto t) { acc[p.value][t.value] = set_word(x[8 * S + t.value]); }); });
+      unroll<8>([&](auto g) ARC_INLINE {
+        Ints c[P];
+        unroll<P>([&](auto p) { c[p.value] = Code::template group<g.value>(w + p.value * tile.panel_bytes + 32); });
+        unroll<N>([&](auto t) ARC_INLINE {
+          const Ints codes = set_word(x[g.value * S + t.value]);
+          unroll<P>(
+              [&](auto p) { acc[p.value][t.value] = dot4<Code::kBytes>(acc[p.value][t.value], c[p.value], codes); });
         });
       });
-      const Vec d = load_f16(w);
-      const auto* scales = reinterpret_cast<const float*>(x + 9 * N);
-      unroll<N>(
-          [&](auto t) { total[t.value] = fma(to_floats(acc[t.value]), d * set1(scales[t.value]), total[t.value]); });
+      const auto* scales = reinterpret_cast<const float*>(x + 9 * S);
+      unroll<P>([&](auto p) ARC_INLINE {
+        const Vec d = load_f16(w + p.value * tile.panel_bytes);
+        unroll<N>([&](auto t) {
+          Vec& sum = total[p.value][t.value];
+          sum = fma(to_floats(acc[p.value][t.value]), d * set1(scales[t.value]), sum);
+        });
+      });
     }
-    unroll<N>([&](auto t) { store_tile(tile, p, t.value, total[t.value]); });
+    Vec sums[P][N];
+    unroll<P>([&](auto p) { unroll<N>([&](auto t) { sums[p.value][t.value] = total[p.value][t.value]; }); });
+    store_sums(tile, panel, token, sums);
   }
 };
 
 // Eight 6-bit scales and minima of q4_k and q5_k, by row: scales[s] as floats; mins[i] the minima (0, 2), (1, 3),
 // (4, 6), (5, 7) as pairs of words.
-inline void unpack_scales(const std::byte* p, Vec (&scales)[8], Ints (&mins)[4]) {
+ARC_INLINE inline void unpack_scales(const std::byte* p, Vec (&scales)[8], Ints (&mins)[4]) {
   const Ints w0 = load_ints(p), w1 = load_ints(p + 64), w2 = load_ints(p + 128);
   const Ints six = set1(0x3f3f3f3f), two = set1(0x30303030), words = set1(0x00ff00ff);
   const Ints scale[2] = {w0 & six, low_nibbles(w2) | (shift_right<2>(w0) & two)};
@@ -247,73 +277,92 @@ struct Q6KCode {
 // Blocks of 256. Activations per block: 64 words of codes, 16 starts of sums, 4 pairs of sums, the scale.
 template <typename Code>
 struct Block256Kernel {
-  static constexpr int kWords = 85;
-  static constexpr bool kMinima = Code::kShared == 8;
+  static constexpr int kBlockBytes = Code::kScaleBytes + 8 * Code::kRunBytes, kWords = 85;
+  static constexpr int kScales = 64 / Code::kShared;
+  static constexpr bool kMinima = kScales == 8;
 
-  template <int P, int N>
+  template <int S>
   static void run(const Tile& tile) {
-    for (int p = 0; p < P; ++p) panel<N>(tile, p);
+    run_blocks<Block256Kernel, S>(tile);
   }
 
-  template <int N>
-  static void panel(const Tile& tile, int p) {
-    const std::byte* w = tile.weights + p * tile.panel_bytes;
-    const std::byte* end = w + tile.panel_bytes;
-    const uint32_t* x = tile.x;
-    Vec total[N];
-    unroll<N>([&](auto t) { total[t.value] = set1(0.0f); });
-    for (; w < end; w += Code::kScaleBytes + 8 * Code::kRunBytes, x += kWords * N) {
-      const auto* scales = reinterpret_cast<const float*>(x + 84 * N);
-      const Vec d = load_f16(w);
-      Vec part[N];
-      if constexpr (kMinima) {
-        Vec factors[8];
-        Ints mins[4];
-        unpack_scales(w + 64, factors, mins);
-        subtract_minima<N>(mins, load_f16(w + 32), x, total);
-        sum_runs<N>(w, x, part, [&](int i) { return factors[i]; });
-      } else {
-        sum_runs<N>(w, x, part, [&](int i) { return to_floats(load_i8(w + 32 + i * 16)); });
-      }
-      unroll<N>([&](auto t) { total[t.value] = fma(part[t.value], d * set1(scales[t.value]), total[t.value]); });
-    }
-    unroll<N>([&](auto t) { store_tile(tile, p, t.value, total[t.value]); });
-  }
-
-  // part = the block's codes times activation codes, by scale i.
-  template <int N, typename Scale>
-  static void sum_runs(const std::byte* w, const uint32_t* x, Vec (&part)[N], Scale scale) {
-    unroll<N>([&](auto t) { part[t.value] = set1(0.0f); });
-    const std::byte* codes = w + Code::kScaleBytes;
-    for (int r = 0; r < 8; ++r, codes += Code::kRunBytes) {
-      unroll<8 / Code::kShared>([&](auto half) {
-        const int i = r * (8 / Code::kShared) + half.value;
-        Ints acc[N];
-        unroll<N>(
-            [&](auto t) { acc[t.value] = kMinima ? set1(0) : set1(static_cast<int32_t>(x[(64 + i) * N + t.value])); });
-        unroll<Code::kShared>([&](auto g) {
-          constexpr int group = half.value * Code::kShared + g.value;
-          if constexpr (group * 64 < Code::kRunBytes) prefetch<N>(codes + 64 * group);
-          const Ints c = Code::template group<group>(codes);
-          const uint32_t* words = x + (r * 8 + group) * N;
-          unroll<N>(
-              [&](auto t) { acc[t.value] = dot4<false>(acc[t.value], c, set1(static_cast<int32_t>(words[t.value]))); });
+  template <int P, int N, int S>
+  static void multiply(const Tile& tile, int64_t panel, int64_t token) {
+    const std::byte* w = tile.weights + panel * tile.panel_bytes;
+    const uint32_t* x = tile.x + token;
+    Vec total[P][N];
+    unroll<P>([&](auto p) { unroll<N>([&](auto t) { total[p.value][t.value] = set1(0.0f); }); });
+    for (const std::byte* end = w + tile.panel_bytes; w < end; w += kBlockBytes, x += kWords * S) {
+      const auto* scales = reinterpret_cast<const float*>(x + 84 * S);
+      Vec factors[P][kScales];
+      unroll<P>([&](auto p) ARC_INLINE {
+        const std::byte* block = w + p.value * tile.panel_bytes;
+        if constexpr (kMinima) {
+          Ints mins[4];
+          unpack_scales(block + 64, factors[p.value], mins);
+          subtract_minima<N, S>(mins, set1(0.0f) - load_f16(block + 32), x, total[p.value]);
+        } else {
+          for (int i = 0; i < kScales; ++i) factors[p.value][i] = to_floats(load_i8(block + 32 + i * 16));
+        }
+      });
+      Vec part[P][N];
+      sum_runs<P, N, S>(w + Code::kScaleBytes, tile.panel_bytes, x, factors, part);
+      unroll<P>([&](auto p) ARC_INLINE {
+        const Vec d = load_f16(w + p.value * tile.panel_bytes);
+        unroll<N>([&](auto t) {
+          Vec& sum = total[p.value][t.value];
+          sum = fma(part[p.value][t.value], d * set1(scales[t.value]), sum);
         });
-        const Vec factor = scale(i);
-        unroll<N>([&](auto t) { part[t.value] = fma(to_floats(acc[t.value]), factor, part[t.value]); });
+      });
+    }
+    Vec sums[P][N];
+    unroll<P>([&](auto p) { unroll<N>([&](auto t) { sums[p.value][t.value] = total[p.value][t.value]; }); });
+    store_sums(tile, panel, token, sums);
+  }
+
+  // part = the block's codes times activation codes, times the factor of each scale.
+  template <int P, int N, int S>
+  ARC_INLINE static void sum_runs(const std::byte* codes, int64_t panel_bytes, const uint32_t* x,
+                                  const Vec (&factors)[P][kScales], Vec (&part)[P][N]) {
+    unroll<P>([&](auto p) { unroll<N>([&](auto t) { part[p.value][t.value] = set1(0.0f); }); });
+    const uint32_t* starts = x + 64 * S;
+    for (int i = 0; i < kScales; codes += Code::kRunBytes) {
+      unroll<kScales / 8>([&](auto half) ARC_INLINE {
+        Ints acc[P][N];
+        unroll<P>([&](auto p) {
+          unroll<N>([&](auto t) { acc[p.value][t.value] = kMinima ? set1(0) : set_word(starts[t.value]); });
+        });
+        unroll<Code::kShared>([&](auto g) ARC_INLINE {
+          constexpr int group = half.value * Code::kShared + g.value;
+          Ints c[P];
+          unroll<P>([&](auto p) { c[p.value] = Code::template group<group>(codes + p.value * panel_bytes); });
+          unroll<N>([&](auto t) ARC_INLINE {
+            const Ints word = set_word(x[g.value * S + t.value]);
+            unroll<P>([&](auto p) { acc[p.value][t.value] = dot4<false>(acc[p.value][t.value], c[p.value], word); });
+          });
+        });
+        unroll<P>([&](auto p) ARC_INLINE {
+          const Vec factor = factors[p.value][i];
+          unroll<N>([&](auto t) {
+            part[p.value][t.value] = fma(to_floats(acc[p.value][t.value]), factor, part[p.value][t.value]);
+          });
+        });
+        x += Code::kShared * S;
+        starts += S;
+        ++i;
       });
     }
   }
 
-  template <int N>
-  static void subtract_minima(const Ints (&mins)[4], Vec dmin, const uint32_t* x, Vec (&total)[N]) {
-    const auto* scales = reinterpret_cast<const float*>(x + 84 * N);
-    const Vec minus = set1(0.0f) - dmin;
-    unroll<N>([&](auto t) {
+  template <int N, int S>
+  ARC_INLINE static void subtract_minima(const Ints (&mins)[4], Vec minus_dmin, const uint32_t* x, Vec (&total)[N]) {
+    const auto* scales = reinterpret_cast<const float*>(x + 84 * S);
+    unroll<N>([&](auto t) ARC_INLINE {
       Ints acc = set1(0);
-      unroll<4>(
-          [&](auto i) { acc = dot2(acc, mins[i.value], set1(static_cast<int32_t>(x[(80 + i.value) * N + t.value]))); });
-      total[t.value] = fma(to_floats(acc), minus * set1(scales[t.value]), total[t.value]);
+      unroll<4>([&](auto i) { acc = dot2(acc, mins[i.value], set_word(x[(80 + i.value) * S + t.value])); });
+      total[t.value] = fma(to_floats(acc), minus_dmin * set1(scales[t.value]), total[t.value]);
     });
   }
 };
+
+#undef ARC_INLINE

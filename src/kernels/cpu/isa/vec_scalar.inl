@@ -144,12 +144,16 @@ inline void store_bf16(void* p, const Vec& a) {
 
 // Lane i: acc + the dot product of its 4 unsigned bytes of `a` and 4 signed bytes of `b`; or of 2 signed words each.
 // With `wide` false the bytes of `a` must be under 128.
+// A call of its own, for inside bigger functions compilers do not see the vectors.
 template <bool wide>
-inline Ints dot4(Ints acc, const Ints& a, const Ints& b) {
+__attribute__((noinline)) Ints dot4(Ints acc, const Ints& a, const Ints& b) {
+  const auto* u = reinterpret_cast<const uint8_t*>(a.v);
+  const auto* s = reinterpret_cast<const int8_t*>(b.v);
+  int16_t products[64];  // each fits
+  for (int i = 0; i < 64; ++i) products[i] = static_cast<int16_t>(u[i] * s[i]);
   for (int i = 0; i < 16; ++i) {
-    for (int shift = 0; shift < 32; shift += 8) {
-      acc.v[i] += static_cast<uint8_t>(a.v[i] >> shift) * static_cast<int8_t>(b.v[i] >> shift);
-    }
+    const int16_t* p = products + 4 * i;
+    acc.v[i] += p[0] + p[1] + p[2] + p[3];
   }
   return acc;
 }
