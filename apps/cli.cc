@@ -5,16 +5,17 @@ namespace {
 
 constexpr const char* kDescription = "Arc: an inference engine and server for language models";
 constexpr const char* kFooter = R"(Examples:
-  arc run -m path/to/model "Why is the sky blue?"
+  arc run "What is Arc?"
   arc run -m path/to/model
   arc serve -m path/to/model
   arc bench -m path/to/model
 
+Without -m the small model that comes with Arc answers.
 "arc COMMAND --help" lists the options of a command. Exit status: 0 done,
 1 failed, 2 wrong usage, 130 stopped by Ctrl-C.
 )";
 constexpr const char* kRunFooter = R"(Examples:
-  arc run -m path/to/model
+  arc run
   arc run -m path/to/model "Why is the sky blue?"
   arc run -m path/to/model --json "Name a colour" | jq -r .text
   git diff | arc run -m path/to/model --system "Describe this change."
@@ -63,9 +64,9 @@ CLI::Option* choice(CLI::App& command, const std::string& names, std::string& va
 void add_model_options(CLI::App& command, CommandLine& line) {
   EngineConfig& config = line.engine;
   const auto group = [](CLI::Option* o) { return o->group("Model"); };
-  group(
-      option(command, "-m,--model-id", config.model, "MODEL",
-             "a folder with config.json and *.safetensors, a .gguf file, or the id of a model in the local hub cache"));
+  group(option(command, "-m,--model-id", config.model, "MODEL",
+               "a folder with config.json and *.safetensors, a .gguf file, or the id of a model in the local hub "
+               "cache; default: the small model that comes with Arc"));
   group(choice(command, "--kind", line.kind, "what kind of model it is", {"auto", "text"}));
   group(choice(command, "--dtype", config.dtype, "type of the uncompressed cache; auto: the model's own",
                {"auto", "f32", "bf16", "f16"}));

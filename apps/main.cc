@@ -12,13 +12,6 @@ namespace {
 
 constexpr int kFailed = 1, kWrongUsage = 2;
 
-constexpr const char* kNoModel = R"(arc: no model is named. Give one with -m:
-  -m path/to/folder      a folder with config.json and *.safetensors
-  -m path/to/model.gguf  a GGUF file
-  -m Qwen/Qwen3-0.6B     a model in the local hub cache; "hf download
-                         Qwen/Qwen3-0.6B" puts it there
-)";
-
 // The command that was typed, or the whole program.
 const CLI::App& chosen(const CLI::App& app) {
   const auto typed = app.get_subcommands();
@@ -38,10 +31,6 @@ int run_command(const CLI::App& app, arc::app::CommandLine& line) {
   if (command == "completions") {
     fmt::print("{}", arc::app::completion_script(app, line.shell));
     return 0;
-  }
-  if (line.engine.model.empty()) {
-    fmt::print(stderr, kNoModel);
-    return kWrongUsage;
   }
   if (command == "run") return arc::app::run(line.engine, line.run);
   if (command == "serve") return arc::app::serve(line.engine, line.serve);

@@ -33,7 +33,7 @@ struct BenchRow {
   int32_t context = 0;  // tokens in each sequence's cache at the start
   int32_t tokens = 0;   // of each sequence
   double work_per_token = 0;
-  std::vector<double> seconds;       // of each repetition, by the clock of who waits for the events
+  std::vector<double> seconds;       // of each repetition, until the engine had the last token
   std::vector<double> ceilings;      // work per second of the machine, measured before each repetition
   Spread tokens_per_second() const;  // of all sequences together
   Spread ceiling() const;

@@ -4,6 +4,7 @@
 //   engine->submit({.prompt = arc::TextPrompt{"Once upon a time"}}, [](const arc::Event& e) { ... });
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -91,6 +92,7 @@ struct Usage {
 struct Event {
   RequestId id = 0;
   int32_t choice = 0;                             // 0 to n-1
+  std::chrono::steady_clock::time_point made{};   // when the step was done that this tells of, however late it arrives
   std::vector<int32_t> tokens;                    // new tokens
   std::string text;                               // new text, always whole UTF-8 characters
   std::vector<PositionLogprobs> logprobs;         // one per new token, when asked for

@@ -30,7 +30,7 @@ double seconds(Clock::time_point from, Clock::time_point to) {
   return std::chrono::duration<double>(to - from).count();
 }
 
-// Requests side by side, and when their tokens came.
+// Requests side by side, and when the engine had their tokens.
 class Batch {
  public:
   // `row.batch` prompts, no two alike; `salt` makes those of different batches differ. A prefill ends with the first
@@ -74,11 +74,11 @@ class Batch {
     const std::lock_guard lock(mutex_);
     counts_[sequence] += static_cast<int32_t>(event.tokens.size());
     if (!first_ && all_have(1)) {
-      first_ = Clock::now();
+      first_ = event.made;
       std::ranges::fill(counts_, 0);
       if (row_.kind == BenchRow::Kind::prefill) done_ = first_;
     } else if (first_ && !done_ && all_have(row_.tokens)) {
-      done_ = Clock::now();
+      done_ = event.made;
     }
     if (event.finish) {
       --n_open_;

@@ -226,7 +226,7 @@ RowSettings EngineImpl::settings_of(const PlannedSequence& planned) {
 void EngineImpl::collect_one(const PlannedSequence& planned, size_t index, SequenceResult& result,
                              std::vector<OutputItem>& items) {
   Choice& choice = choices_.at(planned.sequence->id);
-  OutputItem item{.request = choice.request, .choice = choice.index};
+  OutputItem item{.request = choice.request, .choice = choice.index, .made = step_done_};
   const int32_t end = planned.first_position + planned.n_tokens;
   for (int32_t r = batch_.row_begin(index); r < batch_.row_begin(index + 1); ++r) {
     const bool last = r + 1 == batch_.row_begin(index + 1) && end == planned.sequence->n_tokens();
@@ -247,7 +247,7 @@ void EngineImpl::collect_one(const PlannedSequence& planned, size_t index, Seque
     }
     result.tokens = {&drawn_[index], 1};
     ++choice.n_generated;
-    if (!choice.first_token) choice.first_token = Clock::now();
+    if (!choice.first_token) choice.first_token = step_done_;
     if (choice.counts_row >= 0)
       ++counts_[static_cast<size_t>(choice.counts_row) * model_.info.vocab_size + drawn_[index]];
     const StopCause cause = choice.request->stop.check(drawn_[index], choice.n_generated);
@@ -281,6 +281,7 @@ bool EngineImpl::step() {
       fail_all("the device failed; restart the server");
       return true;
     }
+    step_done_ = Clock::now();
     collect(plan, result, items);
   }
   scheduler_.commit(result);
@@ -297,7 +298,7 @@ void EngineImpl::report_finished(std::vector<OutputItem>& items) {
     const Choice& choice = it->second;
     const Clock::time_point now = Clock::now(), start = choice.started.value_or(now),
                             first = choice.first_token.value_or(now);
-    OutputItem item{.request = choice.request, .choice = choice.index, .error = choice.error};
+    OutputItem item{.request = choice.request, .choice = choice.index, .made = now, .error = choice.error};
     item.usage = {.prompt_tokens = f.n_prompt,
                   .cached_tokens = f.n_cached,
                   .completion_tokens = f.n_output,

@@ -86,8 +86,9 @@ class EngineImpl : public Engine {
   std::unordered_map<SeqId, Choice> choices_;
   std::unordered_map<RequestId, std::pair<SeqId, int32_t>> requests_;  // first sequence, open choices
   std::vector<RowResult> results_;
-  std::vector<int32_t> drawn_;    // one token per planned sequence
-  std::vector<uint32_t> counts_;  // [rows, V]
+  Clock::time_point step_done_{};  // when the executor last came back
+  std::vector<int32_t> drawn_;     // one token per planned sequence
+  std::vector<uint32_t> counts_;   // [rows, V]
   std::vector<int32_t> free_counts_rows_;
 
   OutputThread output_;

@@ -103,7 +103,7 @@ void OutputThread::deliver(const OutputItem& item) {
   Choice& choice = choices_.try_emplace(key, tokenizer_, *item.request).first->second;
   choice.prompt_logprobs.insert(choice.prompt_logprobs.end(), item.prompt_logprobs.begin(), item.prompt_logprobs.end());
   if (item.token < 0 && !item.finish) return;
-  Event event{.id = item.request->id, .choice = item.choice};
+  Event event{.id = item.request->id, .choice = item.choice, .made = item.made};
   begin_event(item, choice, event);
   if (item.token >= 0 && !choice.stop_text) add_token(item, choice, event);
   if (item.finish) finish(item, choice, event);

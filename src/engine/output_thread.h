@@ -24,6 +24,7 @@ namespace arc {
 struct OutputItem {
   std::shared_ptr<const ActiveRequest> request;
   int32_t choice = 0;
+  Clock::time_point made{};    // when its step was done
   int32_t token = -1;          // -1: none
   bool is_stop_token = false;  // ends the answer and is not part of it
   RowResult logprobs;

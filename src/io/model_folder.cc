@@ -87,11 +87,11 @@ fs::path find_folder(const std::string& model) {
               fmt::format("there is no folder {}; a model is a folder with config.json and *.safetensors", model));
 }
 
-// The model that comes with Arc: beside the installed program, or in the checkout that it was built in.
+// The model that comes with Arc: beside the installed program, or linked into the build folder.
 fs::path builtin_model() {
   std::error_code error;
   const fs::path program = fs::read_symlink("/proc/self/exe", error).parent_path();
-  for (const char* folder : {"../share/arc", "../../share/arc"}) {
+  for (const char* folder : {"../share/arc", "share/arc"}) {
     const fs::path file = (program / folder / "arc.gguf").lexically_normal();
     if (is_there(file)) return file;
   }
