@@ -31,8 +31,8 @@ std::span<const Arch* const> all_archs();
 // Everything but the layers, under the keys that all families use. `tied` is the family's default.
 ModelSpec model_from(const Config& config, std::string_view arch, const NormSpec& final_norm, bool tied = false);
 
-// Heads, head dim (by default hidden size / heads) and rotation, under the keys that most families use.
-AttentionSpec attention_from(const Config& config, double default_theta = 10000.0);
+// Heads, head dim and rotation, under the keys that most families use. `default_head_dim` 0: hidden size / heads.
+AttentionSpec attention_from(const Config& config, double default_theta = 10000.0, int default_head_dim = 0);
 
 // `model` with `n` layers like `layer`, as num_hidden_layers says.
 ModelSpec with_layers(const Config& config, ModelSpec model, const LayerSpec& layer);

@@ -1,6 +1,5 @@
 // GPT-OSS 20B and 120B: alternating sliding and full attention with sinks, YaRN, biased experts with a clamped SwiGLU.
 #include "models/arch.h"
-#include "spec/rope.h"
 
 namespace arc {
 namespace {
@@ -11,15 +10,9 @@ bool slides(const Config&, int layer) {
 
 ModelSpec gpt_oss(const Config& c) {
   const NormSpec norm = rms_from(c, 1e-5);
-  const int head_dim = c.i_or("head_dim", 64);
-  const bool bias = c.b_or("attention_bias", true);
-  AttentionSpec attention{.heads = c.i("num_attention_heads"),
-                          .kv_heads = c.i("num_key_value_heads"),
-                          .head_dim = head_dim,
-                          .rope = rope_from(c, head_dim, "", 150000.0),
-                          .qkv_bias = bias,
-                          .out_bias = bias,
-                          .sinks = true};
+  AttentionSpec attention = attention_from(c, 150000.0, 64);
+  attention.qkv_bias = attention.out_bias = c.b_or("attention_bias", true);
+  attention.sinks = true;
   const MoeSpec moe{.router = {.experts = c.i_or("num_local_experts", c.i_or("num_experts", 0)),
                                .top_k = c.i_or("num_experts_per_tok", c.i_or("experts_per_token", 4)),
                                .score = RouterSpec::Score::softmax_selected,

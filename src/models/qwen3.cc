@@ -1,7 +1,6 @@
 // Qwen3 dense and MoE: pre-norm decoder, GQA with per-head q/k RMSNorm, gated SiLU or top-k experts.
 
 #include "models/arch.h"
-#include "spec/rope.h"
 
 namespace arc {
 namespace {
@@ -15,15 +14,9 @@ bool always(const Config&, int) {
 
 ModelSpec qwen3(const Config& c) {
   const NormSpec norm = rms_from(c);
-  const int head_dim = c.i_or("head_dim", 128);
-  const bool bias = c.b_or("attention_bias", false);
-  AttentionSpec attention{.heads = c.i("num_attention_heads"),
-                          .kv_heads = c.i("num_key_value_heads"),
-                          .head_dim = head_dim,
-                          .rope = rope_from(c, head_dim),
-                          .qk_norm = norm,
-                          .qkv_bias = bias,
-                          .out_bias = bias};
+  AttentionSpec attention = attention_from(c, 10000.0, 128);
+  attention.qk_norm = norm;
+  attention.qkv_bias = attention.out_bias = c.b_or("attention_bias", false);
   const MlpSpec dense{.hidden = c.i("intermediate_size"), .act = activation_from(c)};
   const MoeSpec moe{.router = {.experts = c.i_or("num_experts", c.i_or("num_local_experts", 0)),
                                .top_k = c.i_or("num_experts_per_tok", 0),

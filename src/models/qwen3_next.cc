@@ -4,7 +4,6 @@
 #include <algorithm>
 
 #include "models/arch.h"
-#include "spec/rope.h"
 
 namespace arc {
 namespace {
@@ -15,16 +14,10 @@ bool is_full(const Config& c, int layer) {
 
 ModelSpec qwen3_next(const Config& c) {
   const NormSpec norm = rms_from(c, 1e-6, true);
-  const int head_dim = c.i_or("head_dim", 256);
-  const bool bias = c.b_or("attention_bias", false);
-  AttentionSpec attention{.heads = c.i("num_attention_heads"),
-                          .kv_heads = c.i("num_key_value_heads"),
-                          .head_dim = head_dim,
-                          .rope = rope_from(c, head_dim),
-                          .qk_norm = norm,
-                          .qkv_bias = bias,
-                          .out_bias = bias,
-                          .output_gate = true};
+  AttentionSpec attention = attention_from(c, 10000.0, 256);
+  attention.qk_norm = norm;
+  attention.qkv_bias = attention.out_bias = c.b_or("attention_bias", false);
+  attention.output_gate = true;
   const DeltaNetSpec delta{.key_heads = c.i_or("linear_num_key_heads", 16),
                            .value_heads = c.i_or("linear_num_value_heads", 32),
                            .key_dim = c.i_or("linear_key_head_dim", 128),

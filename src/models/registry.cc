@@ -41,9 +41,10 @@ ModelSpec model_from(const Config& c, std::string_view arch, const NormSpec& fin
           .tied_head = c.b_or("tie_word_embeddings", tied)};
 }
 
-AttentionSpec attention_from(const Config& c, double default_theta) {
+AttentionSpec attention_from(const Config& c, double default_theta, int default_head_dim) {
   const int heads = c.i("num_attention_heads");
-  const int head_dim = c.i_or("head_dim", c.i("hidden_size") / std::max(heads, 1));
+  const int head_dim =
+      c.i_or("head_dim", default_head_dim > 0 ? default_head_dim : c.i("hidden_size") / std::max(heads, 1));
   return {.heads = heads,
           .kv_heads = c.i_or("num_key_value_heads", heads),
           .head_dim = head_dim,

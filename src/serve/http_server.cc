@@ -100,7 +100,13 @@ std::optional<HttpResponse> answer_to_bad_bytes(const error_code& error, const H
 class HttpServer::Server {
  public:
   Server(const HttpOptions& options, const Router& router)
-      : options(options), router(router), acceptor_(listen_on(io, options)), signals_(io), patience_(io) {}
+      : options(options), router(router), acceptor_(listen_on(io, options)), signals_(io), patience_(io) {
+    // From here on, so that a signal is not lost that comes before run().
+    if (!options.stop_on_signals) return;
+    signals_.add(SIGINT);
+    signals_.add(SIGTERM);
+    wait_for_signal();
+  }
 
   uint16_t port() const { return acceptor_.local_endpoint().port(); }
   void run();
@@ -413,11 +419,6 @@ void HttpServer::Server::run() {
   asio::co_spawn(io, accept_connections(), [](const std::exception_ptr& failure) {
     if (failure) std::rethrow_exception(failure);
   });
-  if (options.stop_on_signals) {
-    signals_.add(SIGINT);
-    signals_.add(SIGTERM);
-    wait_for_signal();
-  }
   io.run();
   worker.join();
 }

@@ -5,6 +5,8 @@
 #include "fmt/format.h"
 #include "nlohmann/json.hpp"
 
+#include "engine/tiny_folder.h"
+
 namespace arc::test {
 namespace {
 
@@ -27,17 +29,7 @@ std::string tokenizer_json(int vocab) {
                                         : fmt::format("<t{}>", i);
     vocabulary[token] = i;
   }
-  const nlohmann::ordered_json tokenizer = {
-      {"version", "1.0"},
-      {"truncation", nullptr},
-      {"padding", nullptr},
-      {"added_tokens", nlohmann::ordered_json::array()},
-      {"normalizer", nullptr},
-      {"pre_tokenizer", nullptr},
-      {"post_processor", nullptr},
-      {"decoder", {{"type", "Fuse"}}},
-      {"model", {{"type", "BPE"}, {"vocab", vocabulary}, {"merges", nlohmann::ordered_json::array()}}}};
-  return tokenizer.dump();
+  return bpe_tokenizer(vocabulary, {{"type", "Fuse"}});
 }
 
 }  // namespace

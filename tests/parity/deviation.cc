@@ -4,8 +4,6 @@
 #include <cmath>
 
 namespace arc::test {
-namespace {
-
 double worst_error(const std::vector<double>& got, const std::vector<double>& expected) {
   if (got.size() != expected.size()) return HUGE_VAL;
   double worst = 0.0;
@@ -15,8 +13,6 @@ double worst_error(const std::vector<double>& got, const std::vector<double>& ex
   }
   return worst;
 }
-
-}  // namespace
 
 double Deviation::share() const {
   if (error == 0.0) return 0.0;

@@ -19,6 +19,9 @@ struct Deviation {
 // At hidden.0 .. hidden.L, then at the logits.
 std::vector<Deviation> deviations(const Golden& golden, const TinyModel::Outputs& got);
 
+// max |got - expected|; infinite for NaN and for outputs of another size.
+double worst_error(const std::vector<double>& got, const std::vector<double>& expected);
+
 double worst_share(const std::vector<Deviation>& deviations);
 
 }  // namespace arc::test

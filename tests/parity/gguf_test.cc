@@ -15,21 +15,12 @@
 #include "io/gguf_bytes.h"
 #include "io/gguf_types.h"
 #include "io/safetensors.h"
+#include "parity/deviation.h"
 #include "parity/golden_gguf.h"
 #include "parity/tiny_model.h"
 
 namespace arc::test {
 namespace {
-
-double worst(const std::vector<double>& got, const std::vector<double>& expected) {
-  EXPECT_EQ(got.size(), expected.size());
-  double worst = 0.0;
-  for (size_t i = 0; i < std::min(got.size(), expected.size()); ++i) {
-    const double error = std::fabs(got[i] - expected[i]);
-    worst = std::max(worst, std::isnan(error) ? HUGE_VAL : error);
-  }
-  return worst;
-}
 
 class GgufGolden : public testing::TestWithParam<std::string> {};
 
@@ -47,8 +38,8 @@ TEST_P(GgufGolden, EqualsSafetensors) {
   TinyModel two_ranks(source.spec, source.slots(), *source.checkpoint, {.n_ranks = 2});
   const double bound = 4.0 * golden.f32_error.back();
   const std::vector<double> logits = expected.run(golden.tokens).logits;
-  const double one = worst(got.run(golden.tokens).logits, logits);
-  const double two = worst(two_ranks.run(golden.tokens).logits, logits);
+  const double one = worst_error(got.run(golden.tokens).logits, logits);
+  const double two = worst_error(two_ranks.run(golden.tokens).logits, logits);
   std::printf("  %-12s logits %.2e, two ranks %.2e (bound %.2e)\n", golden.name.c_str(), one, two, bound);
   EXPECT_LE(one, bound);
   EXPECT_LE(two, bound);
@@ -232,7 +223,7 @@ TEST(GgufCodes, MixedFormatsRunInSegments) {
 TEST(GgufCodes, RanksThatCutBlocksRequantise) {
   const TemporaryFolder folder("arc_gguf_ranks");
   const Files small = small_qwen3([](const std::string&) { return BlockCode::q8_0; });
-  const double exact = worst(run(small.coded, folder, 2).logits, run(small.decoded, folder, 2).logits);
+  const double exact = worst_error(run(small.coded, folder, 2).logits, run(small.decoded, folder, 2).logits);
   EXPECT_EQ(exact, 0.0);
   const Files large = small_qwen3([](const std::string&) { return BlockCode::q4_k; });
   const Outcome coded = run(large.coded, folder, 2), decoded = run(large.decoded, folder, 2);
@@ -246,7 +237,7 @@ TEST(GgufCodes, RanksThatCutBlocksRequantise) {
   }
   double largest = 0.0;
   for (double v : decoded.logits) largest = std::max(largest, std::fabs(v));
-  EXPECT_LE(worst(coded.logits, decoded.logits), 0.02 * largest);
+  EXPECT_LE(worst_error(coded.logits, decoded.logits), 0.02 * largest);
 }
 
 // ---- damage ---------------------------------------------------------------------------------------------------------

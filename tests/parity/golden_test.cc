@@ -3,45 +3,24 @@
 #include "parity/golden.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstdio>
 #include <set>
 
 #include "gtest/gtest.h"
 
 #include "io/safetensors.h"
+#include "parity/deviation.h"
 #include "parity/tiny_model.h"
 
 namespace arc::test {
 namespace {
 
-double worst(const std::vector<double>& got, const std::vector<double>& expected) {
-  EXPECT_EQ(got.size(), expected.size());
-  double worst = 0.0;
-  for (size_t i = 0; i < std::min(got.size(), expected.size()); ++i) {
-    const double error = std::fabs(got[i] - expected[i]);
-    worst = std::max(worst, std::isnan(error) ? HUGE_VAL : error);
-  }
-  return worst;
-}
-
-// Four times transformers' own error at output `i`. Where that is zero (a plain look-up) the outputs must be equal.
-double bound(const Golden& golden, size_t i) {
-  return 4.0 * golden.f32_error[i];
-}
-
 // The largest share of its bound that any output reaches; prints a line.
-double worst_share(const Golden& golden, const TinyModel::Outputs& got, const char* what) {
-  double share = 0.0;
-  const auto take = [&](double error, size_t i) {
-    if (error > 0.0) share = std::max(share, error / std::max(bound(golden, i), 1e-30));
-  };
-  const size_t n_layers = golden.hidden.size();
-  for (size_t l = 0; l < n_layers; ++l) take(worst(got.hidden[l], golden.hidden[l]), l);
-  const double at_logits = worst(got.logits, golden.logits);
-  take(at_logits, n_layers);
+double reported_share(const Golden& golden, const TinyModel::Outputs& got, const char* what) {
+  const std::vector<Deviation> all = deviations(golden, got);
+  const double share = worst_share(all);
   std::printf("  %-12s %-14s worst share of the bound %.3f; logits %.2e (transformers f32 %.2e)\n", golden.name.c_str(),
-              what, share, at_logits, golden.f32_error[n_layers]);
+              what, share, all.back().error, golden.f32_error.back());
   return share;
 }
 
@@ -61,7 +40,7 @@ class GoldenTest : public testing::TestWithParam<std::string> {
 
 TEST_P(GoldenTest, EqualsTransformers) {
   TinyModel model(golden_.config_json, checkpoint(DType::f32));
-  EXPECT_LE(worst_share(golden_, model.run(golden_.tokens), "f32"), 1.0);
+  EXPECT_LE(reported_share(golden_, model.run(golden_.tokens), "f32"), 1.0);
   std::set<std::string> ignored;
   for (const GoldenTensor& t : golden_.tensors) {
     if (t.ignored) ignored.insert(t.name);
@@ -71,7 +50,7 @@ TEST_P(GoldenTest, EqualsTransformers) {
 
 TEST_P(GoldenTest, EqualsTransformersOnTwoRanks) {
   TinyModel model(golden_.config_json, checkpoint(DType::f32), 2);
-  EXPECT_LE(worst_share(golden_, model.run(golden_.tokens), "two ranks"), 1.0);
+  EXPECT_LE(reported_share(golden_, model.run(golden_.tokens), "two ranks"), 1.0);
 }
 
 // A fused operation means its composition: the same bits, in fewer stages where the recipe is feasible.

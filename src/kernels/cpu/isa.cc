@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "kernels/api/kernel_table.h"
 
 // The kernels of each instruction set: overloads of run() in a namespace of its name.
 namespace arc::cpu::scalar {
@@ -27,33 +28,18 @@ namespace {
 
 constexpr std::string_view kNames[] = {"scalar", "avx2", "avx512", "avx512_bf16"};
 
-template <Isa isa, typename A>
-void call(const Args& args, const Operands& operands) noexcept {
-  const A& a = *std::get_if<A>(&args);
-  if constexpr (isa == Isa::scalar) scalar::run(a, operands);
-#ifdef ARC_X86
-  if constexpr (isa == Isa::avx2) avx2::run(a, operands);
-  if constexpr (isa == Isa::avx512) avx512::run(a, operands);
-  if constexpr (isa == Isa::avx512_bf16) avx512_bf16::run(a, operands);
-#endif
-}
-
-template <Isa isa, typename A>
-constexpr KernelFn kernel_of() {
-  if constexpr (requires(const A& a, const Operands& o) { scalar::run(a, o); }) {
-    return call<isa, A>;
-  } else {
-    return nullptr;  // a collective
-  }
-}
-
-template <Isa isa, size_t... I>
-constexpr KernelTable make_table(std::index_sequence<I...>) {
-  return {kernel_of<isa, std::variant_alternative_t<I, Args>>()...};
-}
-
 template <Isa isa>
-constexpr KernelTable kTable = make_table<isa>(std::make_index_sequence<kOpCount>());
+struct Run {
+  template <typename A>
+  auto operator()(const A& a, const Operands& o) const noexcept -> decltype(scalar::run(a, o)) {
+    if constexpr (isa == Isa::scalar) scalar::run(a, o);
+#ifdef ARC_X86
+    if constexpr (isa == Isa::avx2) avx2::run(a, o);
+    if constexpr (isa == Isa::avx512) avx512::run(a, o);
+    if constexpr (isa == Isa::avx512_bf16) avx512_bf16::run(a, o);
+#endif
+  }
+};
 
 }  // namespace
 
@@ -98,11 +84,11 @@ Isa choose_isa() {
 
 const KernelTable& kernels(Isa isa) {
 #ifdef ARC_X86
-  if (isa == Isa::avx2) return kTable<Isa::avx2>;
-  if (isa == Isa::avx512) return kTable<Isa::avx512>;
-  if (isa == Isa::avx512_bf16) return kTable<Isa::avx512_bf16>;
+  if (isa == Isa::avx2) return kKernelTable<Run<Isa::avx2>>;
+  if (isa == Isa::avx512) return kKernelTable<Run<Isa::avx512>>;
+  if (isa == Isa::avx512_bf16) return kKernelTable<Run<Isa::avx512_bf16>>;
 #endif
-  return kTable<Isa::scalar>;
+  return kKernelTable<Run<Isa::scalar>>;
 }
 
 }  // namespace arc::cpu

@@ -1,38 +1,22 @@
-// The table of device kernels, made from the overloads of run().
-#include <algorithm>
-#include <utility>
-
+// The table of device kernels, made from the overloads of run(); and how much scratch memory they ask for.
+#include "kernels/api/kernel_table.h"
 #include "kernels/cuda/cuda_kernels.h"
 #include "kernels/cuda/scratch.h"
 
 namespace arc::cuda {
 namespace {
 
-template <typename A>
-void call(const Args& args, const Operands& operands) noexcept {
-  run(*std::get_if<A>(&args), operands);
-}
-
-template <typename A>
-constexpr KernelFn kernel_of() {
-  if constexpr (requires(const A& a, const Operands& o) { run(a, o); }) {
-    return call<A>;
-  } else {
-    return nullptr;  // a collective, or a fused operation
+struct Run {
+  template <typename A>
+  auto operator()(const A& a, const Operands& o) const noexcept -> decltype(run(a, o)) {
+    run(a, o);
   }
-}
-
-template <size_t... I>
-constexpr KernelTable make_table(std::index_sequence<I...>) {
-  return {kernel_of<std::variant_alternative_t<I, Args>>()...};
-}
-
-constexpr KernelTable kTable = make_table(std::make_index_sequence<kOpCount>());
+};
 
 }  // namespace
 
 const KernelTable& kernels() {
-  return kTable;
+  return kKernelTable<Run>;
 }
 
 int64_t scratch_bytes(const Args& args, int64_t tokens) {
