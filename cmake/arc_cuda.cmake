@@ -24,23 +24,32 @@ if(ARC_WERROR)
   list(APPEND arc_nvcc_flags -Werror all-warnings -Xcompiler -Werror)
 endif()
 
-function(arc_cuda_module)
-  cmake_parse_arguments(ARG "" "NAME" "USES" ${ARGN})
-  string(REPLACE "/" "_" id ${ARG_NAME})
-  file(GLOB units CONFIGURE_DEPENDS *.cu)
+# Objects of the *.cu files named; their paths go into the variable `out`. More include folders may follow.
+function(arc_cuda_objects out units)
+  set(includes -I${CMAKE_SOURCE_DIR}/src -I${CMAKE_SOURCE_DIR}/include)
+  foreach(folder ${ARGN})
+    list(APPEND includes -I${folder})
+  endforeach()
   foreach(unit ${units})
     get_filename_component(name ${unit} NAME)
     set(object ${CMAKE_CURRENT_BINARY_DIR}/${name}.o)
     add_custom_command(
       OUTPUT ${object}
-      COMMAND ${ARC_NVCC} ${arc_nvcc_flags} -I${CMAKE_SOURCE_DIR}/src -I${CMAKE_SOURCE_DIR}/include -MD -MF ${object}.d
-              -c ${unit} -o ${object}
+      COMMAND ${ARC_NVCC} ${arc_nvcc_flags} ${includes} -MD -MF ${object}.d -c ${unit} -o ${object}
       DEPENDS ${unit}
       DEPFILE ${object}.d
-      COMMENT "Building CUDA object ${id}/${name}.o"
+      COMMENT "Building CUDA object ${name}.o"
       VERBATIM)
     list(APPEND objects ${object})
   endforeach()
+  set(${out} ${objects} PARENT_SCOPE)
+endfunction()
+
+function(arc_cuda_module)
+  cmake_parse_arguments(ARG "" "NAME" "USES" ${ARGN})
+  string(REPLACE "/" "_" id ${ARG_NAME})
+  file(GLOB units CONFIGURE_DEPENDS *.cu)
+  arc_cuda_objects(objects "${units}")
   add_library(arc_${id} STATIC ${objects})
   set_target_properties(arc_${id} PROPERTIES LINKER_LANGUAGE CXX)
   target_include_directories(arc_${id} PUBLIC ${CMAKE_SOURCE_DIR}/src)
@@ -49,5 +58,5 @@ function(arc_cuda_module)
     string(REPLACE "/" "_" dep_id ${dep})
     list(APPEND uses arc_${dep_id})
   endforeach()
-  target_link_libraries(arc_${id} PUBLIC arc_flags ${uses} arc_cudart)
+  target_link_libraries(arc_${id} PUBLIC arc_flags ${uses} PRIVATE arc_cudart)
 endfunction()

@@ -31,9 +31,11 @@ std::string human_bytes(int64_t bytes) {
 }
 
 std::string load_report(const Plan& plan, const LoadedWeights& weights, const CachePlan& cache, const ModelInfo& info,
-                        const std::string& executor, DType kv, bool shortened) {
+                        const std::string& executor, const std::string& note, DType kv,
+                        bool shortened) {
   std::string text = fmt::format("{} ({}), {} parameters\n", info.name, info.architecture, parameter_count(plan));
   text += fmt::format("runs on: {}\n", executor);
+  if (!note.empty()) text += fmt::format("no GPU: {}\n", note);
   text += fmt::format("weights: {} mapped, {} copied\n", human_bytes(weights.mapped_bytes),
                       human_bytes(weights.copied_bytes));
   for (const auto& [change, count] : weights.converted) {
@@ -67,12 +69,16 @@ void add_costs(const Plan& plan, StepCosts& costs) {
   costs.flops_per_row += head_flops;
 }
 
-CachePlan plan_cache(const Plan& plan, const EngineConfig& config) {
-  const int64_t memory = config.kv_memory_bytes > 0 ? config.kv_memory_bytes : default_cache_bytes();
+CachePlan plan_cache(const Plan& plan, const EngineConfig& config, const ExecutorChoice& choice,
+                     const StepCapacity& capacity) {
+  const int64_t memory =
+      config.kv_memory_bytes > 0 ? config.kv_memory_bytes : choice.default_cache_bytes(plan, capacity);
+  const bool on_gpu = choice.kind == ExecutorChoice::Kind::cuda;  // swap space is the host's
+  const int64_t swap = on_gpu ? std::min(memory, default_cache_bytes()) : memory;
   const int32_t wanted = config.max_seq_len > 0 ? std::min(config.max_seq_len, plan.max_positions) : plan.max_positions;
   const CachePlan cache =
       size_cache(plan.groups, {.memory_bytes = memory,
-                               .swap_bytes = config.swap_memory_bytes > 0 ? config.swap_memory_bytes : memory,
+                               .swap_bytes = config.swap_memory_bytes > 0 ? config.swap_memory_bytes : swap,
                                .max_seqs = config.max_seqs,
                                .max_seq_len = wanted,
                                .max_batched_tokens = config.max_batched_tokens});
@@ -102,18 +108,24 @@ void check_config(const EngineConfig& config) {
 
 LoadedModel load_model(const EngineConfig& config, const ProgressSink& progress) {
   check_config(config);
-  const ExecutorChoice choice = choose_executor(config);
+  ExecutorChoice choice = choose_executor(config);
   const ModelSource model = open_model(config.model, true);
   const CheckpointSlots slots = model.slots();
   const DType kv = cache_dtype(config.dtype, model.config);
 
+  const auto lowered = [&](int rank) {
+    return lower(model.spec, slots,
+                 {.shard = {.rank = rank, .size = config.tensor_parallel},
+                  .kernels = &choice.kernels(),
+                  .policy = [kv](int) { return KvPolicy::raw_of(kv); }});
+  };
+  StepCapacity capacity{
+      .tokens = config.max_batched_tokens, .rows = config.max_batched_tokens, .seqs = config.max_seqs};
+
   std::vector<RefExecutor::Rank> ranks;
   for (int r = 0; r < config.tensor_parallel; ++r) {
-    Plan plan =
-        lower(model.spec, slots,
-              {.shard = {.rank = r, .size = config.tensor_parallel}, .kernels = &choice.kernels(), .policy = [kv](int) {
-                 return KvPolicy::raw_of(kv);
-               }});
+    Plan plan = lowered(r);
+    if (!choice.settle(plan, capacity)) plan = lowered(r);
     const auto loading = [&](double fraction) {
       if (progress) progress("loading weights", (r + fraction) / config.tensor_parallel);
     };
@@ -121,7 +133,8 @@ LoadedModel load_model(const EngineConfig& config, const ProgressSink& progress)
     ranks.push_back({.plan = std::move(plan), .weights = std::move(weights)});
   }
   const Plan plan = ranks[0].plan;
-  const CachePlan cache = plan_cache(plan, config);
+  const CachePlan cache = plan_cache(plan, config, choice, capacity);
+  capacity.positions = cache.max_seq_len;
   ModelInfo info{.name = config.served_name.empty() ? model.name() : config.served_name,
                  .architecture = plan.arch,
                  .created = std::time(nullptr),
@@ -134,12 +147,11 @@ LoadedModel load_model(const EngineConfig& config, const ProgressSink& progress)
                         .converted = ranks[0].weights.converted,
                         .copied_bytes = ranks[0].weights.copied_bytes,
                         .mapped_bytes = ranks[0].weights.mapped_bytes};
-  std::unique_ptr<Executor> executor =
-      choice.make(std::move(ranks), {.tokens = config.max_batched_tokens, .rows = config.max_batched_tokens});
+  std::unique_ptr<Executor> executor = choice.make(std::move(ranks), capacity);
   executor->allocate_cache(cache.capacity);
   info.runs_on = executor->describe();
   const bool shortened = cache.max_seq_len < plan.max_positions && config.max_seq_len == 0;
-  info.load_report = load_report(plan, summary, cache, info, info.runs_on, kv, shortened);
+  info.load_report = load_report(plan, summary, cache, info, info.runs_on, choice.note, kv, shortened);
 
   LoadedModel loaded{.info = std::move(info),
                      .executor = std::move(executor),

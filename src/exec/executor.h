@@ -31,6 +31,7 @@ struct CacheCapacity {
 // The largest step that will be asked for.
 struct StepCapacity {
   int32_t tokens = 0, rows = 0;
+  int32_t seqs = 0, positions = 0;  // sequences, and the longest one; 0: as many as tokens, and as the plan allows
 };
 
 enum class RunOutcome : uint8_t {

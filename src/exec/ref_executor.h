@@ -28,6 +28,7 @@ class RefExecutor : public Executor {
   // Called after every stage of every step: parity tests and per-layer goldens look at buffers there.
   void set_observer(std::function<void(size_t stage)> observer) { observer_ = std::move(observer); }
   TensorView buffer(BufferId id, int rank = 0) const;
+  const BoundStage& stage(size_t index) const { return ranks_[0].bound.stage(index); }
 
  private:
   struct RankState {

@@ -1,5 +1,6 @@
 #include "tensor/device_memory.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "fmt/format.h"
@@ -18,22 +19,29 @@ namespace {
 
 constexpr int kLeastCapability = 80, kLeastDriver = 12040;
 
+std::string version(int number) {
+  return fmt::format("{}.{}", number / 1000, number % 1000 / 10);
+}
+
 }  // namespace
 
 CudaDevice find_cuda_device(int index) {
-  CudaDevice device;
+  CudaDevice device{.index = index};
   int count = 0;
   cudaDriverGetVersion(&device.driver);
   cudaRuntimeGetVersion(&device.runtime);
+  // Within one major version any driver runs what any toolkit built.
+  const int least = std::max(kLeastDriver, device.runtime / 1000 * 1000);
   const cudaError_t error = cudaGetDeviceCount(&count);
   if (device.driver == 0) {
     device.problem = "no NVIDIA driver was found; install one to use the GPU";
-  } else if (device.driver < kLeastDriver) {
-    device.problem = fmt::format("the NVIDIA driver supports CUDA {}.{}; Arc needs 12.4: update the driver",
-                                 device.driver / 1000, device.driver % 1000 / 10);
+  } else if (device.driver < least) {
+    device.problem = fmt::format("the NVIDIA driver supports CUDA {}; this build of Arc needs {}: update the driver",
+                                 version(device.driver), version(least));
   } else if (error != cudaSuccess || count <= index) {
     device.problem = fmt::format("there is no CUDA device {} ({})", index, cudaGetErrorString(error));
   }
+  cudaGetLastError();  // clears it
   if (!device.problem.empty()) return device;
   cudaDeviceProp properties;
   size_t free_bytes = 0, total_bytes = 0;

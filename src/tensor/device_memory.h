@@ -11,12 +11,15 @@ namespace arc {
 
 // What is known of a CUDA device before anything is loaded on it.
 struct CudaDevice {
+  int index = 0;
   std::string name;
   int capability = 0;  // 90 for sm_90
   int n_processors = 0;
   int64_t memory_bytes = 0, free_bytes = 0;
   int driver = 0, runtime = 0;  // 13000 for 13.0
   std::string problem;          // why it cannot be used, and the remedy; empty: it can
+
+  Device device() const { return {.kind = Device::Kind::cuda, .index = static_cast<int8_t>(index)}; }
 };
 
 // Looks for device `index`; never throws. `problem` says when the build has no CUDA, the machine no driver or card.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <unistd.h>
 
@@ -14,7 +15,11 @@
 namespace arc::test {
 namespace {
 
-const std::filesystem::path kFolder = std::filesystem::path(ARC_SOURCE_DIR) / "tests" / "goldens";
+// ARC_GOLDENS names the folder for programs that run far from the sources.
+std::filesystem::path goldens() {
+  if (const char* folder = std::getenv("ARC_GOLDENS")) return folder;
+  return std::filesystem::path(ARC_SOURCE_DIR) / "tests" / "goldens";
+}
 
 std::vector<double> doubles(const Checkpoint& file, const std::string& name) {
   const Tensor tensor = file.load(name);
@@ -52,7 +57,7 @@ void read_manifest(const Json& manifest, Golden& golden) {
 
 std::vector<std::string> golden_names() {
   std::vector<std::string> names;
-  for (const auto& entry : std::filesystem::directory_iterator(kFolder)) {
+  for (const auto& entry : std::filesystem::directory_iterator(goldens())) {
     if (std::filesystem::exists(entry.path() / "golden.safetensors")) names.push_back(entry.path().filename());
   }
   std::ranges::sort(names);
@@ -60,7 +65,7 @@ std::vector<std::string> golden_names() {
 }
 
 Golden read_golden(const std::string& name) {
-  const std::filesystem::path folder = kFolder / name;
+  const std::filesystem::path folder = goldens() / name;
   const Checkpoint file = open_safetensors(folder / "golden.safetensors");
   Golden golden{.name = name, .config_json = read_text_file(folder / "config.json")};
   if (std::filesystem::exists(folder / "config2.json")) golden.config2_json = read_text_file(folder / "config2.json");

@@ -75,6 +75,11 @@ StageBounds::Bounds StageBounds::bounds(const GatedNormArgs& a, const StageRun& 
 std::vector<float> StageBounds::weight_row(const StageRun& run, int64_t matrix, int64_t row) const {
   const Linear& w = weights_.weights[run.stage.weights[0]];
   std::vector<float> out(static_cast<size_t>(w.in));
+  if (w.format.code != BlockCode::none) {
+    const int64_t at = (matrix * w.out + row) * format_bytes(w.format, 1, w.in);
+    decode_run(w.format.code, w.data.data() + at, 0, w.in, out.data());
+    return out;
+  }
   const int64_t element = (matrix * w.out + row) * w.in;
   to_float(w.format.element, w.data.data() + element * static_cast<int64_t>(dtype_size(w.format.element)), out.data(),
            out.size());

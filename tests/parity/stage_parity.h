@@ -3,7 +3,9 @@
 #pragma once
 
 #include <map>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "parity/golden.h"
 #include "parity/tiny_model.h"
@@ -13,10 +15,14 @@ namespace arc::test {
 struct ParityReport {
   std::map<std::string, double> shares;  // per operation: the largest share of its bound
   std::string first_failure;             // the first stage outside its bound, in words; empty: none
+  std::vector<std::string> failures;     // of each operation the first
   double worst() const;
 };
 
-// Runs the golden's tokens in chunks of `chunk` (0: all at once).
+// Runs `tokens` on both, in chunks of `chunk` (0: all at once); `product_rounding`: see StageBounds.
+ParityReport stage_parity(TinyModel& reference, TinyModel& other, std::span<const int32_t> tokens, int chunk,
+                          double product_rounding);
+// A golden's tokens, on an executor as `other` says.
 ParityReport stage_parity(const Golden& golden, const Checkpoint& checkpoint, const TinyOptions& other, int chunk,
                           double product_rounding);
 

@@ -1,7 +1,10 @@
 #include "parity/tiny_model.h"
 
 #include <algorithm>
+#include <cstring>
 #include <numeric>
+#include <stdexcept>
+#include <type_traits>
 
 #include "nlohmann/json.hpp"
 
@@ -11,11 +14,38 @@
 namespace arc::test {
 namespace {
 
-constexpr int kMaxTokens = 256;
-
-void append_rows(const TensorView& view, int64_t rows, std::vector<double>& out) {
-  for (int64_t r = 0; r < rows; ++r) out.insert(out.end(), view.row<float>(r), view.row<float>(r) + view.cols);
+void append_rows(const TensorView& view, std::vector<double>& out) {
+  for (int64_t r = 0; r < view.rows; ++r) out.insert(out.end(), view.row<float>(r), view.row<float>(r) + view.cols);
 }
+
+std::vector<std::byte> first_blocks(const KvView& kv, int64_t n_blocks) {
+  return {kv.data, kv.data + n_blocks * kv.block_bytes};
+}
+
+// The reference and the CPU executor: their buffers lie in this process.
+template <typename E>
+class OnHost : public Inspected {
+ public:
+  explicit OnHost(std::unique_ptr<E> executor) : executor_(std::move(executor)) {}
+  Executor& executor() override { return *executor_; }
+  void set_observer(std::function<void(size_t)> observer) override { executor_->set_observer(std::move(observer)); }
+  TensorView read(BufferId id, int64_t rows) override {
+    TensorView view = executor_->buffer(id);
+    view.rows = rows;
+    return view;
+  }
+  void write(BufferId id, const TensorView& rows) override {
+    const TensorView view = executor_->buffer(id);
+    std::memcpy(view.data, rows.data, static_cast<size_t>(rows.rows * view.cols) * dtype_size(view.dtype));
+  }
+  std::vector<std::byte> kv_bytes(size_t stage, int64_t n_blocks) override {
+    if constexpr (std::is_same_v<E, RefExecutor>) return first_blocks(executor_->stage(stage).kv, n_blocks);
+    return {};
+  }
+
+ private:
+  std::unique_ptr<E> executor_;
+};
 
 }  // namespace
 
@@ -32,9 +62,24 @@ TinyModel::TinyModel(const ModelSpec& spec, const SlotResolver& slots, const Che
   load(spec, slots, checkpoint, options);
 }
 
+TinyModel::TinyModel(const HandMade& model, const TinyOptions& options) {
+  LoadedWeights weights = model.weights;
+  if (options.backend != nullptr) {
+    for (size_t i = 0; i < weights.weights.size(); ++i) {
+      options.backend->pack(static_cast<WeightId>(i), weights.weights[i]);
+    }
+  }
+  std::vector<RefExecutor::Rank> ranks(1);
+  ranks[0] = {.plan = model.plan(options.backend != nullptr ? *options.backend->kernels : ref::kernels()),
+              .weights = std::move(weights)};
+  make_executor(std::move(ranks), options);
+}
+
 void TinyModel::load(const ModelSpec& spec, const SlotResolver& slots, const Checkpoint& checkpoint,
                      const TinyOptions& options) {
-  const KernelTable& kernels = options.isa ? cpu::kernels(*options.isa) : ref::kernels();
+  const KernelTable& kernels = options.backend != nullptr ? *options.backend->kernels
+                               : options.isa              ? cpu::kernels(*options.isa)
+                                                          : ref::kernels();
   std::vector<RefExecutor::Rank> ranks;
   for (int r = 0; r < options.n_ranks; ++r) {
     Plan plan = lower(spec, slots,
@@ -42,48 +87,73 @@ void TinyModel::load(const ModelSpec& spec, const SlotResolver& slots, const Che
                        .kernels = &kernels,
                        .policy = [&](int) { return KvPolicy::raw_of(options.cache); },
                        .fused = options.fused});
-    LoadedWeights weights = load_weights(plan, checkpoint, {}, options.isa ? CpuExecutor::packer(plan) : PackWeight{});
+    const PackWeight pack = options.backend != nullptr ? options.backend->pack
+                            : options.isa              ? CpuExecutor::packer(plan)
+                                                       : PackWeight{};
+    LoadedWeights weights = load_weights(plan, checkpoint, {}, pack);
     ranks.push_back({.plan = std::move(plan), .weights = std::move(weights)});
   }
+  make_executor(std::move(ranks), options);
+}
+
+void TinyModel::make_executor(std::vector<RefExecutor::Rank> ranks, const TinyOptions& options) {
   plan_ = ranks[0].plan;
   weights_ = ranks[0].weights;
   unused_ = weights_.unused;
-  const StepCapacity capacity{.tokens = kMaxTokens, .rows = kMaxTokens};
-  if (options.isa) {
-    auto executor = std::make_unique<CpuExecutor>(
-        plan_, weights_, capacity, CpuExecutor::Options{.isa = *options.isa, .threads = options.threads});
-    cpu_ = executor.get();
-    executor_ = std::move(executor);
+  places_ = options.places;
+  tiles_ = options.max_tokens / kTileTokens;
+  const StepCapacity capacity{
+      .tokens = options.max_tokens, .rows = options.max_tokens, .seqs = places_, .positions = options.max_tokens};
+  if (options.backend != nullptr) {
+    inspected_ = options.backend->make(plan_, weights_, capacity);
+  } else if (options.isa) {
+    inspected_ = std::make_unique<OnHost<CpuExecutor>>(std::make_unique<CpuExecutor>(
+        plan_, weights_, capacity, CpuExecutor::Options{.isa = *options.isa, .threads = options.threads}));
   } else {
-    auto executor = std::make_unique<RefExecutor>(std::move(ranks), capacity);
-    ref_ = executor.get();
-    executor_ = std::move(executor);
+    inspected_ = std::make_unique<OnHost<RefExecutor>>(std::make_unique<RefExecutor>(std::move(ranks), capacity));
   }
 }
 
-TinyModel::Outputs TinyModel::run(std::span<const int32_t> tokens, int chunk) {
+void TinyModel::clear_cache() {
   CacheCapacity capacity;
-  capacity.blocks.fill(1 + kMaxTokens / kTileTokens);
-  executor_->allocate_cache(capacity);
-  Outputs outputs{.hidden = std::vector<std::vector<double>>(plan_.layer_ends.size())};
+  capacity.blocks.fill(1 + places_ * tiles_);
+  if (places_ > 1) capacity.swap_blocks.fill(1 + places_ * tiles_);
+  inspected_->executor().allocate_cache(capacity);
+}
+
+TinyModel::Outputs TinyModel::run(std::span<const int32_t> tokens, int chunk) {
+  clear_cache();
+  Outputs outputs;
   const int n = static_cast<int>(tokens.size()), size = chunk > 0 ? chunk : n;
-  for (int first = 0; first < n; first += size) step(tokens.subspan(first, std::min(size, n - first)), first, outputs);
+  for (int first = 0; first < n; first += size) {
+    const Piece piece{.tokens = tokens.subspan(first, std::min(size, n - first)), .position = first};
+    step({&piece, 1}, outputs);
+  }
   return outputs;
 }
 
-// Blocks 1, 2, ... in order, state slot 1.
-void TinyModel::step(std::span<const int32_t> tokens, int first, Outputs& outputs) {
+// Place p has blocks 1 + p * tiles_, ... in order, and state slot 1 + p.
+void TinyModel::step(std::span<const Piece> pieces, Outputs& outputs, std::span<const StepCopy> copies) {
+  std::vector<int32_t> tokens, positions, q_start = {0}, seq_lens, table, state_read, state_write;
+  std::vector<int64_t> slots;
+  for (const Piece& piece : pieces) {
+    const int first_block = 1 + piece.place * tiles_;
+    for (size_t t = 0; t < piece.tokens.size(); ++t) {
+      tokens.push_back(piece.tokens[t]);
+      positions.push_back(piece.position + static_cast<int32_t>(t));
+      slots.push_back(int64_t{first_block} * kTileTokens + positions.back());
+    }
+    q_start.push_back(static_cast<int32_t>(tokens.size()));
+    seq_lens.push_back(positions.back() + 1);
+    for (int i = 0; i < tiles_; ++i) table.push_back(first_block + i);
+    state_read.push_back(piece.position == 0 ? -1 : 1 + piece.place);
+    state_write.push_back(1 + piece.place);
+  }
   const int n = static_cast<int>(tokens.size());
-  std::vector<int32_t> positions(n), rows(n), table(kMaxTokens / kTileTokens);
-  std::vector<int64_t> slots(n);
-  std::iota(positions.begin(), positions.end(), first);
+  std::vector<int32_t> rows(n);
   std::iota(rows.begin(), rows.end(), 0);
-  std::iota(table.begin(), table.end(), 1);
-  for (int t = 0; t < n; ++t) slots[t] = kTileTokens + positions[t];
-  const std::vector<int32_t> q_start = {0, n}, seq_lens = {first + n}, state_read = {first == 0 ? -1 : 1},
-                             state_write = {1};
   const std::vector<SamplingRow> sampling(n, SamplingRow{.temperature = 0.0f});
-  StepInputs inputs{.n_seqs = 1,
+  StepInputs inputs{.n_seqs = static_cast<int32_t>(pieces.size()),
                     .n_tokens = n,
                     .n_rows = n,
                     .tokens = tokens.data(),
@@ -92,23 +162,38 @@ void TinyModel::step(std::span<const int32_t> tokens, int first, Outputs& output
                     .seq_lens = seq_lens.data()};
   inputs.rows = rows.data();
   inputs.sampling = sampling.data();
+  inputs.copies = copies.data();
+  inputs.n_copies = static_cast<int32_t>(copies.size());
   for (GroupInputs& group : inputs.groups) {
-    group = {.block_table = table.data(), .table_stride = static_cast<int32_t>(table.size()), .slots = slots.data()};
+    group = {.block_table = table.data(), .table_stride = tiles_, .slots = slots.data()};
     group.state_read = state_read.data();
     group.state_write = state_write.data();
   }
-  const auto observe = [&](size_t stage) {
+  outputs.hidden.resize(plan_.layer_ends.size());
+  inspected_->set_observer([&](size_t stage) {
     const auto end = std::ranges::find(plan_.layer_ends, static_cast<int32_t>(stage) + 1);
     if (end != plan_.layer_ends.end()) {
-      append_rows(buffer(plan_.residual), n, outputs.hidden[end - plan_.layer_ends.begin()]);
+      append_rows(inspected_->read(plan_.residual, n), outputs.hidden[end - plan_.layer_ends.begin()]);
     }
     if (observer_) observer_(stage, n);
-  };
-  if (cpu_ != nullptr) cpu_->set_observer(observe);
-  if (ref_ != nullptr) ref_->set_observer(observe);
+  });
   std::vector<RowResult> results(n);
-  executor_->run(inputs, results);
-  append_rows(buffer(plan_.logits), n, outputs.logits);
+  if (inspected_->executor().run(inputs, results) != RunOutcome::ok) {
+    throw std::runtime_error("the device failed; the log says at what");
+  }
+  append_rows(inspected_->read(plan_.logits, n), outputs.logits);
+}
+
+std::vector<StepCopy> TinyModel::copies(int from, int to) const {
+  std::vector<StepCopy> out;
+  for (size_t g = 0; g < plan_.groups.size(); ++g) {
+    const bool state = plan_.groups[g].kind == CacheKind::state;
+    const int first = state ? from : from * tiles_, target = state ? to : to * tiles_;
+    for (int i = 0; i < (state ? 1 : tiles_); ++i) {
+      out.push_back({.group = static_cast<int32_t>(g), .from = 1 + first + i, .to = 1 + target + i});
+    }
+  }
+  return out;
 }
 
 }  // namespace arc::test

@@ -1,9 +1,10 @@
-// The CUDA executor: one launch per stage on one stream; sampling on the host. Weights are uploaded as they load.
+// The CUDA executor: one launch per stage on one stream; sampling on the host.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
-#include <vector>
+#include <string>
 
 #include "exec/bound_plan.h"
 #include "exec/cuda/step_upload.h"
@@ -14,11 +15,8 @@ namespace arc {
 
 class CudaExecutor : public Executor {
  public:
-  // Moves each weight to the device as soon as it is loaded; give it to load_weights.
-  static PackWeight uploader(Device device);
-
-  // A plan of one shard, lowered with cuda::kernels(); weights on `device`. Throws Error(resource) or, for an operation
-  // that has no device kernel, Error(unsupported).
+  // A plan without gpu::problem(), lowered with gpu::kernels(); its weights went through gpu::uploader(). Throws
+  // Error(resource).
   CudaExecutor(Plan plan, LoadedWeights weights, const StepCapacity& capacity, const CudaDevice& device);
   ~CudaExecutor() override;
 
@@ -28,22 +26,24 @@ class CudaExecutor : public Executor {
   RunOutcome run(const StepInputs& inputs, std::span<RowResult> results) noexcept override;
   std::string describe() const override;
 
-  // Called after every stage, when its buffers are complete: for parity tests. Slow.
+  // For parity tests. Called after every stage, when its buffers are complete; what it changes, the next stage sees.
   void set_observer(std::function<void(size_t stage)> observer) { observer_ = std::move(observer); }
-  // A copy on the host of the first `rows` rows.
+  // A copy on the host of the first `rows` rows; and back.
   Tensor read_buffer(BufferId id, int64_t rows) const;
+  void write_buffer(BufferId id, const TensorView& rows);
+  const BoundStage& stage(size_t index) const { return bound_.stage(index); }
 
  private:
   bool run_stages(const StepInputs& inputs);
+  bool works(int32_t error, const Stage* stage) const;
 
   Plan plan_;
   LoadedWeights weights_;
   StepCapacity capacity_;
   CudaDevice info_;
-  Device device_{.kind = Device::Kind::cuda};
   BoundPlan bound_;
   std::optional<CacheStorage> cache_;
-  std::unique_ptr<StepUpload> upload_;
+  StepUpload upload_;
   std::shared_ptr<Storage> scratch_;
   Tensor logits_;  // [R, V] on the host
   Sampler sampler_;

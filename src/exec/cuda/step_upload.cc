@@ -11,10 +11,24 @@ namespace {
 
 constexpr size_t kAlignment = 16;
 
+// Bytes of all arrays of the largest step, each with the room that its alignment may take.
+size_t largest_step(const Plan& plan, const StepCapacity& capacity) {
+  const auto tokens = static_cast<size_t>(capacity.tokens), rows = static_cast<size_t>(capacity.rows);
+  const auto seqs = static_cast<size_t>(capacity.seqs > 0 ? capacity.seqs : capacity.tokens);
+  const int32_t positions = capacity.positions > 0 ? capacity.positions : plan.max_positions;
+  size_t bytes = 8 * tokens + 4 * rows + 8 * seqs + 4 + 5 * kAlignment;
+  for (const CacheNeeds& group : plan.groups) {
+    const size_t tiles = group.kind == CacheKind::state ? 0 : static_cast<size_t>(positions) / kTileTokens + 2;
+    bytes += 8 * tokens + 4 * seqs * (tiles + 2) + 3 * kAlignment;
+  }
+  return bytes;
+}
+
 }  // namespace
 
-StepUpload::StepUpload(size_t bytes) : size_(bytes) {
-  if (cudaMallocHost(&pinned_, bytes) != cudaSuccess || cudaMalloc(&device_, bytes) != cudaSuccess) {
+StepUpload::StepUpload(const Plan& plan, const StepCapacity& capacity)
+    : plan_(plan), size_(largest_step(plan, capacity)) {
+  if (cudaMallocHost(&pinned_, size_) != cudaSuccess || cudaMalloc(&device_, size_) != cudaSuccess) {
     cudaFreeHost(pinned_);
     throw Error(ErrorCode::resource, "the GPU has no memory for the inputs of a step");
   }
@@ -29,7 +43,7 @@ template <typename T>
 const T* StepUpload::put(const T* host, int64_t count) {
   if (host == nullptr || count == 0) return nullptr;
   const size_t bytes = static_cast<size_t>(count) * sizeof(T), at = used_;
-  ARC_CHECK(at + bytes <= size_) << at << " + " << bytes;
+  ARC_CHECK(at + bytes <= size_) << at << " + " << bytes << " of " << size_;
   std::memcpy(pinned_ + at, host, bytes);
   used_ = (at + bytes + kAlignment - 1) / kAlignment * kAlignment;
   return reinterpret_cast<const T*>(device_ + at);
@@ -43,13 +57,16 @@ const StepInputs& StepUpload::upload(const StepInputs& host, void* stream) {
   inputs_.q_start = put(host.q_start, host.n_seqs + 1);
   inputs_.seq_lens = put(host.seq_lens, host.n_seqs);
   inputs_.rows = put(host.rows, host.n_rows);
-  for (int g = 0; g < kMaxCacheGroups; ++g) {
+  for (size_t g = 0; g < plan_.groups.size(); ++g) {
     const GroupInputs& from = host.groups[g];
     GroupInputs& to = inputs_.groups[g];
-    to.block_table = put(from.block_table, int64_t{host.n_seqs} * from.table_stride);
-    to.slots = put(from.slots, host.n_tokens);
-    to.state_read = put(from.state_read, host.n_seqs);
-    to.state_write = put(from.state_write, host.n_seqs);
+    if (plan_.groups[g].kind == CacheKind::state) {
+      to.state_read = put(from.state_read, host.n_seqs);
+      to.state_write = put(from.state_write, host.n_seqs);
+    } else {
+      to.block_table = put(from.block_table, int64_t{host.n_seqs} * from.table_stride);
+      to.slots = put(from.slots, host.n_tokens);
+    }
   }
   cudaMemcpyAsync(device_, pinned_, used_, cudaMemcpyHostToDevice, static_cast<cudaStream_t>(stream));
   return inputs_;

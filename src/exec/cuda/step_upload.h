@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 
 #include "exec/executor.h"
 
@@ -11,8 +10,8 @@ namespace arc {
 
 class StepUpload {
  public:
-  // `bytes` for the largest step; more is a bug.
-  explicit StepUpload(size_t bytes);
+  // For steps of `plan` up to `capacity`; a larger one is a bug. Keeps a pointer to `plan`.
+  StepUpload(const Plan& plan, const StepCapacity& capacity);
   ~StepUpload();
   StepUpload(const StepUpload&) = delete;
   StepUpload& operator=(const StepUpload&) = delete;
@@ -25,6 +24,7 @@ class StepUpload {
   template <typename T>
   const T* put(const T* host, int64_t count);
 
+  const Plan& plan_;
   std::byte *pinned_ = nullptr, *device_ = nullptr;
   size_t size_ = 0, used_ = 0;
   StepInputs inputs_;

@@ -5,6 +5,7 @@
 // walks all of them (many queries) or each has a block of its own (few queries, long context), so the bits are too.
 #include "kernels/cuda/common.cuh"
 #include "kernels/cuda/cuda_kernels.h"
+#include "kernels/cuda/limits.h"
 #include "kernels/cuda/scratch.h"
 
 namespace arc::cuda {
@@ -12,9 +13,9 @@ namespace {
 
 constexpr int kThreads = 128;
 constexpr int kWarps = kThreads / kWarp;
-constexpr int kTile = 32;         // positions whose weights are in shared memory at once
-constexpr int kChunk = 4;         // query heads of a block; they share one key/value head
-constexpr int kMaxPerThread = 8;  // value coordinates of a thread: heads up to kThreads * this
+constexpr int kTile = 32;                              // positions whose weights are in shared memory at once
+constexpr int kChunk = 4;                              // query heads of a block; they share one key/value head
+constexpr int kMaxPerThread = kMaxHeadDim / kThreads;  // value coordinates of a thread
 
 struct Call {
   AttendArgs a;
@@ -47,17 +48,17 @@ struct State {
   }
 };
 
-// this <- this and then `part`.
+// this <- this and then `part`. Fused operations are written out: the bits must not depend on where this is inlined.
 __device__ __forceinline__ void merge(float& largest, float& mass, float* values, int n, float part_largest,
                                       float part_mass, const float* part_values) {
   if (part_largest == -INFINITY) return;
   const float top = fmaxf(largest, part_largest);
   const float keep = __expf(largest - top), take = __expf(part_largest - top);
   largest = top;
-  mass = mass * keep + part_mass * take;
+  mass = fmaf(part_mass, take, mass * keep);
 #pragma unroll
   for (int i = 0; i < kMaxPerThread; ++i) {
-    if (i < n) values[i] = values[i] * keep + part_values[i] * take;
+    if (i < n) values[i] = fmaf(part_values[i], take, values[i] * keep);
   }
 }
 

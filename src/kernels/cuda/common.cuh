@@ -59,7 +59,7 @@ __device__ __forceinline__ float block_sum(float v) {
 }
 
 __device__ __forceinline__ float sigmoid(float x) {
-  return 1.0f / (1.0f + __expf(-x));
+  return 1.0f / (1.0f + expf(-x));
 }
 
 // Element `i` of an array of a dtype that caches and tables have: f32, f16 or bf16.
@@ -84,10 +84,6 @@ __device__ __forceinline__ void store_from_float(void* data, DType dtype, int64_
     default:
       static_cast<float*>(data)[i] = value;
   }
-}
-
-__host__ __device__ inline int64_t element_bytes(DType dtype) {
-  return dtype == DType::f32 ? 4 : 2;
 }
 
 }  // namespace arc::cuda

@@ -1,7 +1,7 @@
-// The device kernels: one per operation, and how weights are packed for them. Host code may include this header.
+// The device kernels: one per operation, and what they can take. Host code may include this header.
 #pragma once
 
-#include <cstdint>
+#include <string_view>
 
 #include "kernels/api/kernel.h"
 
@@ -9,6 +9,13 @@ namespace arc::cuda {
 
 // One launch function per operation (kernels/api/ops.h), on Operands::stream. Null for collectives.
 const KernelTable& kernels();
+
+// Whether this build has code for the current device.
+bool runs_here();
+
+// What the kernels lack for an operation, or for a weight of a product; empty: nothing.
+std::string_view why_not(const Args& args);
+std::string_view why_not(const WeightFormat& format);
 
 // The launch functions, for the table. They never wait.
 void run(const EmbedArgs& a, const Operands& o) noexcept;

@@ -2,13 +2,12 @@
 // and walks the sequence's tokens; no thread waits for another but for the shared q and k.
 #include "kernels/cuda/common.cuh"
 #include "kernels/cuda/cuda_kernels.h"
+#include "kernels/cuda/limits.h"
 
 namespace arc::cuda {
 namespace {
 
 constexpr int kConvThreads = 128;
-constexpr int kMaxKernel = 16;  // of a convolution
-constexpr int kMaxKeyDim = 256;
 
 struct StateCall {
   StateView state;
@@ -40,7 +39,7 @@ __global__ void conv_kernel(ConvArgs a, StateCall call, const float* weight, Row
   const int c = blockIdx.x * kConvThreads + threadIdx.x, s = blockIdx.y, past = a.kernel - 1;
   if (c >= a.channels) return;
   const float* before = call.before(s);
-  float window[kMaxKernel] = {};
+  float window[kMaxConvKernel] = {};
   for (int i = 0; i < past; ++i) window[i] = before != nullptr ? before[i * a.channels + c] : 0.0f;
   for (int t = call.q_start[s]; t < call.q_start[s + 1]; ++t) {
     window[past] = x.row(t)[c];

@@ -20,6 +20,10 @@ void each(const Operands& o, int64_t rows, int64_t cols, F f) {
   each_kernel<<<blocks_for(rows * cols, kThreads), kThreads, 0, stream_of(o)>>>(rows, cols, f);
 }
 
+__device__ float gelu(float x) {
+  return 0.5f * x * (1.0f + erff(x * 0.7071067811865476f));
+}
+
 __device__ float gelu_tanh(float x) {
   return 0.5f * x * (1.0f + tanhf(0.7978845608028654f * (x + 0.044715f * x * x * x)));
 }
@@ -29,7 +33,7 @@ __device__ float activate(const ActArgs& a, float gate, float up) {
     case Act::silu:
       return gate * sigmoid(gate) * up;
     case Act::gelu:
-      return gate * normcdff(gate) * up;
+      return gelu(gate) * up;
     case Act::gelu_tanh:
       return gelu_tanh(gate) * up;
     case Act::relu:

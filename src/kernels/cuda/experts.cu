@@ -2,12 +2,12 @@
 // them.
 #include "kernels/cuda/common.cuh"
 #include "kernels/cuda/cuda_kernels.h"
+#include "kernels/cuda/limits.h"
 
 namespace arc::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kMaxGroups = 64;
 
 struct Best {
   double value = 0.0;
@@ -76,7 +76,8 @@ __global__ void route_kernel(RouteArgs a, Rows logits, Rows ids, Rows weights, c
   if (a.groups != a.top_groups) keep_top_groups(a, choice);
   double sum = 0.0;
   for (int j = 0; j < a.top_k; ++j) {
-    const Best best = warp_best(choice, a.experts);
+    Best best = warp_best(choice, a.experts);
+    best.index = min(best.index, a.experts - 1);  // no best among NaN
     sum += weight[best.index];
     __syncwarp();
     if (threadIdx.x == 0) {

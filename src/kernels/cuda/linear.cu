@@ -2,8 +2,12 @@
 //
 // One formulation for any number of rows: weights are the first operand of m16n8k16 products, so 16 rows of a weight
 // meet 8 tokens at a time. A block takes 16 rows; its warps take runs of kRun columns in turn and are added in order.
-// So the order of a row's sum depends on the weight's width alone. Activations are rounded to bf16; f32 weights keep
-// f32.
+// So the order of a row's sum depends on the weight's width alone.
+//
+// Numbers that are no bf16 are taken apart in two, high and low, of which low * low is left out: a product is exact to
+// 2^-16 of its size, whatever the format. f32 weights keep f32.
+#include <type_traits>
+
 #include "kernels/cuda/common.cuh"
 #include "kernels/cuda/cuda_kernels.h"
 #include "kernels/cuda/decode.cuh"
@@ -36,34 +40,54 @@ __device__ __forceinline__ void multiply_add(float (&c)[4], const uint32_t (&a)[
 
 // Eight neighbours of a row of a plain type; what lies behind `n` is zero.
 template <typename T>
-__device__ __forceinline__ Eight plain8(const T* row, int64_t k, int64_t n) {
+__device__ __forceinline__ Split plain8(const T* row, int64_t k, int64_t n) {
   if (k >= n) return {};
   float v[8];
 #pragma unroll
   for (int i = 0; i < 8; ++i) v[i] = k + i < n ? static_cast<float>(row[k + i]) : 0.0f;
-  return to_eight(v);
+  return split(v);
 }
 
-// Formats of weights: each knows how to give eight neighbours of row r.
+// Formats of weights: each knows how to give eight neighbours of row r, and whether they have a low part.
 struct Bf16Aligned {  // rows start at multiples of 16 bytes
-  static __device__ Eight load(const uint8_t* row, int64_t k, int64_t n) {
+  static constexpr bool kExact = true;
+  static __device__ Split load(const uint8_t* row, int64_t k, int64_t n) {
     if (k >= n) return {};
     const uint4 words = __ldcs(reinterpret_cast<const uint4*>(row) + k / 8);
-    return {{words.x, words.y, words.z, words.w}};
+    return {.high = {words.x, words.y, words.z, words.w}};
   }
 };
 template <typename T>
 struct Plain {
-  static __device__ Eight load(const uint8_t* row, int64_t k, int64_t n) {
+  static constexpr bool kExact = std::is_same_v<T, __nv_bfloat16>;
+  static __device__ Split load(const uint8_t* row, int64_t k, int64_t n) {
     return plain8(reinterpret_cast<const T*>(row), k, n);
   }
 };
 template <BlockCode kCode>
 struct Blocks {
-  static __device__ Eight load(const uint8_t* row, int64_t k, int64_t n) {
-    return k < n ? decode8<kCode>(row, k) : Eight{};
+  static constexpr bool kExact = false;
+  static __device__ Split load(const uint8_t* row, int64_t k, int64_t n) {
+    if (k >= n) return {};
+    float v[8];
+    decode8<kCode>(row, k, v);
+    return split(v);
   }
 };
+
+// sums += w x over the 16 columns of a step, for rows g and g + 8 of the weights.
+template <bool kExact>
+__device__ __forceinline__ void multiply_step(float (&sums)[4], const Split& top, const Split& bottom, const Split& x,
+                                              int step) {
+  const int i = 2 * step, j = 2 * step + 1;
+  const uint32_t high[4] = {top.high[i], bottom.high[i], top.high[j], bottom.high[j]};
+  multiply_add(sums, high, x.high[i], x.high[j]);
+  multiply_add(sums, high, x.low[i], x.low[j]);
+  if constexpr (!kExact) {
+    const uint32_t low[4] = {top.low[i], bottom.low[i], top.low[j], bottom.low[j]};
+    multiply_add(sums, low, x.high[i], x.high[j]);
+  }
+}
 
 // Column 8 c + 4 s + i of every 32 stands for place (2 c + i % 2) + 8 (i / 2) of step s: a lane's eight neighbours are
 // then its share of two steps, for weights and tokens alike.
@@ -82,26 +106,22 @@ __global__ void __launch_bounds__(kThreads) product_kernel(Product p) {
   }
   const bool elsewhere = matrix < 0 || matrix >= p.w.count;  // an expert of another shard
   const auto* weights = static_cast<const uint8_t*>(p.w.data) + (elsewhere ? 0 : matrix) * p.w.out * p.row_bytes;
-  const uint8_t* low_row = weights + min(row + g, p.w.out - 1) * p.row_bytes;
-  const uint8_t* high_row = weights + min(row + g + 8, p.w.out - 1) * p.row_bytes;
+  const uint8_t* top_row = weights + min(row + g, p.w.out - 1) * p.row_bytes;
+  const uint8_t* bottom_row = weights + min(row + g + 8, p.w.out - 1) * p.row_bytes;
 
   float sums[kTiles][4] = {};
   for (int64_t run = warp * kRun; run < p.w.in && !elsewhere; run += kWarps * kRun) {
 #pragma unroll
     for (int half = 0; half < kRun / 32; ++half) {
       const int64_t k = run + half * 32 + c * 8;
-      const Eight low = Format::load(low_row, k, p.w.in), high = Format::load(high_row, k, p.w.in);
+      const Split top = Format::load(top_row, k, p.w.in), bottom = Format::load(bottom_row, k, p.w.in);
 #pragma unroll
       for (int tile = 0; tile < kTiles; ++tile) {
         const int64_t t = tile * kTokens + g;
-        Eight x;
+        Split x;
         if (t < n_tokens) x = plain8(p.x.row(first_token + t) + z * p.in_step, k, p.w.in);
-#pragma unroll
-        for (int step = 0; step < 2; ++step) {
-          const uint32_t a[4] = {low.pairs[2 * step], high.pairs[2 * step], low.pairs[2 * step + 1],
-                                 high.pairs[2 * step + 1]};
-          multiply_add(sums[tile], a, x.pairs[2 * step], x.pairs[2 * step + 1]);
-        }
+        multiply_step<Format::kExact>(sums[tile], top, bottom, x, 0);
+        multiply_step<Format::kExact>(sums[tile], top, bottom, x, 1);
       }
     }
   }
@@ -189,8 +209,9 @@ Product product_of(const Operands& o) {
 
 template <BlockCode kCode>
 __device__ float decode1(const uint8_t* row, int64_t k) {
-  const uint32_t pair = decode8<kCode>(row, k / 8 * 8).pairs[k % 8 / 2];
-  return __uint_as_float(k % 2 == 0 ? pair << 16 : pair & 0xffff0000u);
+  float v[8];
+  decode8<kCode>(row, k / 8 * 8, v);
+  return v[k % 8];
 }
 
 __global__ void embed_kernel(MatrixView table, int64_t row_bytes, float scale, const int32_t* tokens, Rows y) {

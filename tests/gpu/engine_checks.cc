@@ -1,0 +1,282 @@
+// The whole engine on the device: the CPU's greedy tokens, and an answer that does not depend on who else is in the
+// batch, on chunk sizes, on prefix hits or on preemption.
+#include <algorithm>
+#include <cstdlib>
+#include <random>
+
+#include "fmt/format.h"
+#include "nlohmann/json.hpp"
+
+#include "arc/engine.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "base/mapped_file.h"
+#include "engine/client.h"
+#include "engine/tiny_folder.h"
+#include "gpu/checks.h"
+
+namespace arc::test {
+namespace {
+
+using Tokens = std::vector<int32_t>;
+
+std::vector<Answer> ask(Engine& engine, const std::vector<Request>& requests) {
+  Client client(engine);
+  for (const Request& request : requests) client.send(request);
+  return client.wait();
+}
+std::vector<Answer> ask_one_by_one(Engine& engine, const std::vector<Request>& requests) {
+  std::vector<Answer> answers;
+  for (const Request& request : requests) answers.push_back(ask(engine, {request})[0]);
+  return answers;
+}
+
+// Where the tokens of two runs part; with the distance of the two best tokens there, where `expected` has logprobs.
+void compare(const std::string& what, const std::vector<Answer>& got, const std::vector<Answer>& expected,
+             Finding& finding) {
+  for (size_t i = 0; i < expected.size(); ++i) {
+    if (!got[i].error.empty()) {
+      finding.fail(fmt::format("{}, request {}: {}", what, i, got[i].error));
+      continue;
+    }
+    const Tokens &g = got[i].tokens, &e = expected[i].tokens;
+    if (g == e) continue;
+    const auto at = static_cast<size_t>(std::ranges::mismatch(g, e).in1 - g.begin());
+    std::string gap;
+    if (at < expected[i].logprobs.size() && expected[i].logprobs[at].top.size() > 1) {
+      const auto& top = expected[i].logprobs[at].top;
+      gap = fmt::format("; the two best lie {:.2g} apart", top[0].logprob - top[1].logprob);
+    }
+    finding.fail(fmt::format("{}, request {}: {} tokens, {} expected, other from token {} on ({} instead of {}){}",
+                             what, i, g.size(), e.size(), at, at < g.size() ? g[at] : -1, at < e.size() ? e[at] : -1,
+                             gap));
+  }
+}
+
+// ---- goldens -------------------------------------------------------------------------------------------------------
+
+class TinyEngine {
+ public:
+  TinyEngine(const std::string& name, const Target& target)
+      : golden_(read_golden(name)), folder_("arc_gpu_engine_" + name), executor_(target.executor) {
+    const int vocab = parse_json(golden_.config_json, "config.json").at("vocab_size").get<int>();
+    write_model_folder(golden_, vocab, folder_.path());
+    // Prompts of 70 to 145 tokens: across tiles and windows. The last two share 128 tokens.
+    std::mt19937 random(7);
+    for (int i = 0; i < kRequests; ++i) {
+      Tokens prompt(static_cast<size_t>(70 + 15 * i));
+      for (int32_t& t : prompt) t = static_cast<int32_t>(random() % static_cast<unsigned>(vocab));
+      prompts_.push_back(prompt);
+    }
+    std::copy_n(prompts_[kRequests - 1].begin(), 128, prompts_[kRequests - 2].begin());
+  }
+
+  void run(Report& report) {
+    report.check("greedy tokens of the CPU", [&] { return as_on_the_cpu(); });
+    std::vector<Answer> alone;
+    report.check("alone", [&] {
+      EngineConfig c = config(executor_);
+      c.prefix_cache = false;
+      alone = ask_one_by_one(*load_engine(c), sampled());
+      Finding finding;
+      compare("alone", alone, alone, finding);
+      return finding;
+    });
+    if (alone.empty()) return;
+    report.check("same bits in a batch, twice", [&] {
+      Finding finding;
+      const auto engine = load_engine(config(executor_));
+      compare("batch", ask(*engine, sampled()), alone, finding);
+      compare("through the prefix cache", ask(*engine, sampled()), alone, finding);
+      return finding;
+    });
+    report.check("same bits in chunks", [&] {
+      Finding finding;
+      for (const int chunk : {1, 7, 33, 100}) {
+        EngineConfig c = config(executor_);
+        c.max_batched_tokens = chunk;
+        c.max_seqs = std::min(chunk, 4);
+        compare(fmt::format("chunk {}", chunk), ask(*load_engine(c), sampled()), alone, finding);
+      }
+      return finding;
+    });
+    // The cache always holds the windows of all sequences.
+    if (golden_.name == "mistral" || golden_.name == "starcoder2") {
+      report.skip("same bits after preemption by swap", "windows in all layers: nothing is ever preempted");
+    } else {
+      report.check("same bits after preemption by swap", [&] { return preempted(alone); });
+    }
+  }
+
+ private:
+  static constexpr int kRequests = 6;
+  static constexpr int kAnswerTokens = 40;
+
+  EngineConfig config(const std::string& executor) const {
+    return {.model = folder_.path(),
+            .dtype = "f32",
+            .max_seqs = 16,
+            .max_seq_len = 192,
+            .kv_memory_bytes = 64 << 20,
+            .executor = executor};
+  }
+  std::vector<Request> requests(const SamplingParams& sampling) const {
+    std::vector<Request> out;
+    for (const Tokens& prompt : prompts_) out.push_back({.prompt = TokenPrompt{prompt}, .sampling = sampling});
+    return out;
+  }
+  // Sampled, so that small differences show.
+  std::vector<Request> sampled() const {
+    std::vector<Request> out = requests({.temperature = 0.8f,
+                                         .top_p = 0.95f,
+                                         .repetition_penalty = 1.1f,
+                                         .max_tokens = kAnswerTokens,
+                                         .ignore_eos = true});
+    for (size_t i = 0; i < out.size(); ++i) out[i].sampling.seed = 100 + i;
+    return out;
+  }
+
+  Finding as_on_the_cpu() const {
+    const auto greedy = requests(
+        {.temperature = 0.0f, .max_tokens = kAnswerTokens, .ignore_eos = true, .logprobs = true, .top_logprobs = 2});
+    Finding finding;
+    compare("greedy", ask(*load_engine(config(executor_)), greedy), ask(*load_engine(config("cpu")), greedy), finding);
+    return finding;
+  }
+
+  // From the smallest cache that holds one sequence up, until one is so tight that sequences had to leave.
+  Finding preempted(const std::vector<Answer>& alone) const {
+    EngineConfig c = config(executor_);
+    c.max_seqs = kRequests;
+    c.max_batched_tokens = 64;
+    c.swap_memory_bytes = 64 << 20;
+    Finding finding;
+    int64_t swaps = 0;
+    for (c.kv_memory_bytes = 64 << 10; swaps == 0; c.kv_memory_bytes += c.kv_memory_bytes / 8) {
+      if (c.kv_memory_bytes > 64 << 20) {
+        finding.fail("no size of the cache preempts");
+        break;
+      }
+      try {
+        const auto engine = load_engine(c);
+        compare(fmt::format("{} bytes of cache", c.kv_memory_bytes), ask(*engine, sampled()), alone, finding);
+        swaps = engine->stats().preemptions_swap;
+      } catch (const Error& e) {
+        if (e.code() != ErrorCode::resource) throw;
+      }
+    }
+    finding.details.push_back(fmt::format("{} swaps", swaps));
+    return finding;
+  }
+
+  Golden golden_;
+  TemporaryFolder folder_;
+  std::string executor_;
+  std::vector<Tokens> prompts_;
+};
+
+// ---- models --------------------------------------------------------------------------------------------------------
+
+constexpr const char* kPrompts[] = {"The weather in Paris today is",
+                                    "Set an alarm for",
+                                    "Once upon a time there was a",
+                                    "To bake bread you need",
+                                    "def fibonacci(n):",
+                                    "The capital of France is",
+                                    "Call the function that",
+                                    "My name is",
+                                    "What is the largest",
+                                    "In the year 1969",
+                                    "{\"name\": \"",
+                                    "Send a message to",
+                                    "The quick brown fox",
+                                    "Please translate",
+                                    "A list of",
+                                    "How many days are there",
+                                    "Turn off the light in",
+                                    "The meaning of",
+                                    "I would like to book",
+                                    "Remind me to"};
+
+EngineConfig built_in(const std::string& executor) {
+  return {.dtype = "f32", .max_seqs = 64, .max_seq_len = 1024, .kv_memory_bytes = 2LL << 30, .executor = executor};
+}
+
+std::vector<Request> prompts(int n, int32_t n_tokens) {
+  std::vector<Request> requests;
+  for (int i = 0; i < n; ++i) {
+    const SamplingParams greedy{
+        .temperature = 0.0f, .max_tokens = n_tokens, .ignore_eos = true, .logprobs = true, .top_logprobs = 2};
+    requests.push_back(
+        {.prompt = TextPrompt{kPrompts[static_cast<size_t>(i) % std::size(kPrompts)]}, .sampling = greedy});
+  }
+  return requests;
+}
+
+void built_in_model(Report& report, const Target& target) {
+  std::unique_ptr<Engine> engine;
+  report.check("loads", [&] {
+    engine = load_engine(built_in(target.executor));
+    return Finding{.details = {engine->info().load_report}};
+  });
+  if (engine == nullptr) return;
+  std::vector<Answer> alone;
+  report.check("20 prompts x 256 greedy tokens of the CPU", [&] {
+    Finding finding;
+    const auto requests = prompts(20, 256);
+    alone = ask_one_by_one(*engine, requests);
+    compare("greedy", alone, ask(*load_engine(built_in("cpu")), requests), finding);
+    return finding;
+  });
+  if (alone.empty()) return;
+  report.check("same bits in a batch of 64", [&] {
+    Finding finding;
+    std::vector<Answer> expected;
+    for (int i = 0; i < 64; ++i) expected.push_back(alone[static_cast<size_t>(i) % alone.size()]);
+    compare("batch", ask(*engine, prompts(64, 256)), expected, finding);
+    return finding;
+  });
+  report.check("auto takes the device", [&] {
+    Finding finding{.details = {load_engine(built_in("auto"))->info().runs_on}};
+    finding.ok = finding.details[0].starts_with("CUDA");
+    return finding;
+  });
+}
+
+// Greedy continuations by transformers; the model is not part of the project.
+void tinystories(Report& report, const Target& target) {
+  const char* folder = std::getenv("ARC_TINYSTORIES");
+  if (folder == nullptr)
+    return report.skip("ten prompts as transformers", "no model: name its folder in ARC_TINYSTORIES");
+  report.check("ten prompts as transformers", [&] {
+    const std::string file = std::string(std::getenv("ARC_GOLDENS")) + "/tinystories/expected.json";
+    const Json json = parse_json(read_text_file(file), "expected.json");
+    std::vector<Request> requests;
+    std::vector<Answer> expected;
+    for (const Json& c : json.at("cases")) {
+      expected.push_back({.tokens = c.at("output").get<Tokens>()});
+      const auto n = static_cast<int32_t>(expected.back().tokens.size());
+      requests.push_back({.prompt = TokenPrompt{c.at("prompt").get<Tokens>()},
+                          .sampling = {.temperature = 0.0f, .max_tokens = n, .ignore_eos = true}});
+    }
+    const auto engine =
+        load_engine({.model = folder, .dtype = "f32", .kv_memory_bytes = 64 << 20, .executor = target.executor});
+    Finding finding;
+    compare("alone", ask_one_by_one(*engine, requests), expected, finding);
+    compare("batch", ask(*engine, requests), expected, finding);
+    return finding;
+  });
+}
+
+}  // namespace
+
+void add_engine_suites(std::vector<Suite>& suites) {
+  for (const std::string& name : golden_names()) {
+    suites.push_back(
+        {"engine/" + name, [name](Report& report, const Target& target) { TinyEngine(name, target).run(report); }});
+  }
+  suites.push_back({"engine/built-in", built_in_model});
+  suites.push_back({"engine/tinystories", tinystories});
+}
+
+}  // namespace arc::test

@@ -1,0 +1,174 @@
+// Every golden on the device: against transformers, stage by stage against the reference, and the promises of same
+// bits.
+#include "fmt/format.h"
+
+#include "gpu/checks.h"
+#include "io/safetensors.h"
+#include "parity/deviation.h"
+#include "parity/stage_parity.h"
+
+namespace arc::test {
+namespace {
+
+class GoldenChecks {
+ public:
+  GoldenChecks(const std::string& name, const Target& target)
+      : golden_(read_golden(name)), folder_("arc_gpu_" + name), target_(target) {}
+
+  void run(Report& report) {
+    report.check("transformers", [&] { return transformers(); });
+    for (const Variant& v : kVariants) {
+      const std::string chunk = v.chunk == 0 ? "whole" : v.chunk == 1 ? "decode" : fmt::format("chunks of {}", v.chunk);
+      report.check(fmt::format("stages, {} weights, {} cache, {}", dtype_name(v.weights), dtype_name(v.cache), chunk),
+                   [&] { return stages(v); });
+    }
+    for (const DType dtype : {DType::f32, DType::bf16}) {
+      report.check(fmt::format("same bits in chunks, {}", dtype_name(dtype)), [&] { return chunks(dtype); });
+      report.check(fmt::format("same bits in mixed batches, {}", dtype_name(dtype)), [&] { return mixed(dtype); });
+      report.check(fmt::format("same bits after swap and copy, {}", dtype_name(dtype)), [&] { return swapped(dtype); });
+    }
+  }
+
+ private:
+  struct Variant {
+    DType weights, cache;
+    int chunk;
+  };
+  static constexpr Variant kVariants[] = {{DType::f32, DType::f32, 0},
+                                          {DType::f32, DType::f16, 1},
+                                          {DType::bf16, DType::bf16, 7},
+                                          {DType::bf16, DType::bf16, 1},
+                                          {DType::f16, DType::f32, 0}};
+
+  Checkpoint checkpoint(DType dtype) const {
+    const auto path = folder_.path() / "model.safetensors";
+    write_checkpoint(golden_, dtype, path);
+    return open_safetensors(path);
+  }
+  TinyModel model(DType dtype) const {
+    return {golden_.config_json, checkpoint(dtype),
+            TinyOptions{.cache = dtype, .backend = target_.backend, .places = 4}};
+  }
+
+  Finding transformers() {
+    TinyModel model(golden_.config_json, checkpoint(DType::f32), TinyOptions{.backend = target_.backend});
+    Finding finding{.share = worst_share(deviations(golden_, model.run(golden_.tokens)))};
+    finding.ok = *finding.share <= 1.0;
+    return finding;
+  }
+
+  Finding stages(const Variant& v) {
+    return finding_of(stage_parity(golden_, checkpoint(v.weights),
+                                   TinyOptions{.cache = v.cache, .backend = target_.backend}, v.chunk,
+                                   v.weights == DType::f32 ? 0.0 : kProductRounding));
+  }
+
+  Finding chunks(DType dtype) {
+    TinyModel tiny = model(dtype);
+    const std::vector<double> whole = tiny.run(golden_.tokens).logits;
+    Finding finding;
+    for (const int chunk : {0, 1, 2, 3, 7, 16}) {
+      const std::string difference = first_difference(tiny.run(golden_.tokens, chunk).logits, whole);
+      if (!difference.empty()) finding.fail(fmt::format("chunk {}: {}", chunk, difference));
+    }
+    return finding;
+  }
+
+  // Three sequences of the golden's tokens: as they are, reversed, and from the middle on.
+  std::vector<std::vector<int32_t>> sequences() const {
+    std::vector<int32_t> reversed(golden_.tokens.rbegin(), golden_.tokens.rend());
+    std::vector<int32_t> half(golden_.tokens.begin() + static_cast<ptrdiff_t>(golden_.tokens.size() / 2),
+                              golden_.tokens.end());
+    return {golden_.tokens, reversed, half};
+  }
+
+  // Step s gives sequence i a chunk of kSizes[(s + 2 i) % 5] tokens from step i on: prefill beside decode.
+  Finding mixed(DType dtype) {
+    constexpr size_t kSizes[] = {5, 1, 1, 9, 1};
+    TinyModel tiny = model(dtype);
+    const auto tokens = sequences();
+    std::vector<std::vector<double>> expected, got(tokens.size());
+    for (const auto& sequence : tokens) expected.push_back(tiny.run(sequence).logits);
+    tiny.clear_cache();
+    std::vector<size_t> done(tokens.size());
+    for (size_t s = 0;; ++s) {
+      std::vector<TinyModel::Piece> pieces;
+      for (size_t i = 0; i < tokens.size() && i <= s; ++i) {
+        const size_t n = std::min(kSizes[(s + 2 * i) % std::size(kSizes)], tokens[i].size() - done[i]);
+        if (n == 0) continue;
+        pieces.push_back({.tokens = std::span(tokens[i]).subspan(done[i], n),
+                          .position = static_cast<int>(done[i]),
+                          .place = static_cast<int>(i)});
+        done[i] += n;
+      }
+      if (pieces.empty()) break;
+      TinyModel::Outputs outputs;
+      tiny.step(pieces, outputs);
+      auto row = outputs.logits.begin();
+      for (const TinyModel::Piece& piece : pieces) {
+        const auto end = row + static_cast<ptrdiff_t>(piece.tokens.size()) * tiny.plan().vocab;
+        got[static_cast<size_t>(piece.place)].insert(got[static_cast<size_t>(piece.place)].end(), row, end);
+        row = end;
+      }
+    }
+    Finding finding;
+    for (size_t i = 0; i < tokens.size(); ++i) {
+      const std::string difference = first_difference(got[i], expected[i]);
+      if (!difference.empty()) finding.fail(fmt::format("sequence {}: {}", i, difference));
+    }
+    return finding;
+  }
+
+  // The second half of a sequence after its cache went to the host, another took its place, and it came back elsewhere;
+  // then once more after a copy on the device.
+  Finding swapped(DType dtype) {
+    TinyModel tiny = model(dtype);
+    const auto tokens = sequences();
+    const std::vector<double> expected = tiny.run(tokens[0]).logits;
+    const int half = static_cast<int>(tokens[0].size() / 2);
+    const auto first = std::span(tokens[0]).first(half), second = std::span(tokens[0]).subspan(half);
+    const auto step = [&](std::span<const int32_t> part, int position, int place, std::span<const StepCopy> copies) {
+      TinyModel::Outputs outputs;
+      const TinyModel::Piece piece{.tokens = part, .position = position, .place = place};
+      tiny.step({&piece, 1}, outputs, copies);
+      return outputs.logits;
+    };
+    tiny.clear_cache();
+    step(first, 0, 0, {});
+    Executor& executor = tiny.inspected().executor();
+    executor.swap_out(tiny.copies(0, 2));
+    step(tokens[1], 0, 0, {});
+    executor.swap_in(tiny.copies(2, 1));
+    const std::vector<StepCopy> copies = tiny.copies(1, 3);
+    const std::vector<double> last(expected.begin() + static_cast<ptrdiff_t>(half) * tiny.plan().vocab, expected.end());
+    Finding finding;
+    // Copied before the step writes to place 1.
+    const std::string back = first_difference(step(second, half, 1, copies), last);
+    if (!back.empty()) finding.fail("swapped back: " + back);
+    const std::string copied = first_difference(step(second, half, 3, {}), last);
+    if (!copied.empty()) finding.fail("copied: " + copied);
+    return finding;
+  }
+
+  Golden golden_;
+  TemporaryFolder folder_;
+  Target target_;
+};
+
+}  // namespace
+
+Finding finding_of(const ParityReport& report) {
+  return {.ok = report.failures.empty(),
+          .share = report.worst(),
+          .by_operation = report.shares,
+          .details = report.failures};
+}
+
+void add_golden_suites(std::vector<Suite>& suites) {
+  for (const std::string& name : golden_names()) {
+    suites.push_back(
+        {"golden/" + name, [name](Report& report, const Target& target) { GoldenChecks(name, target).run(report); }});
+  }
+}
+
+}  // namespace arc::test

@@ -1,0 +1,257 @@
+// Each device kernel against the reference at sizes of real models, and at odd ones.
+#include <functional>
+
+#include "fmt/format.h"
+
+#include "gpu/checks.h"
+#include "gpu/hand_plan.h"
+#include "parity/stage_parity.h"
+
+namespace arc::test {
+namespace {
+
+const WeightFormat kF32 = WeightFormat::plain(DType::f32);
+
+// One model made by hand on the reference and on the device.
+struct Pair {
+  TinyModel reference, other;
+
+  Pair(const HandMade& model, const Target& target)
+      : reference(model, {.max_tokens = 512}), other(model, {.backend = target.backend, .max_tokens = 512}) {}
+
+  // Stage by stage for each number of tokens per step, and the same bits whatever it is.
+  Finding compare(int n_tokens, std::initializer_list<int> chunks, double rounding) {
+    const std::vector<int32_t> tokens = hand_tokens(n_tokens);
+    ParityReport all;
+    std::vector<double> first;
+    Finding finding;
+    for (const int chunk : chunks) {
+      const ParityReport report = stage_parity(reference, other, tokens, chunk, rounding);
+      for (const auto& [op, share] : report.shares) all.shares[op] = std::max(all.shares[op], share);
+      for (const std::string& f : report.failures) all.failures.push_back(fmt::format("chunk {}: {}", chunk, f));
+      const std::vector<double> got = other.run(tokens, chunk).logits;
+      if (first.empty()) first = got;
+      const std::string difference = first_difference(got, first);
+      if (!difference.empty()) all.failures.push_back(fmt::format("chunk {} gives other bits: {}", chunk, difference));
+    }
+    return finding_of(all);
+  }
+};
+
+const std::vector<WeightFormat>& formats() {
+  static const std::vector<WeightFormat> kFormats = {
+      kF32,
+      WeightFormat::plain(DType::bf16),
+      WeightFormat::plain(DType::f16),
+      WeightFormat::blocks(BlockCode::q8_0),
+      WeightFormat::blocks(BlockCode::q4_0),
+      WeightFormat::blocks(BlockCode::q4_k),
+      WeightFormat::blocks(BlockCode::q5_k),
+      WeightFormat::blocks(BlockCode::q6_k),
+  };
+  return kFormats;
+}
+
+double rounding_of(const WeightFormat& format) {
+  return format == kF32 ? 0.0 : kProductRounding;
+}
+
+void products(Report& report, const Target& target) {
+  for (const WeightFormat& format : formats()) {
+    const bool blocks = format.code != BlockCode::none;
+    for (const int32_t width : {2304, 512, blocks ? 256 : 1003}) {
+      report.check(fmt::format("linear {}, {} to 259 with bias", to_string(format), width), [&] {
+        HandPlan plan(width);
+        const BufferRef y = plan.buffer("y", 270), tail = HandPlan::slice(y, 11, 259);
+        plan.stage(LinearArgs{}, {plan.matrix(format, 1, 259, width, 0.02f, true)}, {plan.input()}, {tail});
+        return Pair(plan.finish(tail), target).compare(70, {0, 1, 7, 16, 33}, rounding_of(format));
+      });
+    }
+    report.check(fmt::format("embed {}", to_string(format)), [&] {
+      HandPlan plan(1024, 0.3f, format);
+      return Pair(plan.finish(plan.input()), target).compare(70, {0, 1}, 0.0);
+    });
+  }
+  for (const WeightFormat& format : {kF32, WeightFormat::plain(DType::bf16), WeightFormat::blocks(BlockCode::q8_0)}) {
+    report.check(fmt::format("head_linear {}", to_string(format)), [&] {
+      HandPlan plan(6 * 192);
+      const BufferRef y = plan.buffer("y", 6 * 200);
+      plan.stage(HeadLinearArgs{.heads = 6, .in_stride = 192, .out_stride = 200},
+                 {plan.matrix(format, 6, 187, 128, 0.1f)}, {plan.input()}, {y});
+      return Pair(plan.finish(y), target).compare(40, {0, 1, 9}, rounding_of(format));
+    });
+  }
+}
+
+// logits of `route.experts` experts, then x of `width`.
+HandPlan routed(const RouteArgs& route, const WeightFormat& format, int32_t width, int32_t hidden, BufferRef& result) {
+  HandPlan plan(route.experts + width);
+  const int32_t k = route.top_k;
+  const BufferRef logits = HandPlan::slice(plan.input(), 0, route.experts);
+  const BufferRef x = HandPlan::slice(plan.input(), route.experts, width);
+  const BufferRef ids = plan.buffer("ids", k, DType::i32), weights = plan.buffer("weights", k);
+  const WeightId correction = route.correction ? plan.vector(route.experts, 0.0f, 0.1f) : kNone;
+  plan.stage(route, {correction}, {logits}, {ids, weights});
+  const BufferRef gate_up = plan.buffer("gate_up", k * 2 * hidden), act = plan.buffer("act", k * hidden);
+  const BufferRef down = plan.buffer("down", k * width), sum = plan.buffer("sum", width);
+  // This shard has all but the first two and the last two experts.
+  const int64_t held = route.experts - 4;
+  plan.stage(ExpertLinearArgs{.top_k = k, .first = 2}, {plan.matrix(format, held, 2 * hidden, width, 0.05f, true)},
+             {x, ids}, {gate_up});
+  plan.stage(ActArgs{.hidden = hidden}, {}, {gate_up}, {act});
+  plan.stage(ExpertLinearArgs{.top_k = k, .first = 2, .own_input = true},
+             {plan.matrix(format, held, width, hidden, 0.05f)}, {act, ids}, {down});
+  plan.stage(ExpertSumArgs{.top_k = k}, {}, {down, weights}, {sum});
+  result = sum;
+  return plan;
+}
+
+void experts(Report& report, const Target& target) {
+  const std::pair<const char*, RouteArgs> routes[] = {
+      {"softmax, 8 of 64", {.experts = 64, .top_k = 8, .renormalize = true}},
+      {"softmax of the chosen, 4 of 32", {.experts = 32, .top_k = 4, .score = RouterScore::softmax_selected}},
+      {"sigmoid, corrected, 8 of 256 in groups",
+       {.experts = 256,
+        .top_k = 8,
+        .groups = 8,
+        .top_groups = 4,
+        .score = RouterScore::sigmoid,
+        .correction = true,
+        .renormalize = true,
+        .scale = 2.5f}},
+  };
+  for (const auto& [name, route] : routes) {
+    for (const WeightFormat& format : {kF32, WeightFormat::plain(DType::bf16), WeightFormat::blocks(BlockCode::q8_0)}) {
+      report.check(fmt::format("experts {}, {}", to_string(format), name), [&] {
+        BufferRef result;
+        HandPlan plan = routed(route, format, 128, 96, result);
+        return Pair(plan.finish(result), target).compare(24, {0, 1, 5}, rounding_of(format));
+      });
+    }
+  }
+}
+
+// q, k and v from one row; the cache in `dtype`.
+HandMade attention(AttendArgs a, DType dtype) {
+  const int32_t q_cols = a.heads * a.k_dim, k_cols = a.kv_heads * a.k_dim, v_cols = a.v_in_k ? 0 : a.kv_heads * a.v_dim;
+  HandPlan plan(q_cols + k_cols + v_cols, 0.7f);
+  const BufferRef q = HandPlan::slice(plan.input(), 0, q_cols), k = HandPlan::slice(plan.input(), q_cols, k_cols);
+  const BufferRef v = HandPlan::slice(plan.input(), q_cols + k_cols, v_cols);
+  a.group = plan.cache(
+      {.policy = KvPolicy::raw_of(dtype), .kv_heads = a.kv_heads, .k_dim = a.k_dim, .v_dim = a.v_in_k ? 0 : a.v_dim});
+  plan.stage(AppendArgs{.group = a.group, .kv_heads = a.kv_heads, .k_dim = a.k_dim, .v_dim = a.v_in_k ? 0 : a.v_dim},
+             {}, {k, a.v_in_k ? BufferRef{} : v}, {});
+  const BufferRef out = plan.buffer("out", a.heads * a.v_dim);
+  plan.stage(a, {a.sinks ? plan.vector(a.heads, 1.0f, 1.0f) : kNone}, {q}, {out});
+  return plan.finish(out);
+}
+
+void attend(Report& report, const Target& target) {
+  const std::pair<AttendArgs, DType> cases[] = {
+      {{.heads = 16, .kv_heads = 4, .k_dim = 128, .v_dim = 128, .scale = 0.0883883f}, DType::bf16},
+      {{.heads = 8, .kv_heads = 1, .k_dim = 576, .v_dim = 512, .v_in_k = true, .scale = 0.07f}, DType::bf16},
+      {{.heads = 8, .kv_heads = 8, .k_dim = 64, .v_dim = 64, .sinks = true, .window = 130, .scale = 0.125f},
+       DType::bf16},
+      {{.heads = 4, .kv_heads = 2, .k_dim = 256, .v_dim = 256, .scale = 0.0625f, .softcap = 50.0f}, DType::f32},
+      {{.heads = 10, .kv_heads = 2, .k_dim = 80, .v_dim = 80, .window = 40, .scale = 0.11f}, DType::f16},
+      {{.heads = 6, .kv_heads = 2, .k_dim = 37, .v_dim = 29, .causal = false, .scale = 0.2f}, DType::f32},
+      {{.heads = 2, .kv_heads = 1, .k_dim = 1000, .v_dim = 1000, .scale = 0.03f}, DType::bf16},
+  };
+  for (const auto& [args, dtype] : cases) {
+    const std::string name = fmt::format(
+        "{} heads over {} of {}, {} cache{}{}{}{}{}", args.heads, args.kv_heads, args.k_dim, dtype_name(dtype),
+        args.v_in_k ? ", latent" : "", args.sinks ? ", sinks" : "", args.causal ? "" : ", both ways",
+        args.window > 0 ? fmt::format(", window {}", args.window) : "", args.softcap > 0 ? ", soft cap" : "");
+    report.check(name, [&] {
+      Pair pair(attention(args, dtype), target);
+      constexpr int kTokens = 280;  // across a segment
+      // Both ways, what a token sees depends on its step.
+      if (!args.causal) return pair.compare(kTokens, {0}, 0.0);
+      return args.k_dim > 256 ? pair.compare(kTokens, {0, 1}, 0.0) : pair.compare(kTokens, {0, 1, 37}, 0.0);
+    });
+  }
+}
+
+void recurrent(Report& report, const Target& target) {
+  const std::pair<DeltaArgs, int32_t> cases[] = {
+      {{.key_heads = 2, .value_heads = 4, .key_dim = 128, .value_dim = 128}, 4},
+      {{.key_heads = 3, .value_heads = 3, .key_dim = 50, .value_dim = 33}, 2},
+  };
+  for (const auto& [shape, kernel] : cases) {
+    report.check(fmt::format("conv and delta, {} value heads of {}", shape.value_heads, shape.value_dim), [&] {
+      const int32_t cols = 2 * shape.key_heads * shape.key_dim + shape.value_heads * shape.value_dim;
+      HandPlan plan(cols + 2 * shape.value_heads);
+      const BufferRef ba = HandPlan::slice(plan.input(), cols, 2 * shape.value_heads);
+      const int64_t conv_bytes = int64_t{4} * (kernel - 1) * cols;
+      DeltaArgs delta = shape;
+      delta.state_offset = conv_bytes;
+      delta.group =
+          plan.cache({.kind = CacheKind::state,
+                      .state_bytes = conv_bytes + int64_t{4} * shape.value_heads * shape.key_dim * shape.value_dim});
+      const BufferRef mixed = plan.buffer("mixed", cols), out = plan.buffer("out", shape.value_heads * shape.value_dim);
+      plan.stage(ConvArgs{.group = delta.group, .channels = cols, .kernel = kernel},
+                 {plan.matrix(kF32, 1, cols, kernel, 0.5f)}, {HandPlan::slice(plan.input(), 0, cols)}, {mixed});
+      plan.stage(delta, {plan.vector(shape.value_heads, 0.0f, 1.0f), plan.vector(shape.value_heads, 0.0f, 1.0f)},
+                 {mixed, ba}, {out});
+      const BufferRef normed = plan.buffer("normed", shape.value_heads * shape.value_dim);
+      plan.stage(GatedNormArgs{.cols = shape.value_dim}, {plan.vector(shape.value_dim, 1.0f, 0.3f)},
+                 {out, HandPlan::slice(mixed, 0, out.cols)}, {normed});
+      return Pair(plan.finish(normed), target).compare(40, {0, 1, 7}, 0.0);
+    });
+  }
+}
+
+void elementwise(Report& report, const Target& target) {
+  for (const Act act : {Act::silu, Act::gelu, Act::gelu_tanh, Act::relu, Act::clamped_swiglu}) {
+    for (const bool gated : {true, false}) {
+      report.check(fmt::format("act {}{}", static_cast<int>(act), gated ? ", gated" : ""), [&] {
+        HandPlan plan(3 * 2 * 700, 3.0f);
+        const BufferRef y = plan.buffer("y", (gated ? 3 : 6) * 700);
+        plan.stage(ActArgs{.act = act, .gated = gated, .hidden = 700, .alpha = 1.702f, .limit = 7.0f}, {},
+                   {plan.input()}, {y});
+        return Pair(plan.finish(y), target).compare(50, {0, 1}, 0.0);
+      });
+    }
+  }
+  report.check("norms of 4096, and of heads in place", [&] {
+    HandPlan plan(4096);
+    const BufferRef a = plan.buffer("a", 4096), b = plan.buffer("b", 4096);
+    plan.stage(NormArgs{.cols = 4096}, {plan.vector(4096, 1.0f, 0.3f)}, {plan.input()}, {a});
+    plan.stage(NormArgs{.kind = NormKind::layer, .cols = 4096}, {plan.vector(4096, 1.0f, 0.3f, true)}, {a}, {b});
+    const BufferRef heads = HandPlan::slice(b, 100, 7 * 97);
+    plan.stage(NormArgs{.cols = 97}, {plan.vector(97, 1.0f, 0.3f)}, {heads}, {heads});
+    return Pair(plan.finish(b), target).compare(50, {0, 1}, 0.0);
+  });
+  report.check("gate, add, soft cap", [&] {
+    HandPlan plan(3000);
+    const BufferRef x = HandPlan::slice(plan.input(), 0, 1000), g = HandPlan::slice(plan.input(), 1000, 1000);
+    const BufferRef y = HandPlan::slice(plan.input(), 2000, 1000);
+    plan.stage(GateArgs{}, {}, {x, g}, {x});
+    plan.stage(AddArgs{.scale = 0.7f}, {}, {x}, {y});
+    plan.stage(GateArgs{}, {}, {y, HandPlan::slice(plan.input(), 1500, 1)}, {y});
+    plan.stage(SoftcapArgs{.cap = 1.5f}, {}, {}, {y});
+    return Pair(plan.finish(plan.input()), target).compare(50, {0, 1}, 0.0);
+  });
+  report.check("rope, in place and from a wider head", [&] {
+    HandPlan plan(8 * 128);
+    const BufferRef out = plan.buffer("out", 4 * 96);
+    const WeightId whole = plan.frequencies(128, 1e6), part = plan.frequencies(64, 1e4);
+    plan.stage(RopeArgs{.heads = 8, .dims = 128, .in_stride = 128, .out_stride = 128}, {whole}, {plan.input()},
+               {plan.input()});
+    plan.stage(RopeArgs{.heads = 4, .dims = 64, .in_stride = 128, .out_stride = 96, .factor = 1.3}, {part},
+               {HandPlan::slice(plan.input(), 32, 4 * 128)}, {out});
+    return Pair(plan.finish(out), target).compare(300, {0, 50}, 0.0);
+  });
+}
+
+}  // namespace
+
+void add_kernel_suites(std::vector<Suite>& suites) {
+  suites.push_back({"kernel/products", products});
+  suites.push_back({"kernel/experts", experts});
+  suites.push_back({"kernel/attention", attend});
+  suites.push_back({"kernel/recurrent", recurrent});
+  suites.push_back({"kernel/elementwise", elementwise});
+}
+
+}  // namespace arc::test

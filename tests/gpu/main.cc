@@ -1,0 +1,268 @@
+// arc-gpu-check: every test that needs a GPU, in one program that runs anywhere a driver is.
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <gnu/libc-version.h>
+#include <map>
+#include <poll.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <tuple>
+#include <unistd.h>
+
+#include "fmt/format.h"
+#include "nlohmann/json.hpp"
+
+#include "base/json.h"
+#include "exec/cuda/cuda_backend.h"
+#include "gpu/checks.h"
+#include "gpu/cuda_backend.h"
+#include "kernels/cpu/isa.h"
+
+namespace arc::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr char kUsage[] =
+    "arc-gpu-check [FILTER...] [--out FILE] [--in-process] [--timeout SECONDS] [--list]\n"
+    "Runs the suites whose names contain one of the filters; without any, all.\n"
+    "  --out FILE       results as JSON\n"
+    "  --in-process     all in this process: for compute-sanitizer and debuggers; a fault ends everything\n"
+    "  --timeout N      seconds for one suite; default 240\n"
+    "  --list           names of the suites\n"
+    "  --on-reference   the reference takes the device's place: tests the checks themselves\n"
+    "A share is the largest error in parts of what its derived bound allows; without one, equal bits were asked for.\n"
+    "Exit status: 0 all is well, 1 something failed, 2 there is no device to test.\n"
+    "Memory errors: compute-sanitizer --tool memcheck ./arc-gpu-check --in-process kernel/ golden/qwen3\n";
+
+struct Options {
+  std::vector<std::string> filters;
+  std::string out, child;
+  bool in_process = false, list = false, on_reference = false;
+  int timeout_s = 240;
+};
+
+Options parse(int argc, char** argv) {
+  Options options;
+  for (int i = 1; i < argc; ++i) {
+    const std::string arg = argv[i];
+    const auto value = [&] {
+      if (i + 1 < argc) return std::string(argv[++i]);
+      std::fputs(kUsage, stderr);
+      std::exit(2);
+    };
+    if (arg == "--out") {
+      options.out = value();
+    } else if (arg == "--child") {
+      options.child = value();
+    } else if (arg == "--timeout") {
+      options.timeout_s = std::atoi(value().c_str());
+    } else if (arg == "--in-process") {
+      options.in_process = true;
+    } else if (arg == "--list") {
+      options.list = true;
+    } else if (arg == "--on-reference") {
+      options.on_reference = true;
+    } else if (arg.starts_with("-")) {
+      std::fputs(kUsage, stderr);
+      std::exit(arg == "--help" ? 0 : 2);
+    } else {
+      options.filters.push_back(arg);
+    }
+  }
+  return options;
+}
+
+// What lies beside the program, unless the environment names something else.
+void find_data() {
+  const fs::path here = fs::read_symlink("/proc/self/exe").parent_path();
+  if (fs::exists(here / "goldens")) setenv("ARC_GOLDENS", (here / "goldens").c_str(), 0);
+  if (fs::exists(here / "tinystories")) setenv("ARC_TINYSTORIES", (here / "tinystories").c_str(), 0);
+}
+
+// ---- a child: one suite, a line of JSON for each row, "begun" before each check ------------------------------------
+
+int run_child(const Suite& suite, const Target& target) {
+  const auto put = [](const std::string& line) {
+    const std::string text = line + "\n";
+    if (write(STDOUT_FILENO, text.data(), text.size()) < 0) std::exit(3);
+  };
+  Report report(
+      suite.name, [&](const Row& row) { put(to_json_line(row)); },
+      [&](const std::string& check) { put("begun " + check); });
+  suite.run(report, target);
+  put("done");
+  return 0;
+}
+
+// ---- the parent ----------------------------------------------------------------------------------------------------
+
+struct Child {
+  pid_t pid = -1;
+  int out = -1;
+};
+
+Child start(const std::string& suite, bool on_reference) {
+  std::array<int, 2> ends{};
+  if (pipe(ends.data()) != 0) return {};
+  const pid_t pid = fork();
+  if (pid == 0) {
+    dup2(ends[1], STDOUT_FILENO);
+    close(ends[0]);
+    close(ends[1]);
+    execl("/proc/self/exe", "arc-gpu-check", "--child", suite.c_str(), on_reference ? "--on-reference" : nullptr,
+          nullptr);
+    _exit(127);
+  }
+  close(ends[1]);
+  return {.pid = pid, .out = ends[0]};
+}
+
+// What a suite's process says, line by line; false when it says nothing more in time.
+bool read_lines(const Child& child, int timeout_s, const std::function<void(const std::string&)>& take) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(timeout_s);
+  std::string pending;
+  std::array<char, 4096> bytes{};
+  for (;;) {
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
+    pollfd poll_fd{.fd = child.out, .events = POLLIN};
+    if (left.count() <= 0 || poll(&poll_fd, 1, static_cast<int>(left.count())) <= 0) return false;
+    const ssize_t n = read(child.out, bytes.data(), bytes.size());
+    if (n <= 0) return true;
+    pending.append(bytes.data(), static_cast<size_t>(n));
+    for (size_t at = 0; (at = pending.find('\n')) != std::string::npos; pending.erase(0, at + 1))
+      take(pending.substr(0, at));
+  }
+}
+
+void run_in_child(const std::string& suite, const Options& options, const std::function<void(const Row&)>& sink) {
+  const Child child = start(suite, options.on_reference);
+  std::string begun = "its start";
+  bool done = false;
+  const bool in_time = read_lines(child, options.timeout_s, [&](const std::string& line) {
+    if (line == "done") {
+      done = true;
+    } else if (line.starts_with("begun ")) {
+      begun = line.substr(6);
+    } else {
+      sink(from_json_line(line));
+    }
+  });
+  if (!in_time) kill(child.pid, SIGKILL);
+  int status = 0;
+  waitpid(child.pid, &status, 0);
+  close(child.out);
+  if (done) return;
+  Finding finding;
+  finding.fail(!in_time              ? fmt::format("killed after {} s in this check", options.timeout_s)
+               : WIFSIGNALED(status) ? fmt::format("died in this check: {}", strsignal(WTERMSIG(status)))
+                                     : fmt::format("ended in this check with status {}", WEXITSTATUS(status)));
+  sink({.suite = suite, .check = begun, .finding = finding});
+}
+
+Json facts(const CudaDevice& d) {
+  return {{"device", d.name},
+          {"capability", d.capability},
+          {"processors", d.n_processors},
+          {"memory", d.memory_bytes},
+          {"driver", d.driver},
+          {"runtime", d.runtime},
+          {"libc", gnu_get_libc_version()},
+          {"cpu", cpu::isa_name(cpu::choose_isa())}};
+}
+
+class Results {
+ public:
+  void add(const Row& row) {
+    print_row(row);
+    rows_.push_back(row);
+  }
+  // Prints what matters once more, in few lines. The exit status.
+  int finish(const CudaDevice& device, const std::string& out) const {
+    std::map<std::string, std::pair<double, std::string>> worst;
+    int failed = 0, skipped = 0;
+    for (const Row& row : rows_) {
+      failed += !row.finding.ok;
+      skipped += !row.finding.skipped.empty();
+      for (const auto& [op, share] : row.finding.by_operation) {
+        auto& [most, where] = worst[op];
+        if (where.empty() || share > most) std::tie(most, where) = std::pair(share, row.suite + ": " + row.check);
+      }
+    }
+    std::puts("\nworst share of each operation:");
+    for (const auto& [op, at] : worst) std::printf("  %-14s %9.3g  %s\n", op.c_str(), at.first, at.second.c_str());
+    std::printf("\n%zu checks: %zu ok, %d FAILED, %d skipped\n", rows_.size(), rows_.size() - failed - skipped, failed,
+                skipped);
+    for (const Row& row : rows_) {
+      if (!row.finding.ok || !row.finding.skipped.empty()) print_row(row);
+    }
+    if (!out.empty()) write_json(device, out);
+    return failed > 0 ? 1 : 0;
+  }
+
+ private:
+  void write_json(const CudaDevice& device, const std::string& out) const {
+    Json rows = Json::array();
+    for (const Row& row : rows_) rows.push_back(parse_json(to_json_line(row), "row"));
+    std::ofstream(out) << Json{{"machine", facts(device)}, {"rows", rows}}.dump(1) << "\n";
+  }
+
+  std::vector<Row> rows_;
+};
+
+int run(const Options& options) {
+  find_data();
+  std::vector<Suite> wanted = suites();
+  std::erase_if(wanted, [&](const Suite& suite) {
+    const auto contained = [&](const std::string& filter) { return suite.name.find(filter) != std::string::npos; };
+    return !options.child.empty() ? suite.name != options.child
+                                  : !options.filters.empty() && std::ranges::none_of(options.filters, contained);
+  });
+  if (options.list) {
+    for (const Suite& suite : wanted) std::puts(suite.name.c_str());
+    return 0;
+  }
+  const CudaDevice device = options.on_reference ? CudaDevice{.name = "the reference"} : gpu::find();
+  if (!device.problem.empty()) {
+    std::fprintf(stderr, "arc-gpu-check: %s\n", device.problem.c_str());
+    return 2;
+  }
+  Target target;
+  if (!options.on_reference) target = {.backend = &cuda_backend(device), .executor = "cuda"};
+  if (!options.child.empty()) return wanted.empty() ? 2 : run_child(wanted.front(), target);
+  std::printf("%s\n%-22s %-46s %9s  %-7s %8s\n", facts(device).dump().c_str(), "suite", "check", "share", "verdict",
+              "time");
+  Results results;
+  const auto sink = [&](const Row& row) { results.add(row); };
+  for (const Suite& suite : wanted) {
+    if (options.in_process) {
+      Report report(suite.name, sink, [](const std::string&) {});
+      suite.run(report, target);
+    } else {
+      run_in_child(suite.name, options, sink);
+    }
+  }
+  return results.finish(device, options.out);
+}
+
+}  // namespace
+
+std::vector<Suite> suites() {
+  std::vector<Suite> all;
+  add_kernel_suites(all);
+  add_golden_suites(all);
+  add_engine_suites(all);
+  return all;
+}
+
+}  // namespace arc::test
+
+int main(int argc, char** argv) {
+  return arc::test::run(arc::test::parse(argc, argv));
+}

@@ -1,0 +1,55 @@
+// What checks on a device find, row by row: a table for people, JSON for programs, and lines between processes.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace arc::test {
+
+// What one check found.
+struct Finding {
+  bool ok = true;
+  std::optional<double> share;                 // of the bound, the largest; absent: equality was asked for
+  std::map<std::string, double> by_operation;  // likewise, where stages were compared
+  std::vector<std::string> details;            // what went wrong, or what is worth knowing
+  std::string skipped;                         // why nothing was compared; empty: it was
+
+  void fail(std::string detail) {
+    ok = false;
+    details.push_back(std::move(detail));
+  }
+};
+
+struct Row {
+  std::string suite, check;
+  Finding finding;
+  double seconds = 0.0;
+};
+
+class Report {
+ public:
+  // Rows go to `sink` as soon as they are found; `begun` is told of each check before it runs.
+  Report(std::string suite, std::function<void(const Row&)> sink, std::function<void(const std::string&)> begun)
+      : suite_(std::move(suite)), sink_(std::move(sink)), begun_(std::move(begun)) {}
+
+  // Runs a check; what it throws is a failure.
+  void check(const std::string& name, const std::function<Finding()>& body);
+  void skip(const std::string& name, const std::string& reason);
+
+ private:
+  std::string suite_;
+  std::function<void(const Row&)> sink_;
+  std::function<void(const std::string&)> begun_;
+};
+
+void print_row(const Row& row);
+std::string to_json_line(const Row& row);
+Row from_json_line(const std::string& line);
+
+// Numbers of two runs that must have the same bits: empty, or the first place where they differ.
+std::string first_difference(const std::vector<double>& got, const std::vector<double>& expected);
+
+}  // namespace arc::test
