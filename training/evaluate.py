@@ -198,6 +198,7 @@ def main():
     parser.add_argument("--json", type=Path)
     parser.add_argument("--write-sets", type=Path)
     parser.add_argument("--sets", type=Path, help="folder of an earlier --write-sets, to save the time of making them")
+    parser.add_argument("--every", type=int, default=1, help="take only each so-manieth dialogue of the sets: a quick look")
     parser.add_argument("--n", type=int, default=400, help="dialogues per task")
     parser.add_argument("--tries", type=int, default=20, help="per cell of the needle grid")
     parser.add_argument("--longest", type=int, default=8192, help="longest context of the needle grid")
@@ -208,6 +209,7 @@ def main():
     sets = read_sets(options.sets) if options.sets else make_sets(sources, tokenizer, options.only, options.n, options.longest, options.tries)
     if options.write_sets:
         write_sets(options.write_sets, sets)
+    sets = {task: made[:: options.every if task != "arc" else 1] for task, made in sets.items()}
     if not options.model:
         return
     from export import read_model

@@ -3,6 +3,7 @@
 #
 #   export DATA=build/training/data OUT=results WORK=/tmp/arc-training
 #   training/run_gpu.sh piece      up to MINUTES (8.5); repeat until it prints "all steps done"
+#   training/run_gpu.sh probe      a quick look at what the checkpoint can do: OUT/probe.json
 #   training/run_gpu.sh finish     GGUF file, evaluation, results into OUT
 #
 # STEPS is the length of the whole schedule, SEED the run's seed; EVALUATE holds more options of evaluate.py.
@@ -42,6 +43,9 @@ case ${1:-} in
     wait
     export_model
     ;;
+  probe)
+    python3 training/evaluate.py --data "$DATA" --model "$WORK/run/checkpoint.pt" --sets "$WORK/sets" --only tasks needle --every 10 --json "$OUT/probe.json"
+    ;;
   finish)
     export_model
     make_sets
@@ -50,7 +54,7 @@ case ${1:-} in
     sha256sum "$WORK/arc.gguf"
     ;;
   *)
-    sed -n '2,11p' "${BASH_SOURCE[0]}" >&2
+    sed -n '2,12p' "${BASH_SOURCE[0]}" >&2
     exit 2
     ;;
 esac

@@ -23,9 +23,11 @@ import numpy as np
 import torch
 
 import attention
+import definitions
 import dialogue
 import evaluate
 import export
+import extraction
 import gguf
 import heldout
 import mixture
@@ -36,7 +38,7 @@ import tools
 import train
 from model import TINY, Model, Shape, causal, rotary
 from ngram import NGram
-from tokenizer import train_tokenizer
+from tokenizer import SPACE, train_tokenizer
 from train import load_model
 
 FAMILIES = [family for family in mixture.SHORT if family not in ("text", "stretch", "retrieval")]
@@ -51,7 +53,7 @@ def make_sources(folder):
         documents.append("\n\n".join(" ".join(sentences[i : i + 4]) for i in range(0, 24, 4)))
     lines = [json.dumps({"source": "test", "text": text}) for text in documents]
     (folder / "text.jsonl.xz").write_bytes(lzma.compress("\n".join(lines).encode()))
-    words = pools.NOUNS.parts["train"][:120]
+    words = [*pools.NOUNS.parts["train"][:120], *definitions.CLASSES.values()]
     synsets = {f"n{i}": [[word, word + " thing"], f"something that people call a {word}", ["n0"]] for i, word in enumerate(words)}
     frequent = [[word, "n", f"n{i}", 100 - i] for i, word in enumerate(words)]
     (folder / "wordnet.json.xz").write_bytes(lzma.compress(json.dumps({"synsets": synsets, "frequent": frequent}).encode()))
@@ -90,9 +92,16 @@ class Training(unittest.TestCase):
 
     def test_split_is_stable(self):
         self.assertEqual(pools.stable_hash("arc"), 17730848009556015994)
-        for pool in (pools.NOUNS, retrieval.TELL, tools.ENTITIES):
+        for pool in (pools.NOUNS, retrieval.FACTS, tools.ENTITIES, pools.WORDS):
             self.assertFalse(set(pool.parts["train"]) & set(pool.parts["held"]))
             self.assertTrue(pool.parts["held"])
+
+    def test_held_out_phrases_are_not_trained(self):
+        rng = random.Random(3)
+        for phrases in (retrieval.TELL, retrieval.QUESTIONS, extraction.ASK, tools.REQUESTS, patterns.REPEAT):
+            trained, held = ({phrases.draw(rng, split) for _ in range(n)} for split, n in (("train", 20000), ("held", 500)))
+            self.assertGreater(len(trained), 250)
+            self.assertFalse(trained & held)
 
     def test_generators_are_deterministic(self):
         for split in pools.SPLITS:
@@ -156,10 +165,18 @@ class Training(unittest.TestCase):
         for family in mixture.SHORT:
             for _ in range(15):
                 parts = self.sources.document(family, rng, 512)
-                if family == "stretch":
-                    continue  # plain text, cut at any place
                 tokens, _ = self.packer().encode(parts)
                 self.assertEqual(tokens.tolist(), self.tokenizer.encode("".join(text for text, _ in parts)).ids, family)
+
+    def test_a_word_is_cut_alike_everywhere(self):
+        rng = random.Random(12)
+        cut = lambda text: self.tokenizer.encode(text).tokens
+        for word in (pools.made_up_word(rng, "train") for _ in range(300)):
+            tokens = cut(word)
+            for before in ('"', "(", "_", "-", ".", '{"', ', "', "\n"):
+                self.assertEqual(cut(before + word)[-len(tokens) :], tokens)
+            spaced = cut("a " + word)[1:]
+            self.assertIn(spaced, ([SPACE, *tokens], [SPACE + tokens[0], *tokens[1:]]))
 
     def test_rows_are_packed(self):
         tokens, weights, documents = self.packer().batch(0, mixture.SHORT, 512)

@@ -1,4 +1,5 @@
 """Word definitions, kinds, synonyms from WordNet, for the words that its sense-tagged texts use most."""
+import re
 import sys
 from pathlib import Path
 
@@ -16,6 +17,7 @@ IS_A = Pool("is-a", ["Is a {w} a kind of {k}?", "Is {w} a kind of {k}?", "Would 
 SAME = Pool("same", ["Name a synonym of {w}.", "What is another word for {w}?", "Which word means the same as {w}?", "Give a synonym for {w}.",
                      "Find a word with the same meaning as {w}."])
 MEANT = Pool("meant", ["Which word is meant: {g}?", "What word has the definition \"{g}\"?", "Find the word for this: {g}.", "Name the word that means: {g}."])
+CLASSES = {"person": "person", "city": "structure", "thing": "artifact", "food": "food", "animal": "animal"}  # kind of value: WordNet's word for what it is
 NAMES = {"n": "noun", "v": "verb", "a": "adjective", "r": "adverb"}
 PART = Pool("part", ["Which part of speech is {w}?", "Is {w} a noun, a verb, an adjective or an adverb?", "What kind of word is {w}?"])
 
@@ -25,6 +27,8 @@ class Dictionary:
 
     def __init__(self, wordnet, n_words=6000):
         self.synsets = wordnet["synsets"]
+        self.words = sorted({lemma for lemma, *_ in wordnet["frequent"][:40000] if re.fullmatch("[a-z]{3,12}", lemma)})
+        self.first_noun_sense = {lemma: synset for lemma, part, synset, _ in wordnet["frequent"] if part == "n"}
         seen, self.entries = set(), []
         for lemma, part, synset, count in wordnet["frequent"]:
             gloss = self.synsets[synset][1].split(";")[0].split(" (")[0].strip()
@@ -36,6 +40,18 @@ class Dictionary:
                 break
         self.nouns = [entry for entry in self.entries if entry[1] == "n" and self.synsets[entry[2]][2]]
         self.with_synonym = [entry for entry in self.entries if len(self.synsets[entry[2]][0]) > 1]
+
+    def nouns_of(self, what):
+        """The frequent nouns whose first sense is, at any distance, the first sense of `what`."""
+        known = {self.first_noun_sense[what]: True}
+
+        def inside(synset):
+            if synset not in known:
+                known[synset] = False  # ends circles
+                known[synset] = any(inside(parent) for parent in self.synsets[synset][2])
+            return known[synset]
+
+        return [lemma for lemma, part, synset, _ in self.entries if part == "n" and lemma.isalpha() and lemma.islower() and inside(synset)]
 
     def parent(self, entry):
         return self.synsets[self.synsets[entry[2]][2][0]][0][0]

@@ -5,7 +5,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import pools
 from dialogue import Dialogue, assistant, system, to_json, user
-from fields import Field, draw_field, draw_fields, draw_value, listed
+from fields import Field, draw_field, draw_fields, draw_value, listed, typed_label
+import phrasing
+from phrasing import Grammar, Mixed
 from pools import Pool
 
 # Natural records: fields by name and kind, and texts that say them.
@@ -105,17 +107,20 @@ RECORDS = {
 RECORD_NAMES = Pool("records", RECORDS, 0.2)
 TEXTS = {name: Pool("text-" + name, texts) for name, (_, texts) in RECORDS.items()}
 
-ASK = Pool("extract-ask", [
+ASK = Mixed(Pool("extract-ask", [
     "Extract {keys} as JSON.", "Return a JSON object with the keys {keys}.", "Give me {keys} as a JSON object.", "Extract the fields {keys} from this text as JSON.",
     "Read the text and output JSON with {keys}.", "Make a JSON object from this text. Keys: {keys}.", "Find {keys} in the text. Answer in JSON.",
     "Which {keys} does the text name? Reply with JSON only.", "Please turn the text into JSON with the fields {keys}.", "JSON with {keys}, please.",
     "Pull {keys} out of the text and write them as JSON.", "Convert to JSON ({keys}).", "Write JSON with {keys}.", "I need {keys} from this text in JSON form.",
     "From the text, create a JSON object with {keys}.", "Parse the text into JSON with these keys: {keys}.", "List {keys} as a JSON object.",
     "Output only JSON: {keys}.", "Fill in this JSON object from the text: {keys}.", "What are {keys}? Use JSON.", "Summarize the text as JSON. Fields: {keys}.",
-    "Get {keys} and format the result as JSON.", "Represent the text as JSON with {keys}.", "Collect {keys} in one JSON object."], 0.15)
-LAYOUTS = Pool("extract-layout", ["{ask}\n\n{text}", "{text}\n\n{ask}", "{ask}\nText: {text}", "Text: {text}\n{ask}", "{ask}\n\"{text}\"", "{text}\n{ask}",
-                                  "Here is a text:\n{text}\n\n{ask}", "{ask}\n---\n{text}\n---", "<text>{text}</text>\n{ask}", "{ask} The text: {text}",
-                                  "Message:\n{text}\n\nTask: {ask}", "Input: {text}\n\n{ask}", "{ask}\n\nInput: {text}"], 0.15)
+    "Get {keys} and format the result as JSON.", "Represent the text as JSON with {keys}.", "Collect {keys} in one JSON object."], 0.15), Grammar(
+    "extract", ["Extract", "Return", "Give me", "Write", "Output", "Produce", "Make", "Create", "Build", "Find", "Pull out", "Collect", "Get", "List", "Report", "Read off",
+                "Determine", "Identify", "Note", "Put together", "Show", "Please extract", "I need", "Deliver", "Gather", "Name"],
+    [" {keys}", " the fields {keys}", " the keys {keys}", " these values: {keys}", " the following: {keys}", " only {keys}", " values for {keys}", " the entries {keys}",
+     " the attributes {keys}", " {keys} from this", " the data for {keys}"],
+    [" as JSON.", " as a JSON object.", " in JSON.", " in JSON form.", " as one JSON object.", " and answer in JSON.", ", using JSON.", ", formatted as JSON.", " and reply with JSON only.",
+     " as valid JSON.", "; JSON, please.", " (JSON)."]))
 SYSTEMS = Pool("extract-system", ["You extract data. Answer with JSON only.", "Reply with one JSON object and nothing else.", "You turn text into JSON.",
                                   "You are an information extraction service. Output JSON.", "Output valid JSON. Use null for what is missing.",
                                   "Answer only with JSON.", "You read texts and return structured data.", "You are a parser. No comments, just JSON."])
@@ -123,12 +128,13 @@ NOISE = Pool("extract-noise", [
     "The weather was fine.", "Nobody was surprised.", "This was announced yesterday.", "More details will follow.", "Please keep this for your records.",
     "Thank you for your patience.", "The office is closed on Sundays.", "We look forward to hearing from you.", "That is all we know so far.",
     "It had been planned for a long time.", "Everyone agreed.", "Please do not reply to this message.", "The rest of the report is missing."])
-STATEMENTS = Pool("extract-statement", [
+STATEMENTS = Mixed(Grammar("statement", ["{label}", "{Label}", "the {label}", "The {label}", "- {label}", "its {label}", "field {label}", "{label} (given)"],
+                           [": ", " is ", " = ", " - ", " -> ", " was ", ": is ", " | ", " equals ", " reads ", ", "], "{value}"), Pool("extract-statement", [
     "The {label} is {value}.", "{Label}: {value}", "Its {label} is {value}.", "As {label} we noted {value}.", "The {label} was given as {value}.",
     "{value} is the {label}.", "For the {label}, the form says {value}.", "Under {label} you find {value}.", "{Label} = {value}", "- {label}: {value}",
     "We know that the {label} is {value}.", "The {label}: {value}.", "It has the {label} {value}.", "The form gives {value} as the {label}.",
     "{value} was entered as {label}.", "Please note the {label}, {value}.", "On the label stands: {label} {value}.", "{label}={value}", "* {Label}: {value}",
-    "We wrote {value} in the field {label}.", "Then there is the {label}, which is {value}."], 0.15)
+    "We wrote {value} in the field {label}.", "Then there is the {label}, which is {value}."], 0.15))
 
 
 def record_value(rng, split, kind):
@@ -158,6 +164,48 @@ def generic(rng, split):
     return {field.key: field.value for field in fields}, joiner.join(lines)
 
 
+# Kinds that a reader tells apart without a label: how a sentence says such a value, alone or with its label. One of each group in a record.
+SAID = {
+    "person": ["{v}", "by {v}", "from {v}", "with {v}", "for {v}", "thanks to {v}", "{v} was there", "we met {v}", "{l} {v}", "{v} as {l}", "{v} ({l})", "the {l} {v}", "{v} is the {l}"],
+    "city": ["in {v}", "near {v}", "from {v}", "at {v}", "to {v}", "{v}", "not far from {v}", "the {l} in {v}", "{l} {v}", "{v} ({l})"],
+    "company": ["at {v}", "for {v}", "with {v}", "{v}", "paid by {v}", "{v} as {l}", "{l} {v}", "{v} ({l})"],
+    "date": ["on {v}", "{v}", "since {v}", "until {v}", "by {v}", "from {v} on", "({v})", "{l} {v}", "{l}: {v}"],
+    "time": ["at {v}", "{v}", "around {v}", "from {v} on", "at {v} sharp", "{l} {v}", "{l}: {v}"],
+    "price": ["for {v} euros", "{v} dollars", "at {v}", "it costs {v}", "{l} {v}", "{l}: {v}", "a {l} of {v}"],
+    "count": ["{v} times", "{v} in all", "{v} {l}", "{l} {v}", "{l}: {v}", "a {l} of {v}", "with {v} {l}"],
+    "code": ["number {v}", "({v})", "no. {v}", "{v}", "under {v}", "see {v}", "{l} {v}", "{l}: {v}", "its {l} is {v}"],
+    "email": ["write to {v}", "{v}", "<{v}>", "({v})", "mail {v}", "{l} {v}", "{l}: {v}"],
+    "phrase": ['{v}', 'it says {v}', 'under the words {v}', 'with {v} on it', '{l} {v}', '{l}: {v}'],
+    "thing": ["the {v}", "a {v}", "{v}", "one {v}", "this {v}", "about the {v}", "{l} {v}", "{l}: {v}", "{v} as {l}"],
+    "colour": ["in {v}", "all {v}", "painted {v}", "{v}", "{l} {v}", "{l}: {v}"],
+    "state": ["now {v}", "it is {v}", "still {v}", "{l} {v}", "{l}: {v}", "its {l} is {v}"],
+}
+SAID = {kind: Pool("said-" + kind, forms) for kind, forms in SAID.items()}
+VERBS = Pool("verbs", """ordered bought sold found lost sent received moved built repaired wanted opened closed planned visited left wrote drew cleaned carried brought took
+kept needed called met saw joined started finished changed checked delivered returned rented showed counted tested""", 0.15)
+ALIKE = [{"price", "count"}, {"thing", "colour", "state"}, {"person", "company"}]  # of such kinds a record has one, as no reader could tell them apart
+
+
+def composed(rng, split):
+    """A record whose text says values by what they are: the key must be matched with the kind of the value. Labels are training's."""
+    kinds = []
+    for kind in rng.sample(list(SAID), len(SAID)):
+        if not any(kind in group and group & set(kinds) for group in ALIKE):
+            kinds.append(kind)
+    fields = {}
+    for kind in kinds[: rng.randint(2, 5)]:
+        field = Field(kind, typed_label(rng, "train", kind), draw_value(rng, split, kind))
+        fields.setdefault(field.key, field)
+    said = []
+    for field in fields.values():
+        text = pools.spoken_date(field.value) if field.kind == "date" and rng.random() < 0.3 else field.text()
+        said.append(SAID[field.kind].draw(rng, split).format(v=text, l=field.label))
+    if rng.random() < 0.4:
+        said[0] = f"{said[0]} {VERBS.draw(rng, split)}"
+    text = rng.choice((", ", ", ", " ", "; ", ". ", "\n", " - ", " and ")).join(said)
+    return {field.key: field.value for field in fields.values()}, text + rng.choice((".", "", "."))
+
+
 def state(rng, split, field: Field, form=None):
     form = form or STATEMENTS.draw(rng, split)
     return form.format(label=field.label, Label=field.label.capitalize(), value=field.text())
@@ -180,7 +228,8 @@ def extraction(rng, split):
     record = RECORD_NAMES.draw(rng, rng.choice(("train", "held")) if split == "held" else "train")
     if rng.random() < 0.12:
         return list_extraction(rng, split, record)
-    values, text = natural(rng, split, record) if rng.random() < 0.55 else generic(rng, split)
+    draw = rng.random()
+    values, text = natural(rng, split, record) if draw < 0.45 else composed(rng, split) if draw < 0.65 else generic(rng, split)
     keys = list(values)
     if rng.random() < 0.4:
         keys = rng.sample(keys, rng.randint(1, len(keys)))
@@ -189,7 +238,7 @@ def extraction(rng, split):
         if extra not in values:
             keys.insert(rng.randint(0, len(keys)), extra)
     ask = ask_for(rng, split, keys)
-    question = LAYOUTS.draw(rng, split).format(ask=ask, text=with_noise(rng, split, text))
+    question = phrasing.layout(rng, split, 0.03, 0.5).format(question=ask, context=with_noise(rng, split, text))
     messages = [user(question), assistant(to_json({key: values.get(key) for key in keys}))]
     if rng.random() < 0.3:
         messages.insert(0, system(SYSTEMS.draw(rng, split)))
@@ -199,5 +248,5 @@ def extraction(rng, split):
 def list_extraction(rng, split, record):
     made = [natural(rng, split, record) for _ in range(rng.randint(2, 3))]
     ask = ask_for(rng, split, list(made[0][0])) + rng.choice((" Answer with a list.", " One object per entry, in a list."))
-    question = LAYOUTS.draw(rng, split).format(ask=ask, text=" ".join(text for _, text in made))
+    question = phrasing.layout(rng, split, 0.03, 0.5).format(question=ask, context=" ".join(text for _, text in made))
     return Dialogue([user(question), assistant(to_json([values for values, _ in made]))], check="json")

@@ -31,9 +31,10 @@ LABELS = {
     "animal": Pool("label-animal", ["animal", "pet", "mascot", "species", "symbol"]),
     "state": Pool("label-state", ["status", "state", "priority", "condition", "stage"]),
     "bool": Pool("label-bool", ["active", "paid", "confirmed", "urgent", "available", "public", "verified", "fragile"]),
+    "phrase": Pool("label-phrase", ["title", "subject", "note", "comment", "message", "description", "summary", "remark", "headline", "reason", "text"]),
     "word": Pool("label-word", ["password", "nickname", "codename", "keyword", "signal", "username", "tag", "channel", "magic word", "callsign"]),
 }
-STATES = Pool("states", "open closed pending shipped delivered cancelled approved rejected waiting new done low medium high blocked archived draft ready")
+STATES = pools.OpenPool("states", "open closed pending shipped delivered cancelled approved rejected waiting new done low medium high blocked archived draft ready")
 JSON_TYPES = {"count": "integer", "price": "number", "bool": "boolean"}
 
 
@@ -53,6 +54,8 @@ class Field:
 
     def text(self):
         """The value as a sentence says it."""
+        if self.kind == "phrase":
+            return f'"{self.value}"'
         return ("yes" if self.value else "no") if self.kind == "bool" else str(self.value)
 
 
@@ -62,7 +65,7 @@ def draw_value(rng, split, kind):
         case "city": return pools.CITIES.draw(rng, split)
         case "company": return pools.company(rng, split)
         case "thing": return pools.thing(rng, split)
-        case "count": return rng.choice((rng.randint(1, 20), rng.randint(1, 120), rng.randint(100, 3000)))
+        case "count": return rng.choice((rng.randint(1, 20), rng.randint(1, 120), rng.randint(100, 3000), rng.randint(1000, 999999)))
         case "price": return rng.choice((rng.randint(1, 999), rng.randint(1, 999) + rng.randint(1, 99) / 100, rng.randint(1, 99) / 10))
         case "date": return pools.iso_date(rng)
         case "time": return pools.clock(rng)
@@ -74,13 +77,22 @@ def draw_value(rng, split, kind):
         case "animal": return pools.ANIMALS.draw(rng, split)
         case "state": return STATES.draw(rng, split)
         case "bool": return rng.random() < 0.5
-        case "word": return pools.made_up_word(rng, split)
+        case "phrase": return pools.SPANS.draw(rng, split, rng.randint(2, 7))
+        case "word": return rng.choice((pools.made_up_word, pools.made_up_word, pools.WORDS.draw, pools.TERMS.draw))(rng, split)
     raise ValueError(kind)
+
+
+def typed_label(rng, split, kind):
+    """A label that tells what kind of value it names."""
+    return pools.NOUNS_OF[kind].draw(rng, split) if kind in pools.NOUNS_OF and rng.random() < 0.5 else LABELS[kind].draw(rng, split)
 
 
 def draw_field(rng, split, kind=None):
     kind = kind or rng.choice(list(LABELS))
-    return Field(kind, LABELS[kind].draw(rng, split), draw_value(rng, split, kind))
+    label = typed_label(rng, split, kind)
+    if rng.random() < 0.3:
+        label = pools.WORDS.draw(rng, split) if rng.random() < 0.6 else f"{pools.WORDS.draw(rng, split)} {label.split()[-1]}"
+    return Field(kind, label, draw_value(rng, split, kind))
 
 
 def draw_fields(rng, split, n):

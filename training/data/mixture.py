@@ -6,6 +6,7 @@ filled with plain text. The families' shares are shares of tokens.
 import json
 import lzma
 import random
+import re
 import sys
 from pathlib import Path
 
@@ -20,6 +21,7 @@ import dialogue
 import extraction
 import numbers_and_dates
 import patterns
+import phrasing
 import pools
 import retrieval
 import tools
@@ -28,11 +30,11 @@ LEARNED, TEXT, READ = 100, 60, 8  # loss weights in percent: the assistant's wor
 MIN_GAP = 24  # tokens: a row with less space than this is filled up with plain text
 
 # Shares of tokens: while contexts are short, and when they are long.
-SHORT = {"text": 19, "retrieval": 24, "stretch": 4, "copying": 5, "calls": 10, "answers": 3, "sessions": 8, "extraction": 10, "arithmetic": 4,
-         "conversion": 2, "dates": 3, "definition": 4, "arc": 7, "chat": 3}
-LONG = {"text": 13, "retrieval": 40, "stretch": 1, "copying": 3, "calls": 8, "answers": 2, "sessions": 6, "extraction": 8, "arithmetic": 3,
-        "conversion": 1.5, "dates": 2.5, "definition": 3, "arc": 7, "chat": 2}
-SIZES = {"calls": 400, "answers": 450, "sessions": 900, "extraction": 150, "retrieval": 200}  # a usual document; others are shorter
+SHORT = {"text": 17, "retrieval": 22, "stretch": 9, "copying": 7, "calls": 10, "answers": 3, "sessions": 8, "extraction": 11, "arithmetic": 4,
+         "conversion": 2, "dates": 3, "definition": 2, "arc": 6, "chat": 2}
+LONG = {"text": 12, "retrieval": 37, "stretch": 6, "copying": 4, "calls": 8, "answers": 2, "sessions": 6, "extraction": 9, "arithmetic": 3,
+        "conversion": 1.5, "dates": 2.5, "definition": 1.5, "arc": 6, "chat": 1.5}
+SIZES = {"calls": 400, "answers": 450, "sessions": 900, "extraction": 150, "retrieval": 200, "stretch": 200}  # a usual document; others are shorter
 EXCHANGES = ("copying", "extraction", "arithmetic", "conversion", "dates", "definition", "arc", "chat")  # may be chained into one conversation
 
 
@@ -47,15 +49,23 @@ class Sources:
             self.documents["held" if pools.stable_hash(text) % 33 == 0 else "train"].append(text)
         self.filler = retrieval.Filler(self.documents)
         self.dictionary = definitions.Dictionary(json.loads(lzma.open(folder / "wordnet.json.xz").read()))
+        pools.WORDS.fill(self.dictionary.words)
+        pools.TERMS.fill(terms(self.documents["train"]))
+        pools.SPANS.parts = self.documents
+        for kind, what in definitions.CLASSES.items():
+            pools.NOUNS_OF[kind].fill(self.dictionary.nouns_of(what))
         self.arc = arc.Facts(Path(__file__).resolve().parent.parent / "arc_facts.toml")
 
     def exchange(self, family, rng, split):
         make = {"copying": patterns.copying, "extraction": extraction.extraction, "arithmetic": numbers_and_dates.arithmetic,
                 "conversion": numbers_and_dates.conversion, "dates": numbers_and_dates.dates, "chat": chat.chat, "calls": tools.function_calls,
                 "answers": tools.tool_answers, "sessions": tools.tool_session}
-        if family == "definition":
-            return definitions.definition(rng, split, self.dictionary)
-        return arc.question(rng, split, self.arc) if family == "arc" else make[family](rng, split)
+        if family == "arc":
+            return arc.question(rng, split, self.arc)
+        made = definitions.definition(rng, split, self.dictionary) if family == "definition" else make[family](rng, split)
+        first = next(message for message in made.messages if message["role"] == "user")
+        first["content"] = phrasing.opened(rng, split, first["content"])
+        return made
 
     def conversation(self, family, rng):
         """A training dialogue of a family, sometimes with more exchanges before or after and with a system prompt."""
@@ -76,9 +86,8 @@ class Sources:
         if family == "text":
             return [(rng.choice(self.documents["train"]) + dialogue.END_OF_TEXT, TEXT)]
         if family == "stretch":
-            text = patterns.repeated_stretch(rng, "train", rng.randint(10, max(12, min(300, limit // 8))))
-            first = len(text) // 3
-            return [(text[:first], READ), (text[first:] + dialogue.END_OF_TEXT, LEARNED)]
+            parts = patterns.stretch(rng, "train", context_length(rng, limit))
+            return [*((text, LEARNED if learned else READ) for text, learned in parts), (dialogue.END_OF_TEXT, LEARNED)]
         if family == "retrieval":
             made = retrieval.retrieval(rng, "train", context_length(rng, limit), self.filler)
             if rng.random() < 0.3 and made.messages[0]["role"] != "system":
@@ -86,6 +95,14 @@ class Sources:
         else:
             made = self.conversation(family, rng)
         return [(text, LEARNED if learned else READ) for text, learned in dialogue.segments(made.messages, made.tools)]
+
+
+def terms(documents):
+    """What the documents have besides plain words: every distinct name, abbreviation, identifier, path of every fourth one."""
+    found = {}
+    for text in documents[::4]:
+        found.update(dict.fromkeys(re.findall(r"(?<![\w./-])(?=[\w./-]*[A-Z_\d./-])[A-Za-z][\w./-]{1,18}[A-Za-z\d](?![\w./-])", text)))
+    return list(found)
 
 
 def context_length(rng, limit):

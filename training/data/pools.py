@@ -6,6 +6,7 @@ construction: an item drawn with split "held" can never be drawn with split "tra
 """
 import hashlib
 import math
+import re
 
 SPLITS = ("train", "held")
 
@@ -34,7 +35,65 @@ class Pool:
         return rng.sample(part, min(n, len(part)))
 
 
-FIRST_NAMES = Pool("first", """
+class Words:
+    """An open vocabulary of thousands of words, which only copying can follow; `fill` gives them once."""
+
+    def __init__(self, name):
+        self.name, self.parts = name, {split: [] for split in SPLITS}
+
+    def fill(self, words):
+        self.parts = {split: [] for split in SPLITS}
+        for word in words:
+            self.parts["held" if stable_hash(f"{self.name}/{word}") % 8 == 0 else "train"].append(word)
+
+    def draw(self, rng, split):
+        return rng.choice(self.parts[split]) if self.parts[split] else made_up_word(rng, split)
+
+
+WORDS = Words("word")  # of the dictionary
+TERMS = Words("term")  # of documents: names, abbreviations, identifiers
+NOUNS_OF = {kind: Words("noun-of") for kind in ("person", "city", "thing", "food", "animal")}  # by what they are; see definitions.CLASSES
+
+
+class Spans:
+    """Runs of words from documents of one split."""
+
+    def __init__(self):
+        self.parts = {}
+
+    def draw(self, rng, split, n_words):
+        if not self.parts:
+            return " ".join(WORDS.draw(rng, split) for _ in range(n_words))
+        text = rng.choice(self.parts[split])
+        at = rng.randrange(max(1, len(text) - 12 * n_words))
+        words = [word for word in text[at : at + 12 * n_words + 20].split()[1:-1] if re.fullmatch(r"[A-Za-z][A-Za-z'-]*[,;]?|[0-9]+", word)]
+        return " ".join(words[:n_words]).rstrip(",;'-") or WORDS.draw(rng, split)
+
+
+SPANS = Spans()
+
+
+class OpenPool(Pool):
+    """A pool of which every second draw is any word at all: what stands in a text is to be read, not guessed from its kind."""
+
+    def __init__(self, name, items, held_share=0.12, share=0.5):
+        super().__init__(name, items, held_share)
+        self.share, self.titled = share, self.parts["train"][0][0].isupper()
+
+    def draw(self, rng, split):
+        if rng.random() >= self.share:
+            return super().draw(rng, split)
+        word = WORDS.draw(rng, split) if rng.random() < 0.7 else made_up_word(rng, split)
+        return word.capitalize() if self.titled else word
+
+    def sample(self, rng, split, n):
+        found = {}
+        while len(found) < n:
+            found[self.draw(rng, split)] = True
+        return list(found)
+
+
+FIRST_NAMES = OpenPool("first", """
 Ada Adam Agnes Alan Albert Alice Amara Amir Ana Andre Anita Anna Anton Aria Arthur Astrid Ben Bianca Boris Bruno Carla Carlos Cecilia Chen
 Clara Daniel Daria David Diego Dina Edgar Elena Elias Elif Ella Emil Emma Eric Esther Eva Fatima Felix Fiona Frank Freya George Grace Greta
 Hana Hannah Hassan Helen Henry Hugo Ida Igor Ines Ingrid Iris Isaac Ivan Jack Jakob Jane Jasmin Joan Jonas Jorge Judith Julia Kai Karin Karl
@@ -42,7 +101,7 @@ Kenji Klara Lara Laura Lea Leo Lena Liam Lila Linda Lucas Lucia Luis Lydia Magnu
 Mira Mona Nadia Nina Noah Nora Olga Oliver Omar Oscar Otto Paul Paula Pedro Petra Piotr Priya Quentin Rafael Rania Ravi Robin Rosa Ruth Samir
 Sara Sasha Simon Sofia Stefan Sven Tara Theo Thomas Tina Tom Ulla Uma Vera Victor Viktor Walter Wanda Wei Xenia Yara Yuki Yusuf Zara Zoe""")
 
-LAST_NAMES = Pool("last", """
+LAST_NAMES = OpenPool("last", """
 Abbott Adler Ahmed Alvarez Baker Barnes Becker Bennett Berg Bishop Blake Brandt Brooks Burke Carter Chen Clark Cole Costa Cruz Dahl Davis
 Diaz Dietrich Dubois Eklund Ellis Engel Evans Farrell Fischer Fletcher Foster Fuchs Garcia Gibson Gomez Graham Grant Haas Hansen Harper Hart
 Hoffman Holm Hughes Ito Jansen Jensen Kaya Keller Khan Kim Klein Koch Kumar Lang Larsen Lehmann Lindgren Lopez Lund Maier Marsh Martinez Mason
@@ -50,7 +109,7 @@ Meyer Mills Moreno Morgan Murphy Nakamura Nguyen Novak Ortiz Osman Owens Park Pa
 Sato Schmidt Silva Singh Soto Stein Stone Suzuki Tanaka Torres Turner Vargas Vogel Wagner Walsh Weber West Wolf Wong Yilmaz Young Zhang
 Ziegler""")
 
-CITIES = Pool("city", """
+CITIES = OpenPool("city", """
 Aarhus Accra Amsterdam Ankara Athens Austin Baku Bangkok Barcelona Basel Beirut Belgrade Bergen Berlin Bern Bogota Boston Bremen Brisbane Brno
 Bruges Brussels Bucharest Budapest Cairo Calgary Cardiff Casablanca Chicago Cologne Copenhagen Cork Dakar Dallas Delhi Denver Dresden Dublin
 Edinburgh Florence Geneva Genoa Ghent Glasgow Graz Hamburg Hanoi Havana Helsinki Houston Istanbul Jakarta Kyoto Lagos Leeds Leipzig Lima Lisbon
@@ -58,7 +117,7 @@ Liverpool Ljubljana London Lyon Madrid Malmo Manila Marseille Melbourne Miami Mi
 Paris Perth Porto Prague Quito Riga Rome Rotterdam Salzburg Seattle Seoul Seville Sofia Stockholm Sydney Tallinn Tampere Tokyo Toronto Trieste
 Tunis Turin Uppsala Utrecht Valencia Vancouver Venice Vienna Vilnius Warsaw Wellington York Zagreb Zurich""")
 
-NOUNS = Pool("noun", """
+NOUNS = OpenPool("noun", """
 anchor antenna apple archive arrow atlas badge bakery balloon bank barn barrel basket battery beacon bell bench bicycle blanket boat book boot
 bottle box bracelet bridge brush bucket button cabin cabinet cable camera canal candle canoe cap carpet cart castle cathedral cellar chair
 chapel chest chimney clinic clock cloud coat coin compass computer copper cottage couch crate crown cup curtain dam deck desk diamond diary dock
@@ -72,7 +131,7 @@ stable stadium statue stove studio suitcase summit sword table tavern telescope 
 tunnel turbine umbrella valley van vault vase village vineyard violin wagon wallet warehouse watch well wheel whistle windmill window workshop
 yacht""")
 
-ADJECTIVES = Pool("adjective", """
+ADJECTIVES = OpenPool("adjective", """
 amber ancient azure big bitter blue bold brass bright broken bronze brown busy calm cheap clean clever cold copper crimson crooked curved damp
 dark deep distant double dry dusty eastern elegant empty faded famous fancy fast flat foggy forgotten fragile fresh frozen gentle giant golden
 gray green grey hollow humble icy iron ivory jade large lazy lonely long lost loud lucky marble mellow misty modern narrow new noisy northern odd
@@ -80,43 +139,58 @@ old orange pale patient plain polished private proud purple quick quiet rapid ra
 secret shallow sharp shiny short silent silver simple slender slow small smooth soft southern square steep stone striped strong sunny sweet tall
 tidy tiny turquoise upper vast velvet violet warm western white wide wild windy wooden yellow young""")
 
-ANIMALS = Pool("animal", """
+ANIMALS = OpenPool("animal", """
 badger bear beaver bee bison camel cat cheetah cow crab crane crow deer dog dolphin donkey dove duck eagle eel elephant falcon ferret finch fox
 frog goat goose gorilla hamster hare hawk hedgehog heron horse hyena jaguar kangaroo koala lion lizard llama lobster lynx magpie mole monkey moose
 mouse newt octopus otter owl ox panda parrot penguin pigeon pony rabbit raven salmon seal shark sheep snail sparrow spider squid stork swan tiger
 toad tortoise trout turkey turtle walrus weasel whale wolf wombat zebra""")
 
-FOODS = Pool("food", """
+FOODS = OpenPool("food", """
 almonds apples apricots bananas beans berries biscuits bread broccoli butter cabbage cakes carrots cheese cherries chocolate coffee cookies corn
 cucumbers dates eggs figs flour garlic ginger grapes honey jam lemons lentils lettuce mangoes milk mushrooms mustard noodles nuts oats olives
 onions oranges pasta peaches peanuts pears peas pepper pickles plums potatoes pumpkins raisins rice salt sausages soup spinach sugar tea tomatoes
 walnuts yogurt""")
 
-JOBS = Pool("job", """
+JOBS = OpenPool("job", """
 accountant actor architect artist astronomer baker barber biologist bookseller builder butcher captain carpenter chemist chef clerk coach dentist
 designer doctor driver editor electrician engineer farmer firefighter fisher florist gardener geologist guide historian jeweler journalist judge
 lawyer librarian locksmith mechanic miner musician nurse optician painter photographer pilot plumber potter programmer sailor scientist sculptor
 singer surgeon surveyor tailor teacher translator vet waiter weaver welder writer""")
 
-COLOURS = Pool("colour", "black blue brown crimson cyan gold gray green indigo ivory magenta maroon navy orange pink purple red silver teal white yellow")
+COLOURS = OpenPool("colour", "black blue brown crimson cyan gold gray green indigo ivory magenta maroon navy orange pink purple red silver teal white yellow")
 MONTHS = "January February March April May June July August September October November December".split()
 WEEKDAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
 
-_ONSETS = Pool("onset", "b br c ch cl d dr f fl g gl gr h j k kr l m n p pl qu r s sh sk sl st t th tr v w y z")
-_RIMES = Pool("rime", "a ab ad al an ar as ax e ed el em en er es eth i id il im in ir is ith o ob od ol om on or os u ul um un ur us yl yn")
+_ONSETS = "b br c ch cl d dr f fl g gl gr h j k kr l m n p pl qu r s sh sk sl st t th tr v w y z".split()
+_RIMES = "a ab ad al an ar as ax e ed el em en er es eth i id il im in ir is ith o ob od ol om on or os u ul um un ur us yl yn".split()
 
 
 def made_up_word(rng, split):
-    """A pronounceable word that no dictionary has; held-out ones use onsets that training never puts first."""
-    rest = "".join(_ONSETS.draw(rng, "train") + _RIMES.draw(rng, "train") for _ in range(rng.randint(1, 2)))
-    return _ONSETS.draw(rng, split) + _RIMES.draw(rng, "train") + rest
+    """A word that no dictionary has: syllables, pieces of words, or letters; held out by its hash."""
+    while True:
+        kind = rng.random()
+        if kind < 0.4 or not WORDS.parts["train"]:
+            word = "".join(rng.choice(_ONSETS) + rng.choice(_RIMES) for _ in range(rng.randint(2, 3)))
+        elif kind < 0.85:
+            word = "".join(piece(rng) for _ in range(rng.randint(2, 3)))
+        else:
+            word = "".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=rng.randint(3, 7)))
+        if (stable_hash("made/" + word) % 8 == 0) == (split == "held"):
+            return word
+
+
+def piece(rng):
+    word = WORDS.draw(rng, "train")
+    at = rng.randrange(max(1, len(word) - 2))
+    return word[at : at + rng.randint(2, 5)]
 
 
 def code(rng):
     """An identifier such as KX-4821; random, so training and held-out sets practically never share one."""
-    letters = "".join(rng.choice("ABCDEFGHJKLMNPQRSTUVWXYZ") for _ in range(rng.randint(1, 3)))
-    digits = "".join(rng.choice("0123456789") for _ in range(rng.randint(2, 5)))
-    return rng.choice((f"{letters}-{digits}", f"{letters}{digits}", digits + letters))
+    letters = "".join(rng.choice("ABCDEFGHIJKLMNOPQRSTUVWXYZ") for _ in range(rng.randint(1, 4)))
+    digits, more = ("".join(rng.choice("0123456789") for _ in range(rng.randint(1, 5))) for _ in range(2))
+    return rng.choice((f"{letters}-{digits}", f"{letters}{digits}", digits + letters, f"{digits}-{more}", f"{letters}-{digits}-{more}", f"{letters.lower()}{digits}",
+                       f"{digits}.{letters}", f"{letters}/{digits}", f"{digits}:{letters}", f"{letters.lower()}_{digits}"))
 
 
 def person(rng, split):

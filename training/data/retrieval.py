@@ -11,6 +11,8 @@ import pools
 from dialogue import Dialogue, assistant, user
 from extraction import STATEMENTS, state
 from fields import draw_value, draw_fields
+import phrasing
+from phrasing import Grammar, Mixed
 from pools import Pool
 
 CHARACTERS_PER_TOKEN = 4.5
@@ -29,7 +31,13 @@ _KINDS = {
     "job": "profession, former job, occupation, dream job, second job", "noun": "symbol, trophy, logo, keepsake, birthday gift, hobby item, first prize",
     "count": "price, weight, age, height, length, capacity, number of rooms, number of visitors, top speed, annual budget, number of pages, score"}
 FACTS = Pool("facts", [(kind, what) for kind, names in _KINDS.items() for what in names.split(", ")], 0.15)
-TELL = Pool("needle-tell", [
+TELL = Mixed(Grammar(
+    "tell", ["", "By the way, ", "Note that ", "As everyone knows, ", "I heard that ", "In fact, ", "Remember: ", "It seems that ", "Once again, ", "For the record, ", "They say ",
+             "Officially, ", "As far as I know, ", "According to the list, ", "You may like to know that ", "It is written that "],
+    ["the {what} of {who} is {value}", "{value} is the {what} of {who}", "{who} has {value} as {what}", "{who} has the {what} {value}", "the {what} that {who} has is {value}",
+     "{who} got {value} as {what}", "the {what} for {who} is {value}", "{who} goes with {value} for the {what}", "{value} was chosen as the {what} of {who}",
+     "{value} serves as {what} of {who}", "the {what} of {who} was given as {value}", "for {who} the {what} reads {value}"],
+    [".", ", as you know.", ", they say.", "; do not forget it.", "!", ", which surprised everyone.", ", as before."]), Pool("needle-tell", [
     "The {what} of {who} is {value}.", "{value} is the {what} of {who}.", "Remember that the {what} of {who} is {value}.", "Note: the {what} of {who} is {value}.",
     "As for {who}, the {what} is {value}.", "It is well known that {who} has the {what} {value}.", "One thing to keep in mind: {who} has {value} as its {what}.",
     "For {who}, the {what} was set to {value}.", "The {what} that belongs to {who} is {value}.", "Important: {who}, {what} {value}.",
@@ -43,8 +51,12 @@ TELL = Pool("needle-tell", [
     "A little known fact: the {what} of {who} is {value}.", "I can confirm that the {what} of {who} is {value}.", "The {what} given for {who} reads {value}.",
     "Let it be noted that {value} serves as the {what} of {who}.", "Under {who} the book lists the {what} {value}.", "Please write down: {what} of {who}, {value}.",
     "My notes on {who} mention {value} as the {what}.", "The special {what} for {who} is {value}.", "You should know that {who} has {value} for its {what}.",
-    "Nobody but us knows that the {what} of {who} is {value}.", "The guide says: {what} of {who} = {value}.", "{value}, that is the {what} of {who}."], 0.15)
-QUESTIONS = Pool("needle-ask", [
+    "Nobody but us knows that the {what} of {who} is {value}.", "The guide says: {what} of {who} = {value}.", "{value}, that is the {what} of {who}."], 0.15))
+QUESTIONS = Mixed(Grammar(
+    "ask", ["", "Tell me: ", "Say: ", "According to the text, ", "In the text, ", "Quick: ", "I forgot: ", "One question: ", "Look it up: ", "Once more: ", "Now, ", "Please say, ", "Well, "],
+    ["what is the {what} of {who}", "which {what} does {who} have", "what {what} has {who}", "what does {who} have as {what}", "what is given as the {what} of {who}",
+     "what is the {what} for {who}", "what was said about the {what} of {who}", "what would be the {what} of {who}", "which is the {what} that {who} has"], ["?", "??", " again?", "? Do you know?"]),
+    Pool("needle-ask", [
     "What is the {what} of {who}?", "Which {what} does {who} have?", "Tell me the {what} of {who}.", "What {what} belongs to {who}?", "Name the {what} of {who}.",
     "Do you remember the {what} of {who}?", "According to the text, what is the {what} of {who}?", "Give me the {what} of {who}.", "{who}: what is the {what}?",
     "I need the {what} of {who}.", "Find the {what} of {who}.", "What does the text say about the {what} of {who}?", "Please look up the {what} of {who}.",
@@ -53,19 +65,13 @@ QUESTIONS = Pool("needle-ask", [
     "What did the text give as the {what} of {who}?", "What is mentioned as the {what} of {who}?", "I forgot the {what} of {who}. What is it?",
     "Someone asks for the {what} of {who}. What do I say?", "Say the {what} of {who}.", "What's the {what} of {who}?", "Search the text for the {what} of {who}.",
     "The {what} of {who}, please.", "What can you find out about the {what} of {who}?", "Which is the {what} of {who}?", "Do you know what the {what} of {who} is?",
-    "Would you tell me what {who} has as {what}?", "For {who}, what is the {what}?"], 0.15)
-LAYOUTS = Pool("needle-layout", [
-    "{context}\n\n{question}", "Read this text.\n\n{context}\n\n{question}", "{context}\n\nQuestion: {question}", "Here is a document:\n\n{context}\n\n{question}",
-    "I will ask about the following text.\n\n{context}\n\n{question}", "Text:\n{context}\n\n{question}", "{question}\n\n{context}\n\n{question}",
-    "Answer from this text only.\n\n{context}\n\n{question}", "<text>\n{context}\n</text>\n\n{question}", "Some facts are hidden in this text.\n\n{context}\n\n{question}",
-    "{context}\n\n---\n{question}", "Please read the following carefully.\n\n{context}\n\nNow answer: {question}", "Context:\n{context}\n\nQuestion:\n{question}",
-    "{context}\n\nThat was the text. {question}", "Use the document below.\n\n{context}\n\n{question}", "A long report follows.\n\n{context}\n\nEnd of the report. {question}",
-    "Below is some material with a question at the end.\n\n{context}\n\n{question}", "```\n{context}\n```\n{question}"], 0.15)
-BRIEF = Pool("needle-brief", [
+    "Would you tell me what {who} has as {what}?", "For {who}, what is the {what}?"], 0.15))
+BRIEF = Mixed(Grammar("brief", ["Answer", "Reply", "Respond", "Give your answer", "Say it", "Please answer"], [" with the value", " with the bare value", " with just that value", " with one value", " with the answer itself", " with the exact words", " with the value from the text", " in one word or number"], [".", " only.", " and nothing else.", ", no sentence.", ", please.", " alone.", ", without more words."]),
+              Pool("needle-brief", [
     "Answer with the value only.", "Just the value.", "Only the value, please.", "Reply with nothing else.", "One value, no sentence.", "Give only the value.",
     "Say the value and nothing more.", "Answer briefly, with the value alone.", "No explanation, only the value.", "Reply with the value only.", "Value only.",
     "Nothing but the value, please.", "Write just the value.", "Answer in as few words as possible.", "Keep it to the value itself.", "Respond with the bare value.",
-    "I want the value and no sentence.", "Do not write a sentence, just the value.", "The value is enough.", "Short answer: the value."], 0.15)
+    "I want the value and no sentence.", "Do not write a sentence, just the value.", "The value is enough.", "Short answer: the value."], 0.15))
 UNKNOWN = "The text does not say."
 
 
@@ -92,7 +98,11 @@ class Filler:
 
 
 def holder(rng, split):
-    kind = rng.randrange(5)
+    kind = rng.randrange(7)
+    if kind == 5:
+        return f"{rng.choice(('project', 'team', 'room', 'group', 'station', 'number', 'planet', 'agent'))} {rng.choice((pools.code(rng), pools.WORDS.draw(rng, split).capitalize()))}"
+    if kind == 6:
+        return f"the {pools.WORDS.draw(rng, split)}"
     if kind == 0:
         return "the " + pools.thing(rng, split)
     if kind == 1:
@@ -107,6 +117,8 @@ def holder(rng, split):
 def fact(rng, split, like=None):
     """(holder, what, value); `like` gives what is told of the holder."""
     kind, what = like or FACTS.draw(rng, split)
+    if not like and rng.random() < 0.25:
+        what = pools.WORDS.draw(rng, split)
     if kind == "number":
         value = str(rng.randint(10 ** rng.randint(2, 6), 10 ** 7 - 1))[: rng.randint(3, 7)]
     else:
@@ -127,13 +139,12 @@ def distinct_facts(rng, split, n):
 
 
 def ask(rng, split, who, what):
-    question = QUESTIONS.draw(rng, split).format(who=who, what=what)
-    return question[0].upper() + question[1:]
+    return phrasing.capital(QUESTIONS.draw(rng, split).format(who=who, what=what))
 
 
 def sentence(rng, split, who, what, value):
     text = TELL.draw(rng, split).format(who=who, what=what, value=value)
-    return text[0].upper() + text[1:]
+    return text if text.startswith(value) else phrasing.capital(text)
 
 
 def reply(rng, split, question, who, what, value):
@@ -174,7 +185,7 @@ def needles(rng, split, n_tokens, filler):
 
 def conversation(rng, split, context, turns):
     first, answer = turns[0]
-    messages = [user(LAYOUTS.draw(rng, split).format(context=context, question=first)), assistant(answer)]
+    messages = [user(phrasing.layout(rng, split, first=0.05).format(context=context, question=first)), assistant(answer)]
     for question, answer in turns[1:]:
         messages += [user(question), assistant(answer)]
     return Dialogue(messages)
@@ -283,7 +294,7 @@ def needle_trial(rng, split, n_tokens, depth, filler, count):
     (who, what, value), others = found[0], found[1:]
     question, answer = reply(rng, split, ask(rng, split, who, what), who, what, value)
     others = [sentence(rng, split, *item) for item in others]
-    layout = LAYOUTS.draw(rng, split)
+    layout = phrasing.layout(rng, split, first=0.05)
     needle = sentence(rng, split, who, what, value)
     spare = n_tokens - count("\n\n".join([layout.format(context="", question=question), needle, *others])) - count(answer) - 24
     paragraphs, used = [], 0

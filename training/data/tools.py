@@ -11,6 +11,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import pools
 from dialogue import Dialogue, assistant, call, calls, system, tool_result, user
 from fields import draw_fields, draw_value
+import phrasing
+from phrasing import Grammar, Mixed
 from pools import Pool
 
 # name: (description, {parameter: (kind, description)}, requests, answers). A parameter whose name ends in ? is optional.
@@ -228,30 +230,34 @@ NATURAL = {
 }
 NATURAL_NAMES = Pool("natural-tools", NATURAL, 0.2)
 
-ENTITIES = Pool("entities", """account alarm album asset auction badge backup bill branch card cart category certificate chat cluster
+ENTITIES = pools.OpenPool("entities", """account alarm album asset auction badge backup bill branch card cart category certificate chat cluster
 commit complaint coupon delivery discount draft event exercise expense feature flight form game gift grade guest image key label lecture letter level
 licence list location log match message note offer package page parcel password photo plan post printer profile program queue recipe record
 request role rule sale sensor service session shop site song source stock story street student table tag talk template test theme tool track
 training transfer unit user video wallet website worker zone appointment article booking budget campaign channel claim comment contract course customer dataset
 deployment device document donation employee exam exhibition experiment folder invoice job lease lesson license loan mailbox meal meeting member
 menu order patient payment permit playlist policy poll prescription product project quote refund rental repair report reservation review room route
-sample schedule server shift shipment subscription survey task team ticket tournament trip vehicle visit voucher warehouse workout""", 0.2)
+sample schedule server shift shipment subscription survey task team ticket tournament trip vehicle visit voucher warehouse workout""", 0.2, share=0.35)
 ACTIONS = Pool("actions", ["create", "get", "delete", "update", "send", "schedule", "cancel", "archive", "export", "approve", "assign", "print", "check", "add",
                            "close", "start", "share", "register", "open", "stop", "find", "copy", "move", "rename", "publish", "hide", "lock", "unlock", "rate", "review",
                            "confirm", "reject", "import", "reset", "pause", "resume", "extend", "change", "list", "show"])
 EXTRA = {"currency": ["USD", "EUR", "GBP", "JPY", "CHF", "SEK", "CAD", "AUD"], "language": ["French", "German", "Spanish", "Italian", "Japanese", "Dutch"]}
 PATH_ENDS = ("txt", "md", "log", "csv", "json", "conf")
 
-REQUESTS = Pool("tool-requests", [
+REQUESTS = Mixed(Grammar(
+    "requests", ["", "Please ", "Can you ", "Could you ", "I want to ", "I need to ", "We have to ", "Help me ", "Let us ", "Would you ", "You should ", "Kindly ", "Just ", "Now ", "Go and ",
+                 "It is time to ", "My boss wants me to ", "Try to "], "{action} ", ["the ", "a ", "this ", "that ", "one ", "my ", "our ", "another ", ""], "{entity}",
+    [" with ", ": ", ", ", " where ", " - ", " using ", "; ", " having ", "\n", ". Details: "], "{args}", [".", "?", "", ", please.", "!", ". Thanks."]), Pool("tool-requests", [
     "{Action} the {entity} with {args}.", "Please {action} a {entity}: {args}.", "{Action} {entity}: {args}", "I want to {action} a {entity} with {args}.",
     "Can you {action} the {entity} with {args}?", "Could you {action} a {entity}? {args}.", "{Action} a {entity} for me, {args}.",
     "We need to {action} a {entity} ({args}).", "Time to {action} the {entity}; {args}.", "I would like to {action} the {entity}, {args}.",
     "Help me {action} a {entity}: {args}.", "{Action} that {entity}, {args}, please.", "Would you {action} the {entity} ({args})?", "Now {action} the {entity}: {args}",
     "The {entity} is what I have to {action}. {args}.", "Somebody has to {action} the {entity}: {args}.", "For the {entity}: {action} it with {args}.",
-    "Go ahead and {action} a {entity} with {args}.", "{args}. {Action} the {entity}."], 0.15)
-ARGUMENTS = Pool("tool-arguments", ["{label} {value}", "{label}: {value}", "the {label} is {value}", "{label} = {value}", "{value} as the {label}",
+    "Go ahead and {action} a {entity} with {args}.", "{args}. {Action} the {entity}."], 0.15))
+ARGUMENTS = Mixed(Grammar("arguments", ["{label}", "the {label}", "its {label}", "{label} of it"], [" ", ": ", " = ", " is ", " - ", "=", " -> ", " := ", " being ", " as ", ", namely "], "{value}"),
+                  Pool("tool-arguments", ["{label} {value}", "{label}: {value}", "the {label} is {value}", "{label} = {value}", "{value} as the {label}",
                                     "its {label} should be {value}", "{label} set to {value}", "{value} for the {label}", "{label} being {value}",
-                                    "take {value} as {label}", "{label} - {value}", "with the {label} {value}", "use {value} for {label}"], 0.15)
+                                    "take {value} as {label}", "{label} - {value}", "with the {label} {value}", "use {value} for {label}"], 0.15))
 SYSTEMS = Pool("tool-systems", [
     "You are a helpful assistant with tools.", "Use the functions when they help.", "You are Arc, a small assistant that can call functions.",
     "Call a function when the user asks for what it does. Otherwise answer yourself.", "You work for a company's help desk.", "Answer briefly.",
@@ -286,6 +292,7 @@ def argument(rng, split, kind):
         case "noun": return pools.NOUNS.draw(rng, split)
         case "currency" | "currency2": return rng.choice(EXTRA["currency"])
         case "language": return rng.choice(EXTRA["language"])
+        case "phrase" if rng.random() < 0.5: return draw_value(rng, split, "phrase")
         case "phrase": return " ".join(rng.choice((pools.NOUNS, pools.ADJECTIVES, pools.FOODS)).draw(rng, split) for _ in range(rng.randint(1, 4)))
         case "path":
             folders = "/".join(pools.NOUNS.draw(rng, split) for _ in range(rng.randint(1, 3)))
@@ -324,7 +331,8 @@ def spoken(rng, text, arguments):
 
 
 def function_name(rng, action, entity):
-    return rng.choice((f"{action}_{entity}", f"{action}_{entity}", f"{action}{entity.capitalize()}", f"{entity}_{action}"))
+    forms = (f"{action}_{entity}", f"{action}_{entity}", f"{action}{entity.capitalize()}", f"{entity}_{action}")
+    return rng.choice([form for form in forms if form not in NATURAL])
 
 
 def composed_tool(rng, split, action=None, entity=None):
@@ -338,7 +346,7 @@ def composed_tool(rng, split, action=None, entity=None):
     tool = Tool(function_name(rng, action, entity), f"{action.capitalize()} a {entity}", parameters, required)
     form = ARGUMENTS.draw(rng, split)
     args = [form.format(label=field.label, value=field.text()) for field in rng.sample(said, len(said))]
-    text = REQUESTS.draw(rng, split).format(action=action, Action=action.capitalize(), entity=entity,
+    text = phrasing.capital(REQUESTS.draw(rng, split)).format(action=action, Action=action.capitalize(), entity=entity,
                                             args=", ".join(args[:-1]) + " and " + args[-1] if len(args) > 1 else args[0])
     arguments = {field.key: field.value for field in fields if field in said}
     text, arguments = spoken(rng, text, arguments)
