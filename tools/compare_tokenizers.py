@@ -69,8 +69,8 @@ def corpora(shared, n_random, quick):
 
 
 class Tool:
-    def __init__(self, program, path):
-        self.process = subprocess.Popen([program, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    def __init__(self, *command):
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE)
 
     def number(self):
@@ -121,17 +121,9 @@ class Package:
         return list(zip(encoded, self.decoder.decode_batch(encoded, skip_special_tokens=False)))
 
 
-def compare(tool_path, path, arguments):
-    """Counts of texts, tokens, and texts whose ids or decoded text differ; None where both refuse the file."""
-    refused = subprocess.run([tool_path, path], stdin=subprocess.DEVNULL, capture_output=True, check=False)
-    try:
-        package = Package(path)
-    except Exception as error:  # the package's own type
-        print(f"{path.parent.name}: `tokenizers` refuses the file ({str(error)[:60]}), "
-              f"Arc {'too' if refused.returncode else 'does NOT'}: {refused.stderr.decode().strip()[:120]}")
-        return refused.returncode != 0
-    tool, start = Tool(tool_path, path), time.time()
-    counts = dict.fromkeys(["texts", "code points", "random"], 0)
+def compare_answers(name, package, tool, arguments):
+    """Whether all ids and decoded texts agree. A package may have no text for some ids."""
+    start, counts = time.time(), dict.fromkeys(["texts", "code points", "random"], 0)
     n_tokens = n_ids = n_decoded = 0
     for kind, texts in corpora(arguments.shared, arguments.random, arguments.quick):
         for first in range(0, len(texts), BATCH):
@@ -142,25 +134,41 @@ def compare(tool_path, path, arguments):
                 if want == got:
                     continue
                 wrong_ids = want is None or got is None or want[0] != got[0]
+                wrong_text = want is None or got is None or (want[1] is not None and want[1] != got[1])
                 n_ids += wrong_ids
-                n_decoded += want is None or got is None or want[1] != got[1]
-                if n_ids + n_decoded < 12:
-                    print(f"  {path.parent.name}: {text[:80]!r}\n    tokenizers {str(want)[:300]}\n    Arc        "
-                          f"{str(got)[:300]}")
-    print(f"{path.parent.name}: {counts['texts']} texts, {counts['code points']} with code points, {counts['random']} "
+                n_decoded += wrong_text
+                if (wrong_ids or wrong_text) and n_ids + n_decoded < 12:
+                    print(f"  {name}: {text[:80]!r}\n    package {str(want)[:300]}\n    Arc     {str(got)[:300]}")
+    print(f"{name}: {counts['texts']} texts, {counts['code points']} with code points, {counts['random']} "
           f"random; {n_tokens} tokens; {n_ids} differ in ids, {n_decoded} in decoded text "
           f"({time.time() - start:.0f} s)", flush=True)
     return n_ids + n_decoded == 0
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def compare(tool_path, path, arguments):
+    """Whether all agrees; so it does where both refuse the file."""
+    refused = subprocess.run([tool_path, path], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    try:
+        package = Package(path)
+    except Exception as error:  # the package's own type
+        print(f"{path.parent.name}: `tokenizers` refuses the file ({str(error)[:60]}), "
+              f"Arc {'too' if refused.returncode else 'does NOT'}: {refused.stderr.decode().strip()[:120]}")
+        return refused.returncode != 0
+    return compare_answers(path.parent.name, package, Tool(tool_path, path), arguments)
+
+
+def parse_arguments(doc):
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--random", type=int, default=1_000_000)
-    parser.add_argument("--quick", action="store_true", help="a sample of the code points")
+    parser.add_argument("--quick", action="store_true", help="a sample of the code points, and no long text")
     parser.add_argument("tool")
     parser.add_argument("shared", type=pathlib.Path)
     parser.add_argument("names", nargs="*")
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def main():
+    arguments = parse_arguments(__doc__)
     found = [path for kind in ("tokenizers", "models")
              for path in sorted((arguments.shared / "data" / kind).glob("*/tokenizer.json"))]
     chosen = [path for path in found if not arguments.names or path.parent.name in arguments.names]

@@ -19,16 +19,11 @@ Json optional_json(const std::string& text, const char* what) {
 
 std::optional<ChatTemplate> open_chat_template(const std::filesystem::path& folder, const std::string& override_path,
                                                const Tokenizer& tokenizer) {
-  if (override_path.empty()) return ChatTemplate::from_folder(folder);
-  ChatTemplate given(read_text_file(override_path, kMaxTemplateBytes));
-  const auto set = [&](const char* name, const std::optional<int32_t>& id) {
-    if (id && tokenizer.token_text(*id) != nullptr) given.set_special_token(name, *tokenizer.token_text(*id));
-  };
-  set("bos_token", tokenizer.special().bos);
-  set("eos_token", tokenizer.special().eos);
-  set("pad_token", tokenizer.special().pad);
-  set("unk_token", tokenizer.special().unk);
-  return given;
+  std::optional<ChatTemplate> found = override_path.empty()
+                                          ? ChatTemplate::from_folder(folder)
+                                          : ChatTemplate(read_text_file(override_path, kMaxTemplateBytes));
+  if (found) found->set_special_tokens(tokenizer);
+  return found;
 }
 
 std::vector<int32_t> tokenize_chat(const LoadedModel& model, const ChatPrompt& prompt) {

@@ -47,6 +47,13 @@ constexpr std::string_view kTranslated[] = {"block_count",
 constexpr GgufKey kMixtralKeys[] = {{"expert_count", "num_local_experts"},
                                     {"expert_used_count", "num_experts_per_tok"}};
 constexpr GgufKey kQwen2Keys[] = {{"attention.sliding_window", "sliding_window"}};
+constexpr GgufKey kGemma2Keys[] = {{"attention.sliding_window", "sliding_window"},
+                                   {"attn_logit_softcapping", "attn_logit_softcapping"},
+                                   {"final_logit_softcapping", "final_logit_softcapping"}};
+constexpr GgufKey kPhi2Keys[] = {{"attention.layer_norm_epsilon", "layer_norm_eps"}};
+constexpr GgufKey kPhi3Keys[] = {{"attention.sliding_window", "sliding_window"}};
+constexpr GgufKey kStarcoder2Keys[] = {{"attention.layer_norm_epsilon", "norm_epsilon"},
+                                       {"attention.sliding_window", "sliding_window"}};
 constexpr GgufKey kQwen3MoeKeys[] = {
     {"attention.sliding_window", "sliding_window"},
     {"expert_count", "num_experts"},
@@ -98,8 +105,10 @@ constexpr GgufKey kGptOssKeys[] = {
     {"expert_feed_forward_length", "intermediate_size"},
 };
 constexpr NameRow kNormAfterAttention[] = {{"ffn_pre_norm", "post_attention_norm.weight", {}}};
+constexpr NameRow kGateInUp[] = {{"mlp.gate_up", "ffn_up.weight", {}}};
 
-// Llama's rows of q and k are turned for pairs (2i, 2i + 1); norms of Gemma and Qwen3-Next have the 1 added.
+// Llama's and SmolLM's rows of q and k are turned for pairs (2i, 2i + 1); norms of Gemma and Qwen3-Next have the 1
+// added. Mistral is told as Llama, without its window; Phi-3 is Mistral but for its fused matrices.
 constexpr GgufDialect kDialects[] = {
     {.name = "llama",
      .arch = "MixtralForCausalLM",
@@ -107,6 +116,7 @@ constexpr GgufDialect kDialects[] = {
      .keys = kMixtralKeys,
      .constants = R"({"rope_interleave": true})"},
     {.name = "llama", .arch = "LlamaForCausalLM", .constants = R"({"rope_interleave": true})"},
+    {.name = "smollm3", .arch = "SmolLM3ForCausalLM", .constants = R"({"rope_interleave": true})"},
     {.name = "qwen2", .arch = "Qwen2ForCausalLM", .keys = kQwen2Keys},
     {.name = "qwen3", .arch = "Qwen3ForCausalLM", .keys = kQwen2Keys},
     {.name = "qwen3moe",
@@ -120,10 +130,24 @@ constexpr GgufDialect kDialects[] = {
      .keys = kQwen3NextKeys,
      .names = kNormAfterAttention,
      .constants = R"({"norm_topk_prob": true, "norm_weights_shifted": true})"},
+    {.name = "gemma",
+     .arch = "GemmaForCausalLM",
+     .constants = R"({"hidden_activation": "gelu_pytorch_tanh", "norm_weights_shifted": true})"},
+    {.name = "gemma2",
+     .arch = "Gemma2ForCausalLM",
+     .keys = kGemma2Keys,
+     .constants = R"({"hidden_activation": "gelu_pytorch_tanh", "norm_weights_shifted": true})"},
     {.name = "gemma3",
      .arch = "Gemma3ForCausalLM",
      .keys = kGemma3Keys,
      .constants = R"({"hidden_activation": "gelu_pytorch_tanh", "norm_weights_shifted": true})"},
+    {.name = "phi2", .arch = "PhiForCausalLM", .keys = kPhi2Keys, .constants = R"({"hidden_act": "gelu_new"})"},
+    {.name = "phi3", .arch = "MistralForCausalLM", .keys = kPhi3Keys, .names = kGateInUp},
+    {.name = "starcoder2",
+     .arch = "Starcoder2ForCausalLM",
+     .keys = kStarcoder2Keys,
+     .constants = R"({"hidden_act": "gelu_pytorch_tanh"})"},
+    {.name = "glm4", .arch = "Glm4ForCausalLM", .names = kGateInUp},
     {.name = "deepseek2",
      .arch = "DeepseekV3ForCausalLM",
      .experts = true,
@@ -162,9 +186,14 @@ class Translation {
     }
     rope();
     windows();
-    if (dialect_.name == "gemma3") gemma_scale();
+    if (dialect_.name == "gemma2" || dialect_.name == "gemma3") gemma_scale();
     if (dialect_.name == "qwen3next") recurrent_layers();
     biases();
+    if (facts_.has_tensor("rope_factors_long.weight")) {
+      throw Error(ErrorCode::unsupported,
+                  "the tensor rope_factors_long.weight asks for a rotation (longrope) that Arc "
+                  "does not support");
+    }
     if (value("attention.causal") == false) fail("attention.causal", "is false, which Arc does not support");
     refuse_unknown();
     return std::move(config_);
@@ -309,12 +338,15 @@ class Translation {
     config_["layer_types"] = std::move(types);
   }
 
-  // The format does not say query_pre_attn_scalar; of the published models the 27B alone, with 62 layers, has not the
-  // head dim.
+  // The format does not say query_pre_attn_scalar; of the published models the 27B alone, of Gemma 2 with 46 layers and
+  // of Gemma 3 with 62, has not the head dim.
   void gemma_scale() {
     const double scale = number("attention.scale", 0.0);
+    const int layers_of_27b = dialect_.name == "gemma2" ? 46 : 62;
     const int of_27b = positive("hidden_size") / positive("num_attention_heads");
-    const double scalar = scale > 0 ? 1.0 / (scale * scale) : n_layers() == 62 ? of_27b : positive("head_dim");
+    const double scalar = scale > 0                     ? 1.0 / (scale * scale)
+                          : n_layers() == layers_of_27b ? of_27b
+                                                        : positive("head_dim");
     config_["query_pre_attn_scalar"] = scalar;
   }
 
@@ -341,9 +373,13 @@ class Translation {
       }
       return false;
     };
-    const bool implied = dialect_.name == "qwen2";
-    if (!implied && (anywhere("attn_output.bias") || anywhere("attn_kv_a_mqa.bias"))) config_["attention_bias"] = true;
-    if (dialect_.name == "llama" && anywhere("ffn_gate.bias")) config_["mlp_bias"] = true;
+    const auto is = [this](std::string_view name) { return dialect_.name == name; };
+    const bool implied = is("qwen2") || is("phi2") || is("starcoder2");
+    const bool attention = anywhere(is("glm4") ? "attn_q.bias" : "attn_output.bias") || anywhere("attn_kv_a_mqa.bias");
+    if (!implied && attention) config_["attention_bias"] = true;
+    if ((is("llama") || is("smollm3")) && anywhere("ffn_gate.bias")) config_["mlp_bias"] = true;
+    if (is("phi2") && anywhere("attn_q_norm.weight")) config_["qk_layernorm"] = true;
+    if (is("starcoder2") && !anywhere("attn_output.bias")) config_["use_bias"] = false;
   }
 
   bool is_known(std::string_view key) const {

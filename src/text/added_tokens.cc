@@ -1,6 +1,7 @@
 #include "text/added_tokens.h"
 
 #include <algorithm>
+#include <charconv>
 
 #include "fmt/format.h"
 
@@ -42,6 +43,21 @@ size_t skip_spaces(std::string_view text, size_t end) {
     if (!is_unicode_space(utf8_decode(text, i))) break;
   }
   return end;
+}
+
+// All but `normalized`.
+AddedToken read_token(const JsonFields& fields, int64_t id) {
+  AddedToken token{.id = static_cast<int32_t>(id),
+                   .content = fields.text("content"),
+                   .single_word = fields.flag_or("single_word", false),
+                   .lstrip = fields.flag_or("lstrip", false),
+                   .rstrip = fields.flag_or("rstrip", false),
+                   .special = fields.flag_or("special", false)};
+  if (id < 0 || id >= kMaxTokens) fields.fail(fmt::format("`{}` has id {}, out of range", token.content, id));
+  if (token.content.size() > kMaxContentBytes) {
+    fields.fail(fmt::format("token {} has {} bytes; the limit is {}", id, token.content.size(), kMaxContentBytes));
+  }
+  return token;
 }
 
 }  // namespace
@@ -126,20 +142,30 @@ std::vector<AddedToken> read_added_tokens(const FileJson& section, const Vocabul
   if (!section.is_array()) throw Error(ErrorCode::corrupt_data, "tokenizer.json: `added_tokens` must be an array");
   for (const FileJson& entry : section) {
     const JsonFields fields(entry, "tokenizer.json: added_tokens");
-    AddedToken token{.content = fields.text("content"),
-                     .single_word = fields.flag_or("single_word", false),
-                     .lstrip = fields.flag_or("lstrip", false),
-                     .rstrip = fields.flag_or("rstrip", false),
-                     .special = fields.flag_or("special", false)};
-    token.normalized = fields.flag_or("normalized", !token.special);
-    const int64_t id = fields.integer("id");
-    if (id < 0 || id >= kMaxTokens) fields.fail(fmt::format("`{}` has id {}, out of range", token.content, id));
-    if (token.content.size() > kMaxContentBytes) {
-      fields.fail(fmt::format("token {} has {} bytes; the limit is {}", id, token.content.size(), kMaxContentBytes));
-    }
+    AddedToken token = read_token(fields, fields.integer("id"));
     if (token.content.empty()) continue;
-    token.id = vocabulary.find(token.content).value_or(static_cast<int32_t>(id));
+    token.normalized = fields.flag_or("normalized", !token.special);
+    token.id = vocabulary.find(token.content).value_or(token.id);
     tokens.push_back(std::move(token));
+  }
+  return tokens;
+}
+
+std::vector<AddedToken> read_added_tokens_decoder(const FileJson& config) {
+  std::vector<AddedToken> tokens;
+  const auto section = config.find("added_tokens_decoder");
+  if (section == config.end() || section->is_null()) return tokens;
+  if (!section->is_object()) {
+    throw Error(ErrorCode::corrupt_data, "tokenizer_config.json: `added_tokens_decoder` must be an object");
+  }
+  for (const auto& [key, value] : section->items()) {
+    const JsonFields fields(value, "tokenizer_config.json: added_tokens_decoder");
+    int64_t id = -1;
+    const char* end = key.data() + key.size();
+    const auto [stop, error] = std::from_chars(key.data(), end, id);
+    if (error != std::errc() || stop != end) fields.fail(fmt::format("`{}` is no token id", key));
+    AddedToken token = read_token(fields, id);
+    if (!token.content.empty()) tokens.push_back(std::move(token));
   }
   return tokens;
 }

@@ -58,4 +58,8 @@ class AddedTokens {
 // Reads the array `added_tokens` of a tokenizer.json. A token that `vocabulary` has too gets its id from there.
 std::vector<AddedToken> read_added_tokens(const FileJson& section, const Vocabulary& vocabulary);
 
+// Reads `added_tokens_decoder` of a tokenizer_config.json: {"128000": {"content": ..., "special": true, ...}, ...}.
+// They are looked for in raw text. Nothing when it is absent.
+std::vector<AddedToken> read_added_tokens_decoder(const FileJson& config);
+
 }  // namespace arc

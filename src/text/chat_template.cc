@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/mapped_file.h"
+#include "text/tokenizer.h"
 
 namespace arc {
 namespace {
@@ -133,6 +134,17 @@ std::optional<ChatTemplate> ChatTemplate::from_folder(const fs::path& folder, co
   collect_special_tokens(read_json_if_present(folder / "special_tokens_map.json"), *result);
   collect_special_tokens(config, *result);
   return result;
+}
+
+void ChatTemplate::set_special_tokens(const Tokenizer& tokenizer) {
+  const auto set = [&](const char* name, const std::optional<int32_t>& id) {
+    const std::string* text = id ? tokenizer.token_text(*id) : nullptr;
+    if (text != nullptr) special_tokens_.try_emplace(name, *text);
+  };
+  set("bos_token", tokenizer.special().bos);
+  set("eos_token", tokenizer.special().eos);
+  set("pad_token", tokenizer.special().pad);
+  set("unk_token", tokenizer.special().unk);
 }
 
 const jinja::Template& ChatTemplate::choose(bool with_tools) const {

@@ -14,6 +14,8 @@
 
 namespace arc {
 
+class Tokenizer;
+
 // What one prompt is made from.
 struct ChatInput {
   Json messages;             // a list of objects
@@ -39,6 +41,8 @@ class ChatTemplate {
 
   // Sets the variable `name` ("bos_token") of every rendering.
   void set_special_token(const std::string& name, const std::string& text) { special_tokens_[name] = text; }
+  // The same for the tokens of `tokenizer` that are not set yet.
+  void set_special_tokens(const Tokenizer& tokenizer);
 
   // The prompt. The template sees `messages` (tool-call arguments that are JSON text as objects), `tools`, `documents`,
   // `add_generation_prompt`, the special tokens and `extra`, which may replace special tokens; nothing else is defined.

@@ -112,6 +112,12 @@ struct DecodeOne {
     return replace_matches(step.mark, token, first && step.drops_first ? "" : " ");
   }
   Result operator()(FuseTokens) const { return std::string(token); }
+  Result operator()(const DropLeadingMark& step) const {
+    const bool drops = !state.stripped && token.starts_with(step.mark);
+    const std::string_view rest = drops ? token.substr(step.mark.size()) : token;
+    state.stripped = state.stripped || !step.each || !rest.empty();
+    return std::string(rest);
+  }
   Result operator()(const StripEnds& step) const {
     if (!step.fused) state = {};
     return strip_ends(step, state, token);

@@ -26,6 +26,10 @@ struct DecodeMetaspace {
   std::string mark;
   bool drops_first = true;  // marks in the first token vanish instead of becoming spaces
 };
+struct DropLeadingMark {  // SentencePiece: the first token loses a mark in front
+  std::string mark;
+  bool each = false;  // and so does every other, until one has text left
+};
 struct FuseTokens {};   // from here on all tokens are one
 struct StripEnds {      // of every token, or of the whole text after a fusing step
   std::string content;  // one character
@@ -46,7 +50,7 @@ struct DecodeCtc {                         // of equal neighbours one is left
 };
 
 using DecoderStep = std::variant<JoinWithSpaces, DecodeByteLevel, DecodeByteTokens, DecodeReplace, DecodeMetaspace,
-                                 FuseTokens, StripEnds, DecodeWordPiece, DecodeWordEnds, DecodeCtc>;
+                                 DropLeadingMark, FuseTokens, StripEnds, DecodeWordPiece, DecodeWordEnds, DecodeCtc>;
 
 class Decoder {
  public:

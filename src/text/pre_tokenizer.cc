@@ -4,14 +4,11 @@
 
 #include "base/utf8.h"
 #include "text/byte_level.h"
+#include "text/cut_patterns.h"
 #include "text/unicode.h"
 
 namespace arc {
 namespace {
-
-// The pattern of GPT-2, which the ByteLevel pre-tokenizer cuts by.
-constexpr std::string_view kGpt2Pattern =
-    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
 struct Part {
   Span span;
@@ -163,7 +160,7 @@ void read_step(const FileJson& section, std::vector<PreTokenizerStep>& steps) {
     for (const FileJson& part : fields.array("pretokenizers")) read_step(part, steps);
   } else if (type == "ByteLevel") {
     if (fields.flag_or("add_prefix_space", true)) steps.push_back(PrefixSpaceStep{});
-    if (fields.flag_or("use_regex", true)) steps.push_back(SplitStep{Regex(kGpt2Pattern)});
+    if (fields.flag_or("use_regex", true)) steps.push_back(SplitStep{Regex(kGpt2Cut)});
     steps.push_back(ByteLevelStep{});
   } else if (type == "Split") {
     steps.push_back(SplitStep{read_pattern(fields), read_behavior(fields, ""), fields.flag_or("invert", false)});

@@ -1,10 +1,9 @@
 #include "text/precompiled.h"
 
-#include <array>
-#include <cstdint>
 #include <optional>
 
 #include "base/utf8.h"
+#include "text/base64.h"
 #include "text/pattern.h"
 #include "text/unicode.h"
 
@@ -12,36 +11,6 @@ namespace arc {
 namespace {
 
 constexpr size_t kMaxClusterBytes = 5;
-
-// -1: no digit.
-std::array<int8_t, 256> base64_digits() {
-  std::array<int8_t, 256> table{};
-  table.fill(-1);
-  int8_t digit = 0;
-  for (const char c : std::string_view("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")) {
-    table[static_cast<uint8_t>(c)] = digit++;
-  }
-  return table;
-}
-
-std::optional<std::string> decode_base64(std::string_view text) {
-  static const auto digits = base64_digits();
-  std::string bytes;
-  uint32_t bits = 0;
-  int n_bits = 0;
-  if (text.size() % 4 != 0) return std::nullopt;
-  for (int i = 0; i < 2 && text.ends_with('='); ++i) text.remove_suffix(1);
-  for (const char c : text) {
-    const int8_t digit = digits[static_cast<uint8_t>(c)];
-    if (digit < 0) return std::nullopt;
-    bits = bits << 6 | static_cast<uint32_t>(digit);
-    n_bits += 6;
-    if (n_bits < 8) continue;
-    n_bits -= 8;
-    bytes += static_cast<char>(bits >> n_bits & 0xFF);
-  }
-  return bytes;
-}
 
 }  // namespace
 
@@ -70,7 +39,7 @@ std::string Precompiled::apply(std::string_view text, size_t max_bytes) const {
 }
 
 Precompiled read_precompiled(const JsonFields& fields) {
-  const auto bytes = decode_base64(fields.text_or("precompiled_charsmap", ""));
+  const auto bytes = base64_decode(fields.text_or("precompiled_charsmap", ""));
   if (!bytes) fields.fail("Precompiled: `precompiled_charsmap` is not base64");
   return {CharsMap(*bytes)};
 }

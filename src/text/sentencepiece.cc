@@ -64,19 +64,23 @@ Bpe make_bpe(const SentencePieceModel& model) {
           {.unk_token = unknown_piece(model), .fuse_unk = true, .byte_fallback = model.byte_fallback}};
 }
 
-// A user-defined piece wins over whatever else covers its bytes: SentencePiece gives it just less than the best score
-// for each of them.
+// A user-defined piece scores a tenth for each of its bytes but the first (SentencePiece 0.2.3); log probabilities are
+// below zero, so it mostly wins over whatever else covers its bytes.
 Unigram make_unigram(const SentencePieceModel& model) {
-  float best = -std::numeric_limits<float>::infinity();
-  for (const auto& piece : model.pieces) {
-    if (piece.type == Type::normal) best = std::max(best, piece.score);
-  }
+  constexpr float kUnknownPenalty = 10;
+  constexpr double kUserBonus = 0.1, kNone = std::numeric_limits<double>::quiet_NaN();
+  float worst = std::numeric_limits<float>::max();
   std::vector<ScoredToken> tokens;
   for (const auto& [text, score, type] : model.pieces) {
-    const bool user_defined = type == Type::user_defined;
-    tokens.emplace_back(text, user_defined ? static_cast<double>(static_cast<float>(text.size()) * best) - 0.1 : score);
+    if (type == Type::normal) worst = std::min(worst, score);
+    const double bonus = static_cast<float>(kUserBonus * static_cast<double>(text.size() - 1));
+    tokens.emplace_back(text, type == Type::normal ? score : type == Type::user_defined ? bonus : kNone);
   }
-  return {tokens, {.unk_id = ids_of(model, Type::unknown).front(), .byte_fallback = model.byte_fallback}};
+  return {tokens,
+          {.unk_id = ids_of(model, Type::unknown).front(),
+           .byte_fallback = model.byte_fallback,
+           .unk_score = worst - kUnknownPenalty,
+           .as_sentencepiece = true}};
 }
 
 Model make_model(const SentencePieceModel& model) {
@@ -108,10 +112,10 @@ std::optional<int32_t> token_of(const SentencePieceModel& model, int64_t id) {
 }
 
 Decoder make_decoder(const SentencePieceModel& model) {
-  std::vector<DecoderStep> steps = {DecodeReplace{std::string(kMark), " "}, DecodeByteTokens{}, FuseTokens{}};
-  const bool strips = !model.whitespace_as_suffix && (model.add_dummy_prefix || model.remove_extra_whitespaces);
-  if (strips) steps.emplace_back(StripEnds{.content = " ", .start = 1, .fused = true});
-  return Decoder(std::move(steps));
+  const DecodeReplace spaces{std::string(kMark), " "};
+  if (!model.add_dummy_prefix && !model.remove_extra_whitespaces) return Decoder({spaces, DecodeByteTokens{}});
+  const DropLeadingMark first{.mark = std::string(kMark), .each = model.remove_extra_whitespaces};
+  return Decoder({first, spaces, DecodeByteTokens{}});
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// What a SentencePiece model says, whichever file it comes from (today: GGUF's metadata).
+// SentencePiece's model file (`tokenizer.model`, `spiece.model`): a protocol buffer, read by hand.
 #pragma once
 
 #include <cstdint>
@@ -30,8 +30,11 @@ struct SentencePieceModel {
   bool whitespace_as_suffix = false;     // the added space goes behind the text
 };
 
-// Throws Error(corrupt_data): too long pieces, texts that are not UTF-8, scores that are no numbers, not exactly one
-// unknown piece, byte pieces that are incomplete. `where` names the model in messages.
+// Throws Error(corrupt_data): broken wire format, too many or too long pieces, texts that are not UTF-8, scores that
+// are no numbers, not exactly one unknown piece, byte pieces that are incomplete.
+SentencePieceModel parse_sentencepiece(std::string_view bytes);
+
+// The same checks for a model from elsewhere. `where` names it in messages.
 void check_sentencepiece(const SentencePieceModel& model, std::string_view where);
 
 }  // namespace arc

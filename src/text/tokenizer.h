@@ -75,8 +75,9 @@ class Tokenizer {
   int32_t vocab_size_ = 0;
 };
 
-// tokenizer.json of a model folder, with the special tokens of tokenizer_config.json and special_tokens_map.json, and
-// the stop tokens of generation_config.json (or else config.json) beside it. Throws Error(not_found) and as from_json.
+// The tokenizer of a model folder: tokenizer.json, else tekken.json, a SentencePiece model or a tiktoken file; with the
+// tokens of tokenizer_config.json and special_tokens_map.json, and the stop tokens of generation_config.json (or else
+// config.json) beside it. Throws Error(not_found) that lists the names looked for, and as from_json.
 Tokenizer load_tokenizer(const std::filesystem::path& folder);
 
 }  // namespace arc

@@ -1,5 +1,5 @@
-// What a tokenizer is made of. Each stage is a value; every file format (tokenizer.json, GGUF's
-// metadata) fills this struct, and Tokenizer knows no format.
+// What a tokenizer is made of. Each stage is a value; every file format (tokenizer.json, SentencePiece, tekken,
+// tiktoken, GGUF metadata) fills this struct, and Tokenizer knows no format.
 #pragma once
 
 #include <cstdint>

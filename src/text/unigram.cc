@@ -1,6 +1,7 @@
 #include "text/unigram.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "fmt/format.h"
@@ -27,7 +28,7 @@ Unigram::Unigram(const std::vector<ScoredToken>& tokens, UnigramOptions options)
     scores_.push_back(score);
     lowest = std::min(lowest, score);
   }
-  unk_score_ = lowest - kUnknownPenalty;
+  unk_score_ = options_.unk_score.value_or(lowest - kUnknownPenalty);
   vocabulary_ = Vocabulary::in_order(std::move(texts));
   trie_ = vocabulary_.trie();
   if (options_.byte_fallback) byte_ids_ = vocabulary_.byte_tokens();
@@ -51,7 +52,7 @@ void Unigram::encode(std::string_view piece, UnigramScratch& scratch, std::vecto
     end = static_cast<size_t>(begin);
   }
   for (auto token = tokens.rbegin(); token != tokens.rend(); ++token) {
-    append(piece.substr(token->begin, token->end - token->begin), ids);
+    append(piece.substr(token->begin, token->end - token->begin), token->unknown, ids);
   }
 }
 
@@ -60,7 +61,8 @@ void Unigram::find_best(std::string_view piece, UnigramScratch& scratch) const {
   auto& best = scratch.best;
   best.assign(piece.size() + 1, {});
   const auto offer = [&](size_t begin, size_t end, double score) {
-    const double sum = score + best[begin].score;
+    double sum = best[begin].score + score;
+    if (options_.as_sentencepiece) sum = static_cast<float>(sum);
     if (best[end].begin >= 0 && !(sum > best[end].score)) return false;
     best[end].score = sum;
     best[end].begin = static_cast<int32_t>(begin);
@@ -74,7 +76,7 @@ void Unigram::find_best(std::string_view piece, UnigramScratch& scratch) const {
       node = trie_.step(node, piece[end++]);
       if (node == Trie::kNowhere) break;
       const int32_t id = trie_.value(node);
-      if (id < 0) continue;
+      if (id < 0 || std::isnan(scores_[static_cast<size_t>(id)])) continue;
       if (offer(begin, end, scores_[static_cast<size_t>(id)])) best[end].id = id;
       has_character = has_character || end == next;
     }
@@ -88,8 +90,9 @@ void Unigram::find_best(std::string_view piece, UnigramScratch& scratch) const {
   }
 }
 
-void Unigram::append(std::string_view text, std::vector<int32_t>& ids) const {
-  if (const auto id = vocabulary_.find(text)) return ids.push_back(*id);
+void Unigram::append(std::string_view text, bool unknown, std::vector<int32_t>& ids) const {
+  const bool stays_unknown = unknown && options_.as_sentencepiece;
+  if (const auto id = stays_unknown ? std::nullopt : vocabulary_.find(text)) return ids.push_back(*id);
   const auto byte_id = [&](char byte) { return byte_ids_[static_cast<uint8_t>(byte)]; };
   if (!byte_ids_.empty() && std::ranges::all_of(text, [&](char byte) { return byte_id(byte) >= 0; })) {
     for (const char byte : text) ids.push_back(byte_id(byte));

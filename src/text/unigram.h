@@ -14,11 +14,16 @@
 
 namespace arc {
 
-using ScoredToken = std::pair<std::string, double>;  // text, log probability; the place in the list is the id
+// Text, log probability; the place in the list is the id. A token whose score is no number stands for no text.
+using ScoredToken = std::pair<std::string, double>;
 
 struct UnigramOptions {
-  std::optional<int64_t> unk_id;  // of neighbouring characters without a token; needed only where there are any
-  bool byte_fallback = false;     // they become tokens <0x00> to <0xFF>, if all their bytes have one
+  std::optional<int64_t> unk_id;    // of neighbouring characters without a token; needed only where there are any
+  bool byte_fallback = false;       // they become tokens <0x00> to <0xFF>, if all their bytes have one
+  std::optional<double> unk_score;  // of such a character; by default 10 below the lowest score
+  // As SentencePiece itself does it: sums are rounded to float, and unknown characters that together spell a token stay
+  // unknown.
+  bool as_sentencepiece = false;
 };
 
 // What one call of `Tokenizer::encode` reuses from piece to piece. Only Unigram looks inside.
@@ -43,7 +48,7 @@ class Unigram {
 
  private:
   void find_best(std::string_view piece, UnigramScratch& scratch) const;
-  void append(std::string_view text, std::vector<int32_t>& ids) const;
+  void append(std::string_view text, bool unknown, std::vector<int32_t>& ids) const;
 
   Vocabulary vocabulary_;
   std::vector<double> scores_;  // by id

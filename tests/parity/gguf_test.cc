@@ -49,6 +49,20 @@ TEST_P(GgufGolden, EqualsSafetensors) {
 INSTANTIATE_TEST_SUITE_P(All, GgufGolden, testing::ValuesIn(golden_names()),
                          [](const auto& info) { return info.param; });
 
+// Phi-3 has q, k and v in one matrix, gate and up in one, and Mistral's window.
+TEST(GgufDialect, Phi3IsMistralWithFusedMatrices) {
+  const Golden golden = read_golden("mistral");
+  const TemporaryFolder folder("arc_gguf_phi3");
+  const Json config = parse_json(golden.config_json, "config.json");
+  write_checkpoint(golden, DType::f32, folder.path() / "model.safetensors");
+  write_gguf(golden, config, "phi3", folder.path() / "model.gguf");
+  TinyModel expected(config.dump(), open_safetensors(folder.path() / "model.safetensors"));
+  const ModelSource source = open_model((folder.path() / "model.gguf").string(), true);
+  TinyModel got(source.spec, source.slots(), *source.checkpoint, {});
+  EXPECT_LE(worst_error(got.run(golden.tokens).logits, expected.run(golden.tokens).logits),
+            4.0 * golden.f32_error.back());
+}
+
 // ---- codes of blocks -----------------------------------------------------------------------------------------------
 
 constexpr int64_t kDim = 256, kHidden = 512, kVocab = 320, kHeads = 4, kKvHeads = 2, kHeadDim = 64, kLayers = 2;

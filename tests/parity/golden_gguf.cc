@@ -1,5 +1,6 @@
 #include "parity/golden_gguf.h"
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <span>
@@ -20,9 +21,12 @@ using Sizes = std::vector<int64_t>;
 
 // The golden's name, and what ggml calls its architecture.
 const std::map<std::string, std::string> kFamilies = {
-    {"llama", "llama"},          {"mixtral", "llama"},         {"qwen2", "qwen2"},
-    {"qwen3", "qwen3"},          {"gemma3", "gemma3"},         {"qwen3_moe", "qwen3moe"},
-    {"qwen3_next", "qwen3next"}, {"deepseek_v3", "deepseek2"}, {"gpt_oss", "gpt-oss"}};
+    {"llama", "llama"},        {"mixtral", "llama"},         {"mistral", "llama"},
+    {"smollm3", "smollm3"},    {"gemma", "gemma"},           {"gemma2", "gemma2"},
+    {"phi", "phi2"},           {"starcoder2", "starcoder2"}, {"glm4", "glm4"},
+    {"qwen2", "qwen2"},        {"qwen3", "qwen3"},           {"gemma3", "gemma3"},
+    {"qwen3_moe", "qwen3moe"}, {"qwen3_next", "qwen3next"},  {"deepseek_v3", "deepseek2"},
+    {"gpt_oss", "gpt-oss"}};
 
 // Names within a layer, without the ending.
 const std::map<std::string, std::string> kLayerNames = {
@@ -41,6 +45,16 @@ const std::map<std::string, std::string> kLayerNames = {
     {"self_attn.q_b_proj", "attn_q_b"},
     {"self_attn.kv_a_proj_with_mqa", "attn_kv_a_mqa"},
     {"self_attn.kv_a_layernorm", "attn_kv_a_norm"},
+    {"self_attn.dense", "attn_output"},
+    {"self_attn.q_layernorm", "attn_q_norm"},
+    {"self_attn.k_layernorm", "attn_k_norm"},
+    {"post_self_attn_layernorm", "post_attention_norm"},
+    {"post_mlp_layernorm", "post_ffw_norm"},
+    {"mlp.fc1", "ffn_up"},
+    {"mlp.fc2", "ffn_down"},
+    {"mlp.c_fc", "ffn_up"},
+    {"mlp.c_proj", "ffn_down"},
+    {"mlp.gate_up_proj", "ffn_up"},
     {"mlp.gate_proj", "ffn_gate"},
     {"mlp.up_proj", "ffn_up"},
     {"mlp.down_proj", "ffn_down"},
@@ -94,13 +108,18 @@ Values transposed(const Values& values, int64_t rows, int64_t cols) {
 
 class Converter {
  public:
-  Converter(const Golden& golden, const Json& config)
-      : golden_(golden), config_(config), arch_(kFamilies.at(golden.name)) {}
+  Converter(const Golden& golden, const Json& config, const std::string& arch)
+      : golden_(golden), config_(config), arch_(arch) {}
 
   GgufBytes run() {
     metadata();
     for (const GoldenTensor& tensor : golden_.tensors) {
       if (!tensor.ignored) convert(tensor.name, tensor.shape, generate(tensor, golden_.seed));
+    }
+    for (const auto& [name, parts] : fused_) {
+      Values all;
+      for (const auto& [place, values] : parts) all.insert(all.end(), values.begin(), values.end());
+      emit(name, {static_cast<int64_t>(all.size()) / number("hidden_size"), number("hidden_size")}, all);
     }
     for (const auto& [name, stack] : experts_) {
       Sizes shape = stack.shape;
@@ -118,8 +137,8 @@ class Converter {
     std::map<int, Values> matrices;
   };
 
-  bool is_llama() const { return arch_ == "llama"; }
-  bool shifts_norms() const { return arch_ == "gemma3" || arch_ == "qwen3next"; }
+  bool is_llama() const { return arch_ == "llama" || arch_ == "smollm3"; }
+  bool shifts_norms() const { return arch_.starts_with("gemma") || arch_ == "qwen3next"; }
   int64_t number(const char* key) const { return config_.at(key).get<int64_t>(); }
 
   void emit(const std::string& name, const Sizes& shape, const Values& values) {
@@ -133,8 +152,11 @@ class Converter {
       for (float& v : values) v += 1.0f;
     }
     if (name == "model.embed_tokens.weight") return emit("token_embd.weight", shape, values);
-    if (name == "model.norm.weight") return emit("output_norm.weight", shape, values);
-    if (name == "lm_head.weight") return emit("output.weight", shape, values);
+    const std::string suffix = name.substr(name.rfind('.'));
+    if (name.starts_with("model.norm.") || name.starts_with("model.final_layernorm.")) {
+      return emit("output_norm" + suffix, shape, values);
+    }
+    if (name.starts_with("lm_head.")) return emit("output" + suffix, shape, values);
     ARC_CHECK(name.starts_with(kLayers)) << name;
     const size_t dot = name.find('.', kLayers.size());
     const std::string layer = fmt::format("blk.{}.", name.substr(kLayers.size(), dot - kLayers.size()));
@@ -157,10 +179,18 @@ class Converter {
     const size_t ending = rest.rfind('.');
     const std::string stem = rest.substr(0, ending);
     std::string target = kLayerNames.at(stem);
-    const bool late_norm = arch_ == "gemma3" || arch_ == "qwen3next" || arch_ == "gpt-oss";
+    const bool late_norm = arch_ == "gemma2" || arch_ == "gemma3" || arch_ == "qwen3next" || arch_ == "gpt-oss";
     if (stem == "post_attention_layernorm" && late_norm) target = "post_attention_norm";
     if (is_llama() && (target == "attn_q" || target == "attn_k")) {
       values = paired_rows(values, shape, number(target == "attn_q" ? "num_attention_heads" : "num_key_value_heads"));
+    }
+    if (arch_ == "phi3") {
+      constexpr std::string_view kParts[] = {"attn_q", "attn_k", "attn_v", "ffn_gate", "ffn_up"};
+      const auto* part = std::ranges::find(kParts, target);
+      if (part != std::end(kParts)) {
+        fused_[layer + (part < kParts + 3 ? "attn_qkv.weight" : "ffn_up.weight")][part - kParts] = std::move(values);
+        return;
+      }
     }
     const Sizes kept = stem == "linear_attn.conv1d" ? Sizes{shape[0], shape[2]} : shape;
     emit(layer + target + rest.substr(ending), kept, values);
@@ -247,6 +277,8 @@ class Converter {
     copy_count("feed_forward_length", "intermediate_size");
     copy_count("attention.head_count", "num_attention_heads");
     copy_number("attention.layer_norm_rms_epsilon", "rms_norm_eps");
+    for (const char* key : {"layer_norm_eps", "norm_epsilon"}) copy_number("attention.layer_norm_epsilon", key);
+    copy_number("attn_logit_softcapping", "attn_logit_softcapping");
     copy_number("rope.freq_base", "rope_theta");
     add_count("attention.head_count_kv", arch_ == "deepseek2" ? 1 : number("num_key_value_heads"));
     if (arch_ == "deepseek2") {
@@ -262,9 +294,9 @@ class Converter {
     rope();
     windows();
     expert_metadata();
+    copy_number("final_logit_softcapping", "final_logit_softcapping");
     if (arch_ == "gemma3") {
       copy_number("rope.freq_base_swa", "rope_local_base_freq");
-      copy_number("final_logit_softcapping", "final_logit_softcapping");
       add_number("attention.scale", 1.0 / std::sqrt(config_["query_pre_attn_scalar"].get<double>()));
     }
     if (arch_ == "qwen3next") {
@@ -308,6 +340,8 @@ class Converter {
     if (config_.contains("use_sliding_window") && !config_["use_sliding_window"].get<bool>()) return;
     if (!config_.contains("sliding_window") || !config_["sliding_window"].is_number()) return;
     copy_count("attention.sliding_window", "sliding_window");
+    if (arch_ == "gemma2" || arch_ == "starcoder2" || arch_ == "phi3")
+      return;  // the architecture implies which layers slide
     const int64_t n_layers = number("num_hidden_layers");
     std::vector<bool> slides;
     for (int64_t l = 0; l < n_layers; ++l) {
@@ -359,6 +393,7 @@ class Converter {
   const std::string arch_;
   GgufBytes file_;
   std::map<std::string, Stack> experts_;
+  std::map<std::string, std::map<std::ptrdiff_t, Values>> fused_;  // Phi-3's: by name, then place
 };
 
 }  // namespace
@@ -369,12 +404,21 @@ bool has_gguf(const Golden& golden) {
 
 Json expressible_config(const Golden& golden) {
   Json config = parse_json(golden.config_json, "config.json");
+  if (golden.name == "mistral") config.erase("sliding_window");
+  if (golden.name == "gemma2") config["query_pre_attn_scalar"] = config["head_dim"];
+  if (golden.name == "smollm3") {
+    for (const char* key : {"no_rope_layers", "layer_types", "use_sliding_window", "sliding_window"}) config.erase(key);
+  }
   if (golden.name == "deepseek_v3") config["rope_scaling"]["mscale"] = config["rope_scaling"]["mscale_all_dim"];
   return config;
 }
 
 void write_gguf(const Golden& golden, const Json& config, const std::filesystem::path& path) {
-  Converter(golden, config).run().write(path);
+  write_gguf(golden, config, kFamilies.at(golden.name), path);
+}
+
+void write_gguf(const Golden& golden, const Json& config, const std::string& arch, const std::filesystem::path& path) {
+  Converter(golden, config, arch).run().write(path);
 }
 
 }  // namespace arc::test

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
 
 #include "base/json.h"
 #include "parity/golden.h"
@@ -16,5 +17,7 @@ bool has_gguf(const Golden& golden);
 
 // Writes the golden's weights as F32 tensors with the metadata of `config`.
 void write_gguf(const Golden& golden, const Json& config, const std::filesystem::path& path);
+// The same under another of ggml's architectures: "phi3" for Mistral's golden.
+void write_gguf(const Golden& golden, const Json& config, const std::string& arch, const std::filesystem::path& path);
 
 }  // namespace arc::test
