@@ -307,15 +307,21 @@ void PlanBuilder::norm(const NormSpec& norm, std::string_view slot, int32_t cols
 }
 
 void PlanBuilder::rope(const RopeSpec& rope, int32_t heads, BufferRef x, int32_t in_stride, BufferRef y,
-                       int32_t out_stride) {
+                       int32_t out_stride, bool query) {
   if (rope.dims == 0) return;
+  RopeFactors factors{.factor = rope.attention_factor, .long_factor = rope.long_attention_factor};
+  if (!rope.long_divisors.empty()) {
+    factors.switch_at = static_cast<int32_t>(rope.original_positions);
+    plan_.rope_switch = factors.switch_at;
+  }
+  if (query && rope.query_beta != 0.0) {
+    factors.beta = rope.query_beta;
+    factors.period = rope.original_positions;
+  }
   const WeightId frequencies = constant("rope", rope_frequencies(rope));
-  emit(RopeArgs{.heads = heads,
-                .dims = rope.dims,
-                .in_stride = in_stride,
-                .out_stride = out_stride,
-                .factor = rope.attention_factor},
-       {frequencies}, {x}, {y});
+  emit(
+      RopeArgs{.heads = heads, .dims = rope.dims, .in_stride = in_stride, .out_stride = out_stride, .factors = factors},
+      {frequencies}, {x}, {y});
 }
 
 PlanBuilder::CachePlace PlanBuilder::cache(CacheNeeds needs) {

@@ -126,6 +126,7 @@ struct CacheNeeds {
 struct Plan {
   std::string arch;
   int32_t vocab = 0, dim = 0, max_positions = 0;
+  int32_t rope_switch = 0;  // tokens beyond which a sequence's keys are rotated otherwise; 0: never
   Shard shard;
   std::vector<WeightSlot> weights;
   std::vector<Buffer> buffers;

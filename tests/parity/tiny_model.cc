@@ -67,12 +67,14 @@ TinyModel::Outputs TinyModel::run(std::span<const int32_t> tokens, int chunk) {
   executor_->allocate_cache(capacity);
   Outputs outputs{.hidden = std::vector<std::vector<double>>(plan_.layer_ends.size())};
   const int n = static_cast<int>(tokens.size()), size = chunk > 0 ? chunk : n;
-  for (int first = 0; first < n; first += size) step(tokens.subspan(first, std::min(size, n - first)), first, outputs);
+  for (int first = 0; first < n; first += size) {
+    step(tokens.subspan(first, std::min(size, n - first)), first, n, outputs);
+  }
   return outputs;
 }
 
 // Blocks 1, 2, ... in order, state slot 1.
-void TinyModel::step(std::span<const int32_t> tokens, int first, Outputs& outputs) {
+void TinyModel::step(std::span<const int32_t> tokens, int first, int known, Outputs& outputs) {
   const int n = static_cast<int>(tokens.size());
   std::vector<int32_t> positions(n), rows(n), table(kMaxTokens / kTileTokens);
   std::vector<int64_t> slots(n);
@@ -80,8 +82,8 @@ void TinyModel::step(std::span<const int32_t> tokens, int first, Outputs& output
   std::iota(rows.begin(), rows.end(), 0);
   std::iota(table.begin(), table.end(), 1);
   for (int t = 0; t < n; ++t) slots[t] = kTileTokens + positions[t];
-  const std::vector<int32_t> q_start = {0, n}, seq_lens = {first + n}, state_read = {first == 0 ? -1 : 1},
-                             state_write = {1};
+  const std::vector<int32_t> q_start = {0, n}, seq_lens = {first + n}, known_lens = {known},
+                             state_read = {first == 0 ? -1 : 1}, state_write = {1};
   const std::vector<SamplingRow> sampling(n, SamplingRow{.temperature = 0.0f});
   StepInputs inputs{.n_seqs = 1,
                     .n_tokens = n,
@@ -89,7 +91,8 @@ void TinyModel::step(std::span<const int32_t> tokens, int first, Outputs& output
                     .tokens = tokens.data(),
                     .positions = positions.data(),
                     .q_start = q_start.data(),
-                    .seq_lens = seq_lens.data()};
+                    .seq_lens = seq_lens.data(),
+                    .known_lens = known_lens.data()};
   inputs.rows = rows.data();
   inputs.sampling = sampling.data();
   for (GroupInputs& group : inputs.groups) {

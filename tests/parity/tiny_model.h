@@ -46,7 +46,7 @@ class TinyModel {
 
  private:
   void load(const ModelSpec& spec, const SlotResolver& slots, const Checkpoint& checkpoint, const TinyOptions& options);
-  void step(std::span<const int32_t> tokens, int first, Outputs& outputs);
+  void step(std::span<const int32_t> tokens, int first, int known, Outputs& outputs);
 
   Plan plan_;
   std::vector<std::string> unused_;
