@@ -50,8 +50,9 @@ void check_shape(const SlotTensor& tensor, std::initializer_list<int64_t> expect
 }
 
 std::string bias_name(const std::string& weight) {
-  constexpr std::string_view kSuffix = ".weight";
-  return weight.ends_with(kSuffix) ? weight.substr(0, weight.size() - kSuffix.size()) + ".bias" : weight + "_bias";
+  constexpr std::string_view kSuffix = ".weight", kBlocks = "_blocks";
+  if (weight.ends_with(kSuffix)) return weight.substr(0, weight.size() - kSuffix.size()) + ".bias";
+  return (weight.ends_with(kBlocks) ? weight.substr(0, weight.size() - kBlocks.size()) : weight) + "_bias";
 }
 
 }  // namespace
@@ -115,6 +116,10 @@ void PlanBuilder::add_bias(WeightSlot& weight, const Piece& piece, const SlotTen
 // do not read their code or where the weight does not have them whole.
 WeightFormat PlanBuilder::format_of(const Piece& piece, const MatrixOptions& options, bool turn) const {
   const SlotTensor tensor = *slots_.find(piece.slot, layer_, piece.expert, true);
+  if (tensor.scales) {
+    const int64_t cols = options.cols.count > 0 ? options.cols.count : options.slot_cols;
+    return requantised(turn ? total_rows(piece.rows) : cols);
+  }
   if (tensor.code == BlockCode::none) {
     if (!is_floating(tensor.dtype)) {
       throw Error(ErrorCode::unsupported, fmt::format("tensor {} holds {}, where a floating-point weight is needed",
@@ -158,6 +163,7 @@ int64_t PlanBuilder::add_piece(WeightSlot& weight, const Piece& piece, const Mat
   weight.parts.push_back({.tensor = tensor->name,
                           .source_out = out,
                           .source_in = in,
+                          .scales = tensor->scales,
                           .stack_index = tensor->layout.stacked ? piece.expert : -1,
                           .stored_transposed = tensor->layout.transposed,
                           .turn = turn,

@@ -23,8 +23,9 @@ TinyModel::TinyModel(const std::string& config_json, const Checkpoint& checkpoin
   const Config config(parse_json(config_json, "config.json"));
   const Arch& arch = find_arch(config.architecture());
   const ModelSpec spec = arch.build(config);
+  const ScaledWeights scaled = scaled_weights_from(config);
   config.expect_known();
-  load(spec, CheckpointSlots(checkpoint, arch.own_names, spec.tied_head), checkpoint, options);
+  load(spec, CheckpointSlots(checkpoint, arch.own_names, spec.tied_head, kHubNaming, scaled), checkpoint, options);
 }
 
 TinyModel::TinyModel(const ModelSpec& spec, const SlotResolver& slots, const Checkpoint& checkpoint,
