@@ -159,7 +159,7 @@ std::string inspect_model(const EngineConfig& config) {
   const LowerOptions options{.policy = [kv](int) { return KvPolicy::raw_of(kv); }};
   if (model.checkpoint) return to_string(model.spec) + to_string(lower(model.spec, model.slots(), options));
   return to_string(model.spec) + "no weights in this folder: sizes are what config.json asks for\n" +
-         to_string(lower(model.spec, ShapeOnlySlots(model.own_names, kv), options));
+         to_string(lower(model.spec, ShapeOnlySlots(model.own_names, model.spec.tied_head, kv), options));
 }
 
 }  // namespace arc

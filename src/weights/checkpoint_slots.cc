@@ -120,7 +120,10 @@ ScaledWeights scaled_weights_from(const Config& config) {
 }
 
 std::optional<SlotTensor> ShapeOnlySlots::find(std::string_view slot, int layer, int expert, bool) const {
-  if (layer < 0) return SlotTensor{.name = std::string(global_tensor(kHubNaming, own_names_, slot)), .dtype = dtype_};
+  if (layer < 0) {
+    const std::string_view stored = tied_head_ && slot == "head" ? "embed" : slot;
+    return SlotTensor{.name = std::string(global_tensor(kHubNaming, own_names_, stored)), .dtype = dtype_};
+  }
   const NameRow* row = find_name(own_names_, kHubNaming.common, slot);
   if (row == nullptr) return std::nullopt;
   return SlotTensor{.name = layer_name(kHubNaming, kHubNaming.prefixes[0], *row, layer, expert),

@@ -44,11 +44,13 @@ class CheckpointSlots : public SlotResolver {
 // without weights.
 class ShapeOnlySlots : public SlotResolver {
  public:
-  ShapeOnlySlots(std::span<const NameRow> own_names, DType dtype) : own_names_(own_names), dtype_(dtype) {}
+  ShapeOnlySlots(std::span<const NameRow> own_names, bool tied_head, DType dtype)
+      : own_names_(own_names), tied_head_(tied_head), dtype_(dtype) {}
   std::optional<SlotTensor> find(std::string_view slot, int layer, int expert, bool required) const override;
 
  private:
   std::span<const NameRow> own_names_;
+  bool tied_head_;
   DType dtype_;
 };
 
