@@ -189,7 +189,7 @@ TEST_P(SameBits, PreemptionBySwap) {
   c.swap_memory_bytes = 256 << 20;
   // From the smallest cache that holds one sequence up, until one is so tight that sequences had to leave.
   int64_t preempted = 0;
-  for (c.kv_memory_bytes = 64 << 10; preempted == 0; c.kv_memory_bytes += c.kv_memory_bytes / 8) {
+  for (c.kv_memory_bytes = 64 << 10; preempted == 0; c.kv_memory_bytes += c.kv_memory_bytes / 64) {
     ASSERT_LT(c.kv_memory_bytes, 64 << 20) << "no size preempts";
     try {
       const auto engine = load_engine(c);
