@@ -192,7 +192,8 @@ void EngineImpl::add(const std::shared_ptr<const ActiveRequest>& request) {
                                         .max_new_tokens = request->stop.max_tokens,
                                         .n = n,
                                         .cache_salt = request->cache_salt,
-                                        .all_rows = request->sampling.prompt_logprobs});
+                                        .all_rows = request->sampling.prompt_logprobs,
+                                        .rope_switch = model_.rope_switch});
     requests_[request->id] = {first, n};
     for (int32_t i = 0; i < n; ++i) {
       choices_[first + static_cast<SeqId>(i)] = {

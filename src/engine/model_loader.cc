@@ -156,6 +156,7 @@ LoadedModel load_model(const EngineConfig& config, const ProgressSink& progress)
   LoadedModel loaded{.info = std::move(info),
                      .executor = std::move(executor),
                      .cache = cache,
+                     .rope_switch = plan.rope_switch,
                      .tokenizer = model.gguf ? gguf_tokenizer(model.gguf->metadata) : load_tokenizer(model.files.path)};
   loaded.chat_template = model.gguf && config.chat_template.empty()
                              ? gguf_chat_template(model.gguf->metadata, loaded.tokenizer)
@@ -170,7 +171,7 @@ std::string inspect_model(const EngineConfig& config) {
   const LowerOptions options{.policy = [kv](int) { return KvPolicy::raw_of(kv); }};
   if (model.checkpoint) return to_string(model.spec) + to_string(lower(model.spec, model.slots(), options));
   return to_string(model.spec) + "no weights in this folder: sizes are what config.json asks for\n" +
-         to_string(lower(model.spec, ShapeOnlySlots(model.own_names, kv), options));
+         to_string(lower(model.spec, ShapeOnlySlots(model.own_names, model.spec.tied_head, kv), options));
 }
 
 }  // namespace arc

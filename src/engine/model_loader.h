@@ -19,6 +19,7 @@ struct LoadedModel {
   ModelInfo info;
   std::unique_ptr<Executor> executor;  // its cache is allocated
   CachePlan cache;
+  int32_t rope_switch = 0;  // the plan's
   Tokenizer tokenizer;
   std::optional<ChatTemplate> chat_template;
 };

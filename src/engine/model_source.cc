@@ -14,12 +14,9 @@ namespace {
 
 constexpr uint64_t kMaxArray = 65'536;
 
-Config checked(Config config, const Arch& arch, ModelSpec& spec) {
+Config checked(Config config, const Arch& arch, ModelSpec& spec, ScaledWeights& scaled) {
   spec = arch.build(config);
-  if (config.has("quantization_config")) {
-    throw Error(ErrorCode::unsupported,
-                "config.json has a quantization_config; quantised checkpoints are not supported yet");
-  }
+  scaled = scaled_weights_from(config);
   config.expect_known();
   return config;
 }
@@ -62,7 +59,8 @@ ModelSource open_gguf_model(ModelFolder files) {
   const GgufDialect& dialect = find_gguf_dialect(facts);
   const Arch& arch = find_arch(dialect.arch);
   ModelSpec spec;
-  Config config = checked(Config(gguf_config(dialect, facts), files.gguf.filename().string()), arch, spec);
+  ScaledWeights scaled;
+  Config config = checked(Config(gguf_config(dialect, facts), files.gguf.filename().string()), arch, spec, scaled);
   ModelSource source{.files = std::move(files),
                      .config = std::move(config),
                      .arch = &arch,
@@ -86,12 +84,14 @@ ModelSource open_model(const std::string& model, bool weights_required) {
   Config config(parse_json(files.config_json, "config.json"));
   const Arch& arch = find_arch(config.architecture());
   ModelSpec spec;
-  config = checked(std::move(config), arch, spec);
+  ScaledWeights scaled;
+  config = checked(std::move(config), arch, spec, scaled);
   ModelSource source{.files = std::move(files),
                      .config = std::move(config),
                      .arch = &arch,
                      .spec = std::move(spec),
-                     .own_names = arch.own_names};
+                     .own_names = arch.own_names,
+                     .scaled = scaled};
   if (weights_required || has_weights(source.files)) source.checkpoint = open_weights(source.files);
   return source;
 }

@@ -21,9 +21,10 @@ struct ModelSource {
   std::optional<Checkpoint> checkpoint;  // absent: a folder without weights, to be inspected
   std::span<const NameRow> own_names;
   const Naming* naming = &kHubNaming;
+  ScaledWeights scaled;
 
   // Of an open checkpoint, which must stay where it is.
-  CheckpointSlots slots() const { return {*checkpoint, own_names, spec.tied_head, *naming}; }
+  CheckpointSlots slots() const { return {*checkpoint, own_names, spec.tied_head, *naming, scaled}; }
   // The file's or folder's name, for lists of models.
   std::string name() const;
 };

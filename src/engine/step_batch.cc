@@ -9,7 +9,8 @@ namespace arc {
 StepBatch::StepBatch(const CacheGeometry& geometry, int32_t max_tokens, int32_t max_seqs, int32_t max_seq_len)
     : geometry_(geometry), table_stride_(blocks_for_tokens(max_seq_len, geometry.tile_tokens()) + 1) {
   for (auto* list : {&tokens_, &positions_, &rows_, &row_token_}) list->reserve(static_cast<size_t>(max_tokens));
-  for (auto* list : {&q_start_, &seq_lens_, &row_begin_}) list->reserve(static_cast<size_t>(max_seqs) + 1);
+  for (auto* list : {&q_start_, &seq_lens_, &known_lens_, &row_begin_})
+    list->reserve(static_cast<size_t>(max_seqs) + 1);
   sampling_.reserve(static_cast<size_t>(max_tokens));
   groups_.resize(geometry.groups.size());
   for (Group& group : groups_) {
@@ -29,6 +30,7 @@ void StepBatch::add_sequence(const PlannedSequence& planned) {
   }
   q_start_.push_back(static_cast<int32_t>(tokens_.size()));
   seq_lens_.push_back(end);
+  known_lens_.push_back(sequence.n_tokens());
   for (size_t g = 0; g < groups_.size(); ++g) {
     const BlockTable& table = sequence.tables[g];
     Group& group = groups_[g];
@@ -70,7 +72,7 @@ void StepBatch::add_rows(const PlannedSequence& planned, const RowSettings& sett
 
 const StepInputs& StepBatch::fill(const StepPlan& plan,
                                   const std::function<RowSettings(const PlannedSequence&)>& settings) {
-  for (auto* list : {&tokens_, &positions_, &rows_, &row_token_, &seq_lens_}) list->clear();
+  for (auto* list : {&tokens_, &positions_, &rows_, &row_token_, &seq_lens_, &known_lens_}) list->clear();
   q_start_.assign(1, 0);
   row_begin_.assign(1, 0);
   sampling_.clear();
@@ -92,6 +94,7 @@ const StepInputs& StepBatch::fill(const StepPlan& plan,
   inputs_.positions = positions_.data();
   inputs_.q_start = q_start_.data();
   inputs_.seq_lens = seq_lens_.data();
+  inputs_.known_lens = known_lens_.data();
   inputs_.rows = rows_.data();
   inputs_.row_token = row_token_.data();
   inputs_.sampling = sampling_.data();

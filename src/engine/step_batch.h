@@ -43,7 +43,7 @@ class StepBatch {
   const CacheGeometry& geometry_;
   int32_t table_stride_ = 0;
   StepInputs inputs_;
-  std::vector<int32_t> tokens_, positions_, q_start_, seq_lens_, rows_, row_token_, row_begin_;
+  std::vector<int32_t> tokens_, positions_, q_start_, seq_lens_, known_lens_, rows_, row_token_, row_begin_;
   std::vector<SamplingRow> sampling_;
   std::vector<BiasEntry> biases_;
   std::vector<StepCopy> copies_;

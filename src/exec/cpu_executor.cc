@@ -106,16 +106,25 @@ void CpuExecutor::bind_scratch() {
 // The table of a stage, made on first use.
 size_t CpuExecutor::rope_table(const Stage& stage, const RopeArgs& args) {
   const double* frequencies = weights_.weights[stage.weights[0]].data.as<double>();
-  const auto same = [&](const RopeTable& t) { return t.frequencies == frequencies && t.factor == args.factor; };
+  const auto same = [&](const RopeTable& t) { return t.frequencies == frequencies && t.factors == args.factors; };
   const auto found = std::ranges::find_if(ropes_, same);
   const auto index = static_cast<size_t>(found - ropes_.begin());
   if (found == ropes_.end()) {
     ropes_.push_back({.frequencies = frequencies,
-                      .factor = args.factor,
+                      .factors = args.factors,
                       .pairs = args.dims / 2,
                       .values = Tensor::zeros({capacity_.tokens, args.dims}, DType::f32)});
   }
   return index;
+}
+
+void CpuExecutor::fill_rope_row(const RopeTable& table, int64_t token) const {
+  const int32_t* begin = inputs_->q_start;
+  const auto sequence = static_cast<int32_t>(std::upper_bound(begin, begin + inputs_->n_seqs, token) - begin - 1);
+  const bool is_long = table.factors.is_long(known_tokens(*inputs_, sequence));
+  const int32_t position = inputs_->positions[token];
+  cpu::rope_row(table.frequencies + (is_long ? table.pairs : 0), table.pairs, table.factors.at(position, is_long),
+                position, table.values.as<float>() + token * 2 * table.pairs);
 }
 
 // Every thread comes through here in each step; the rules of kernels/cpu/team.h hold.
@@ -124,10 +133,7 @@ void CpuExecutor::walk(const Team& team) noexcept {
   const auto n_ropes = static_cast<int64_t>(ropes_.size());
   for (int64_t begin = 0, end = 0; cpu::claim(team, n_ropes * inputs.n_tokens, 16, begin, end);) {
     for (int64_t i = begin; i < end; ++i) {
-      const RopeTable& table = ropes_[static_cast<size_t>(i / inputs.n_tokens)];
-      const int64_t t = i % inputs.n_tokens;
-      cpu::rope_row(table.frequencies, table.pairs, table.factor, inputs.positions[t],
-                    table.values.as<float>() + t * 2 * table.pairs);
+      fill_rope_row(ropes_[static_cast<size_t>(i / inputs.n_tokens)], i % inputs.n_tokens);
     }
   }
   cpu::sync(team);

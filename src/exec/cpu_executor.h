@@ -40,13 +40,14 @@ class CpuExecutor : public Executor {
   // Cosines and sines of the step's tokens for stages that rotate alike.
   struct RopeTable {
     const double* frequencies = nullptr;
-    double factor = 1.0;
+    RopeFactors factors;
     int32_t pairs = 0;
     Tensor values;  // [tokens, 2 * pairs]
   };
 
   void bind_scratch();
   size_t rope_table(const Stage& stage, const RopeArgs& args);
+  void fill_rope_row(const RopeTable& table, int64_t token) const;
   void walk(const Team& team) noexcept;
 
   Plan plan_;

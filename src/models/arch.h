@@ -20,7 +20,8 @@ struct Arch {
 
 // The families; registry.cc lists them again for find_arch.
 extern const Arch kLlama, kMistral, kMixtral, kQwen2, kQwen3, kQwen3Moe, kQwen3Next, kGemma, kGemma2, kGemma3, kPhi,
-    kStarcoder2, kGlm4, kSmolLm3, kDeepseekV3, kGptOss;
+    kStarcoder2, kGlm4, kSmolLm3, kDeepseekV3, kGptOss, kPhi3, kPhiMoe, kMinistral3, kDeepseekV2, kGlm4Moe,
+    kGlm4MoeLite, kGraniteHybrid;
 
 // Throws Error(unsupported) that lists the known names.
 const Arch& find_arch(std::string_view name);
@@ -32,7 +33,8 @@ std::span<const Arch* const> all_archs();
 ModelSpec model_from(const Config& config, std::string_view arch, const NormSpec& final_norm, bool tied = false);
 
 // Heads, head dim and rotation, under the keys that most families use. `default_head_dim` 0: hidden size / heads.
-AttentionSpec attention_from(const Config& config, double default_theta = 10000.0, int default_head_dim = 0);
+AttentionSpec attention_from(const Config& config, double default_theta = 10000.0, int default_head_dim = 0,
+                             double default_partial = 1.0);
 
 // `model` with `n` layers like `layer`, as num_hidden_layers says.
 ModelSpec with_layers(const Config& config, ModelSpec model, const LayerSpec& layer);
@@ -52,12 +54,25 @@ void expect_off(const Config& config, std::string_view key);
 // Whether a Qwen layer has experts: every decoder_sparse_step-th one that mlp_only_layers does not name.
 bool is_sparse(const Config& config, int layer);
 
-// Which layers are of `type` rather than `other`, from `layer_types` where the config has it, else from
+// Which layers are of `type` rather than `other`, from the list under `key` where the config has it, else from
 // `fallback(config, layer)`. Any other name is an Error.
 std::vector<bool> layers_of_type(const Config& config, std::string_view type, std::string_view other, int n_layers,
-                                 bool (*fallback)(const Config&, int layer));
+                                 bool (*fallback)(const Config&, int layer), std::string_view key = "layer_types");
 // Which layers slide rather than see all.
 std::vector<bool> sliding_layers(const Config& config, int n_layers, bool (*fallback)(const Config&, int layer));
+
+// Latent attention under DeepSeek's keys. The softmax scale takes YaRN's temperature squared, on top of the factor on
+// cos and sin.
+MlaSpec latent_attention_from(const Config& config);
+
+// DeepSeek-V3's experts: sigmoid scores, a correction of the choice, groups, and shared experts beside them.
+MoeSpec sigmoid_experts_from(const Config& config);
+// As their checkpoints call the shared experts.
+inline constexpr NameRow kSharedExpertNames[] = {
+    {"shared.gate", "mlp.shared_experts.gate_proj.weight", {}},
+    {"shared.up", "mlp.shared_experts.up_proj.weight", {}},
+    {"shared.down", "mlp.shared_experts.down_proj.weight", {}},
+};
 
 // The activation that transformers calls by the name under `key`.
 Activation activation_from(const Config& config, std::string_view key = "hidden_act");

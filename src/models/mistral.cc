@@ -1,5 +1,5 @@
-// Mistral 7B, Nemo, Small, and Mixtral: Llama with an optional window over all layers; Mixtral has softmax-routed
-// experts.
+// Mistral 7B, Nemo, Small, Ministral 3, and Mixtral: Llama with an optional window over all layers; Ministral 3 has
+// queries that grow with the position, Mixtral softmax-routed experts.
 #include "models/arch.h"
 
 namespace arc {
@@ -11,11 +11,17 @@ AttentionSpec attention(const Config& c) {
   return a;
 }
 
-ModelSpec mistral(const Config& c) {
-  const NormSpec norm = rms_from(c);
+ModelSpec dense(const Config& c, std::string_view arch, const NormSpec& norm) {
   const MlpSpec mlp{.hidden = c.i("intermediate_size"), .act = activation_from(c)};
-  return with_layers(c, model_from(c, "mistral", norm),
-                     {.mixer = attention(c), .ffn = mlp, .pre = norm, .ffn_pre = norm});
+  return with_layers(c, model_from(c, arch, norm), {.mixer = attention(c), .ffn = mlp, .pre = norm, .ffn_pre = norm});
+}
+
+ModelSpec mistral(const Config& c) {
+  return dense(c, "mistral", rms_from(c));
+}
+
+ModelSpec ministral3(const Config& c) {
+  return dense(c, "mistral3", rms_from(c, 1e-5));
 }
 
 ModelSpec mixtral(const Config& c) {
@@ -39,6 +45,7 @@ constexpr NameRow kMixtralNames[] = {
 }  // namespace
 
 constinit const Arch kMistral{"MistralForCausalLM", mistral, {}};
+constinit const Arch kMinistral3{"Ministral3ForCausalLM", ministral3, {}};
 constinit const Arch kMixtral{"MixtralForCausalLM", mixtral, kMixtralNames};
 
 }  // namespace arc

@@ -12,9 +12,10 @@ namespace arc {
 
 namespace {
 
-const Arch* const kArchs[] = {&kLlama,     &kMistral, &kMixtral,    &kQwen2,  &kQwen3, &kQwen3Moe,
-                              &kQwen3Next, &kGemma,   &kGemma2,     &kGemma3, &kPhi,   &kStarcoder2,
-                              &kGlm4,      &kSmolLm3, &kDeepseekV3, &kGptOss};
+const Arch* const kArchs[] = {&kLlama,      &kMistral,    &kMixtral,    &kQwen2,       &kQwen3,        &kQwen3Moe,
+                              &kQwen3Next,  &kGemma,      &kGemma2,     &kGemma3,      &kPhi,          &kStarcoder2,
+                              &kGlm4,       &kSmolLm3,    &kDeepseekV3, &kGptOss,      &kPhi3,         &kPhiMoe,
+                              &kMinistral3, &kDeepseekV2, &kGlm4Moe,    &kGlm4MoeLite, &kGraniteHybrid};
 
 }  // namespace
 
@@ -41,14 +42,14 @@ ModelSpec model_from(const Config& c, std::string_view arch, const NormSpec& fin
           .tied_head = c.b_or("tie_word_embeddings", tied)};
 }
 
-AttentionSpec attention_from(const Config& c, double default_theta, int default_head_dim) {
+AttentionSpec attention_from(const Config& c, double default_theta, int default_head_dim, double default_partial) {
   const int heads = c.i("num_attention_heads");
   const int head_dim =
       c.i_or("head_dim", default_head_dim > 0 ? default_head_dim : c.i("hidden_size") / std::max(heads, 1));
   return {.heads = heads,
           .kv_heads = c.i_or("num_key_value_heads", heads),
           .head_dim = head_dim,
-          .rope = rope_from(c, head_dim, "", default_theta)};
+          .rope = rope_from(c, head_dim, "", default_theta, default_partial)};
 }
 
 ModelSpec with_layers(const Config& c, ModelSpec model, const LayerSpec& layer) {
@@ -87,11 +88,11 @@ bool is_sparse(const Config& c, int layer) {
 }
 
 std::vector<bool> layers_of_type(const Config& config, std::string_view type, std::string_view other, int n_layers,
-                                 bool (*fallback)(const Config&, int layer)) {
-  const std::vector<std::string> types = config.strings_or_empty("layer_types");
+                                 bool (*fallback)(const Config&, int layer), std::string_view key) {
+  const std::vector<std::string> types = config.strings_or_empty(key);
   if (!types.empty() && types.size() != static_cast<size_t>(n_layers)) {
     throw Error(ErrorCode::invalid_argument,
-                fmt::format("config.json lists {} layer_types for {} layers", types.size(), n_layers));
+                fmt::format("config.json lists {} {} for {} layers", types.size(), key, n_layers));
   }
   std::vector<bool> chosen;
   for (int l = 0; l < n_layers; ++l) {

@@ -50,8 +50,9 @@ void check_shape(const SlotTensor& tensor, std::initializer_list<int64_t> expect
 }
 
 std::string bias_name(const std::string& weight) {
-  constexpr std::string_view kSuffix = ".weight";
-  return weight.ends_with(kSuffix) ? weight.substr(0, weight.size() - kSuffix.size()) + ".bias" : weight + "_bias";
+  constexpr std::string_view kSuffix = ".weight", kBlocks = "_blocks";
+  if (weight.ends_with(kSuffix)) return weight.substr(0, weight.size() - kSuffix.size()) + ".bias";
+  return (weight.ends_with(kBlocks) ? weight.substr(0, weight.size() - kBlocks.size()) : weight) + "_bias";
 }
 
 }  // namespace
@@ -115,6 +116,10 @@ void PlanBuilder::add_bias(WeightSlot& weight, const Piece& piece, const SlotTen
 // do not read their code or where the weight does not have them whole.
 WeightFormat PlanBuilder::format_of(const Piece& piece, const MatrixOptions& options, bool turn) const {
   const SlotTensor tensor = *slots_.find(piece.slot, layer_, piece.expert, true);
+  if (tensor.scales) {
+    const int64_t cols = options.cols.count > 0 ? options.cols.count : options.slot_cols;
+    return requantised(turn ? total_rows(piece.rows) : cols);
+  }
   if (tensor.code == BlockCode::none) {
     if (!is_floating(tensor.dtype)) {
       throw Error(ErrorCode::unsupported, fmt::format("tensor {} holds {}, where a floating-point weight is needed",
@@ -158,6 +163,7 @@ int64_t PlanBuilder::add_piece(WeightSlot& weight, const Piece& piece, const Mat
   weight.parts.push_back({.tensor = tensor->name,
                           .source_out = out,
                           .source_in = in,
+                          .scales = tensor->scales,
                           .stack_index = tensor->layout.stacked ? piece.expert : -1,
                           .stored_transposed = tensor->layout.transposed,
                           .turn = turn,
@@ -307,15 +313,21 @@ void PlanBuilder::norm(const NormSpec& norm, std::string_view slot, int32_t cols
 }
 
 void PlanBuilder::rope(const RopeSpec& rope, int32_t heads, BufferRef x, int32_t in_stride, BufferRef y,
-                       int32_t out_stride) {
+                       int32_t out_stride, bool query) {
   if (rope.dims == 0) return;
+  RopeFactors factors{.factor = rope.attention_factor, .long_factor = rope.long_attention_factor};
+  if (!rope.long_divisors.empty()) {
+    factors.switch_at = static_cast<int32_t>(rope.original_positions);
+    plan_.rope_switch = factors.switch_at;
+  }
+  if (query && rope.query_beta != 0.0) {
+    factors.beta = rope.query_beta;
+    factors.period = rope.original_positions;
+  }
   const WeightId frequencies = constant("rope", rope_frequencies(rope));
-  emit(RopeArgs{.heads = heads,
-                .dims = rope.dims,
-                .in_stride = in_stride,
-                .out_stride = out_stride,
-                .factor = rope.attention_factor},
-       {frequencies}, {x}, {y});
+  emit(
+      RopeArgs{.heads = heads, .dims = rope.dims, .in_stride = in_stride, .out_stride = out_stride, .factors = factors},
+      {frequencies}, {x}, {y});
 }
 
 PlanBuilder::CachePlace PlanBuilder::cache(CacheNeeds needs) {

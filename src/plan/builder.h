@@ -79,7 +79,8 @@ class PlanBuilder {
   void norm(const NormSpec& norm, std::string_view slot, int32_t cols, BufferRef x, BufferRef y,
             std::vector<RowRange> rows = {});
   // Rotates `heads` heads that lie `stride` apart; x and y are the rotated columns of head 0.
-  void rope(const RopeSpec& rope, int32_t heads, BufferRef x, int32_t in_stride, BufferRef y, int32_t out_stride);
+  void rope(const RopeSpec& rope, int32_t heads, BufferRef x, int32_t in_stride, BufferRef y, int32_t out_stride,
+            bool query = false);
 
   // The group of a layer with these needs, and the layer's place in it.
   struct CachePlace {
@@ -119,6 +120,7 @@ void fused_recipe(PlanBuilder& b, const LayerSpec& layer, BufferRef x);
 void attention_recipe(PlanBuilder& b, const AttentionSpec& spec, BufferRef x, BufferRef y);
 void mla_recipe(PlanBuilder& b, const MlaSpec& spec, BufferRef x, BufferRef y);
 void delta_net_recipe(PlanBuilder& b, const DeltaNetSpec& spec, BufferRef x, BufferRef y);
+void mamba2_recipe(PlanBuilder& b, const Mamba2Spec& spec, BufferRef x, BufferRef y);
 void mlp_recipe(PlanBuilder& b, const MlpSpec& spec, std::string_view slots, BufferRef x, BufferRef y);
 void moe_recipe(PlanBuilder& b, const MoeSpec& spec, BufferRef x, BufferRef y);
 

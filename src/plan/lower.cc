@@ -39,7 +39,8 @@ void residual_block(PlanBuilder& b, const LayerSpec& layer, const NormSpec& pre,
 void mixer(PlanBuilder& b, const LayerSpec& layer, BufferRef in, BufferRef out) {
   std::visit(Overloaded{[&](const AttentionSpec& s) { attention_recipe(b, s, in, out); },
                         [&](const MlaSpec& s) { mla_recipe(b, s, in, out); },
-                        [&](const DeltaNetSpec& s) { delta_net_recipe(b, s, in, out); }},
+                        [&](const DeltaNetSpec& s) { delta_net_recipe(b, s, in, out); },
+                        [&](const Mamba2Spec& s) { mamba2_recipe(b, s, in, out); }},
              layer.mixer);
 }
 

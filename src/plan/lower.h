@@ -18,6 +18,7 @@ struct SlotTensor {
   TensorLayout layout;
   DType dtype = DType::f32;  // `packed` with a block code
   BlockCode code = BlockCode::none;
+  WeightScales scales;
   std::optional<Shape> shape;  // absent: unknown, not checked (plans made without a checkpoint)
 };
 

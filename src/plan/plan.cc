@@ -90,7 +90,8 @@ int64_t parameter_count(const Plan& plan) {
     if (w.role == WeightSlot::Role::constant) continue;
     if (w.name == "embed") embed = w.parts.front().tensor;
     if (w.name == "head" && w.parts.front().tensor == embed) continue;  // tied
-    count += w.count * w.out * w.in + (w.bias_parts.empty() ? 0 : w.count * w.out);
+    const int64_t biases = w.role == WeightSlot::Role::vector ? w.in : w.count * w.out;
+    count += w.count * w.out * w.in + (w.bias_parts.empty() ? 0 : biases);
   }
   return count;
 }

@@ -28,14 +28,29 @@ struct RowRange {
   bool operator==(const RowRange&) const = default;
 };
 
+// Scales that stand in a tensor of their own: element (r, c) of a matrix is multiplied by scale (r / rows, c / cols).
+struct WeightScales {
+  enum class Kind : uint8_t {
+    none,
+    fp8,    // any floating-point scales of 8-bit floats
+    mxfp4,  // powers of two (E8M0) of 4-bit floats (E2M1), the earlier one in a byte's low half
+  };
+  Kind kind = Kind::none;
+  std::string tensor;  // name in the checkpoint
+  int32_t rows = 1, cols = 1;
+  bool operator==(const WeightScales&) const = default;
+  explicit operator bool() const { return kind != Kind::none; }
+};
+
 // A block of one checkpoint tensor that becomes rows of a weight.
 struct WeightPart {
   std::string tensor;                     // name in the checkpoint
   int64_t source_out = 0, source_in = 1;  // the tensor's matrix [out, in], or each of them
-  int32_t stack_index = -1;               // which matrix of a stacked tensor; -1: the tensor is the matrix
-  bool stored_transposed = false;         // the checkpoint holds [in, out]
-  bool turn = false;                      // the selected block is transposed on its way into the weight
-  std::vector<RowRange> rows;             // of the matrix [out, in], in the order they are wanted
+  WeightScales scales;
+  int32_t stack_index = -1;        // which matrix of a stacked tensor; -1: the tensor is the matrix
+  bool stored_transposed = false;  // the checkpoint holds [in, out]
+  bool turn = false;               // the selected block is transposed on its way into the weight
+  std::vector<RowRange> rows;      // of the matrix [out, in], in the order they are wanted
   int32_t col_begin = 0, cols = 0;
   int64_t index = 0, row = 0;  // first place in the weight: matrix, row
   bool operator==(const WeightPart&) const = default;
@@ -126,6 +141,7 @@ struct CacheNeeds {
 struct Plan {
   std::string arch;
   int32_t vocab = 0, dim = 0, max_positions = 0;
+  int32_t rope_switch = 0;  // tokens beyond which a sequence's keys are rotated otherwise; 0: never
   Shard shard;
   std::vector<WeightSlot> weights;
   std::vector<Buffer> buffers;

@@ -77,9 +77,11 @@ SeqId Scheduler::add(const SequenceRequest& request) {
   leader.n_prompt = static_cast<int32_t>(n_prompt);
   leader.max_len = static_cast<int32_t>(max_len);
   leader.all_rows = request.all_rows;
+  leader.rope_switch = request.rope_switch;
   leader.tables.resize(cache_.n_groups());
   leader.swap_tables.resize(cache_.n_groups());
   flatten(request.prompt, leader);
+  switch_rope(leader);
   next_id_ += static_cast<SeqId>(request.n);
   stats_.n_added += request.n;
   if (n_prompt > 1) {
@@ -222,6 +224,18 @@ void Scheduler::commit_sequence(Sequence& sequence, const PlannedSequence& plann
     return;
   }
   ARC_CHECK(sequence.n_computed < sequence.n_tokens()) << "a computed sequence needs a new token or an end";
+  if (sequence.switched) return;
+  switch_rope(sequence);
+  if (sequence.switched) restart(sequence);
+}
+
+// A sequence that outgrew the original context is another from its first token on: nothing computed before fits.
+void Scheduler::switch_rope(Sequence& sequence) {
+  sequence.switched = sequence.rope_switch > 0 && sequence.n_tokens() > sequence.rope_switch;
+  if (!sequence.switched) return;
+  if (sequence.scope.empty()) sequence.scope = {0, 0, 0};
+  sequence.scope.push_back(1);
+  sequence.chain.clear();
 }
 
 void Scheduler::append_tokens(Sequence& sequence, const PlannedSequence& planned, std::span<const int32_t> tokens) {

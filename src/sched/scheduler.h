@@ -103,6 +103,7 @@ class Scheduler {
   void commit_sequence(Sequence& sequence, const PlannedSequence& planned, const SequenceResult& result);
   void append_tokens(Sequence& sequence, const PlannedSequence& planned, std::span<const int32_t> tokens);
   void commit_preemption(Sequence& sequence);
+  void switch_rope(Sequence& sequence);
   void publish(Sequence& sequence);
   void drop_behind_window(Sequence& sequence);
   void give_back(Sequence& sequence);

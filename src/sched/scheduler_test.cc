@@ -188,6 +188,27 @@ TEST(Scheduler, ReusesAFinishedPromptAndItsAnswer) {
   EXPECT_EQ(b.step(), "3:0+20");
 }
 
+TEST(Scheduler, WhatOutgrowsItsRopeIsComputedAnewAndShared) {
+  Bench b({full(64)});
+  const auto add = [&](int32_t n_prompt, int32_t n_new) {
+    b.scheduler.add({.request = b.next_request++,
+                     .prompt = {TokenSegment{std::vector<int32_t>(static_cast<size_t>(n_prompt), 1)}},
+                     .max_new_tokens = n_new,
+                     .rope_switch = 10});
+  };
+  add(8, 7);
+  EXPECT_EQ(b.step(), "1:0+8");
+  EXPECT_EQ(b.step(), "1:8+1");
+  EXPECT_EQ(b.step(), "1:9+1");   // its token is the eleventh
+  EXPECT_EQ(b.step(), "1:0+11");  // nothing of before fits, nor was it taken from the prefix cache
+  EXPECT_EQ(b.step(), "1:11+1");
+  while (b.scheduler.n_running() > 0) b.step();
+  add(13, 1);
+  EXPECT_EQ(b.step(), "2:12+1");  // another long one shares the long one's
+  add(10, 1);
+  EXPECT_EQ(b.step(), "3:8+2");  // and a short one the short one's
+}
+
 TEST(Scheduler, ChunksAndHitsOfStateModelsMeetAtCheckpoints) {
   Bench b({full(64), {.kind = Kind::state, .tokens_per_block = 8, .n_blocks = 8}});
   b.add(21, 2);

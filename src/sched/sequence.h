@@ -35,8 +35,9 @@ struct SequenceRequest {
   int32_t max_new_tokens = 1;  // 0: the prompt is only computed (scores, embeddings)
   int32_t n = 1;               // answers that share the prompt
   uint64_t adapter_generation = 0;
-  std::string cache_salt;  // requests with different salts never share cached prefixes
-  bool all_rows = false;   // every position reaches the head, not only the last; rules out prefix hits
+  std::string cache_salt;   // requests with different salts never share cached prefixes
+  bool all_rows = false;    // every position reaches the head, not only the last; rules out prefix hits
+  int32_t rope_switch = 0;  // a sequence with more tokens is computed anew, as other content (longrope); 0: never
 };
 
 enum class SequenceStatus : uint8_t { waiting, running, swapped };
@@ -61,7 +62,7 @@ struct Sequence {
 
   std::vector<int32_t> tokens;   // prompt, then output
   std::vector<MediaSpan> media;  // positions of the prompt that hold embeddings
-  std::vector<int32_t> scope;    // adapter and salt, as prefix keys
+  std::vector<int32_t> scope;    // adapter, salt and `switched`, as prefix keys
   std::vector<int32_t> drafts;   // guesses at the next tokens, to be verified in the next step
   int32_t n_prompt = 0;
   int32_t n_computed = 0;  // positions whose cache entries are valid
@@ -69,6 +70,8 @@ struct Sequence {
   int32_t n_rows = 0;      // all_rows: positions whose row the head has seen
   int32_t max_len = 0;     // tokens at which it ends
   bool all_rows = false;
+  int32_t rope_switch = 0;
+  bool switched = false;  // has more tokens than that
   bool admitted = false;  // has run before
 
   std::vector<BlockTable> tables;       // per group, on the device

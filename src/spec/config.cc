@@ -153,10 +153,14 @@ std::vector<int> Config::ints_or_empty(std::string_view key) const {
 std::vector<double> Config::numbers_or_empty(std::string_view key) const {
   const Json* value = find(key);
   if (value == nullptr) return {};
-  if (!value->is_array() || !std::ranges::all_of(*value, [](const Json& e) { return e.is_number(); })) {
-    fail(key, "a list of numbers");
+  if (!value->is_array()) fail(key, "a list of numbers");
+  static const Json kInfinity = {{"__float__", "Infinity"}};
+  std::vector<double> numbers;
+  for (const Json& element : *value) {
+    if (!element.is_number() && element != kInfinity) fail(key, "a list of numbers");
+    numbers.push_back(element.is_number() ? element.get<double>() : std::numeric_limits<double>::infinity());
   }
-  return value->get<std::vector<double>>();
+  return numbers;
 }
 
 std::vector<std::string> Config::strings_or_empty(std::string_view key) const {
@@ -171,6 +175,11 @@ std::vector<std::string> Config::strings_or_empty(std::string_view key) const {
 bool Config::is_object(std::string_view key) const {
   const Json* value = find(key);
   return value != nullptr && value->is_object();
+}
+
+bool Config::is_string(std::string_view key) const {
+  const Json* value = find(key);
+  return value != nullptr && value->is_string();
 }
 
 Config Config::object_or_empty(std::string_view key) const {

@@ -30,11 +30,13 @@ class Config {
   std::string s(std::string_view key) const;
   std::string s_or(std::string_view key, std::string_view fallback) const;
   std::vector<int> ints_or_empty(std::string_view key) const;
+  // transformers' spelling of infinity, {"__float__": "Infinity"}, is a number too.
   std::vector<double> numbers_or_empty(std::string_view key) const;
   std::vector<std::string> strings_or_empty(std::string_view key) const;
   // The object under `key`; empty when absent. Its keys are checked by expect_known() too.
   Config object_or_empty(std::string_view key) const;
   bool is_object(std::string_view key) const;
+  bool is_string(std::string_view key) const;
   bool empty() const;
 
   // The names under `architectures` (one is expected), and the dtype under `dtype` or `torch_dtype` ("" when absent).

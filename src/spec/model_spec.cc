@@ -33,8 +33,11 @@ struct Validator {
     require(r.dims >= 0 && r.dims <= head_dim && r.dims % 2 == 0,
             fmt::format("rotates {} of {} coordinates", r.dims, head_dim));
     require(r.theta > 1.0 && r.factor > 0.0, "has a rope theta of at most 1 or a factor of at most 0");
-    const bool needs_original = r.scaling == RopeSpec::Scaling::llama3 || r.scaling == RopeSpec::Scaling::yarn;
+    const bool needs_original = r.scaling == RopeSpec::Scaling::llama3 || r.scaling == RopeSpec::Scaling::yarn ||
+                                r.scaling == RopeSpec::Scaling::longrope || r.query_beta != 0.0;
     require(!needs_original || r.original_positions > 0, "scales its rope without original_max_position_embeddings");
+    require(r.original_positions < kMaxSize, "has an absurd original_max_position_embeddings");
+    require(r.query_beta == 0.0 || r.dims == head_dim, "scales queries that it rotates in part only");
   }
 
   void operator()(const AttentionSpec& a) const {
@@ -68,6 +71,16 @@ struct Validator {
     size(int64_t{d.value_heads} * d.value_dim, "value heads x dim");
     require(d.value_heads % d.key_heads == 0, "has value heads that its key heads do not divide");
   }
+  void operator()(const Mamba2Spec& m) const {
+    size(m.heads, "Mamba heads");
+    head(m.head_dim, "Mamba head dim");
+    head(m.state_dim, "Mamba state dim");
+    head(m.conv_kernel, "convolution kernel");
+    size(m.groups, "Mamba groups");
+    require(m.heads % m.groups == 0, "has Mamba heads that its groups do not divide");
+    size(int64_t{2} * m.heads * m.head_dim + int64_t{2} * m.groups * m.state_dim + m.heads, "Mamba columns");
+    require(m.dt_min >= 0.0 && m.dt_min <= m.dt_max, "has an impossible time_step_limit");
+  }
   void operator()(const MlpSpec& m) const { size(m.hidden, "intermediate size"); }
   void operator()(const MoeSpec& m) const {
     size(m.router.experts, "experts");
@@ -90,7 +103,7 @@ std::string describe(const NormSpec& n) {
 
 std::string describe(const RopeSpec& r) {
   if (r.dims == 0) return "no rope";
-  constexpr std::string_view kNames[] = {"", ", linear", ", llama3", ", yarn"};
+  constexpr std::string_view kNames[] = {"", ", linear", ", llama3", ", yarn", ", longrope"};
   return fmt::format("rope {} dims theta {:g}{}", r.dims, r.theta, kNames[static_cast<int>(r.scaling)]);
 }
 
@@ -114,6 +127,10 @@ std::string describe(const MixerSpec& mixer) {
                                [](const DeltaNetSpec& d) {
                                  return fmt::format("gated delta net {} x {} keys, {} x {} values, conv {}",
                                                     d.key_heads, d.key_dim, d.value_heads, d.value_dim, d.conv_kernel);
+                               },
+                               [](const Mamba2Spec& m) {
+                                 return fmt::format("mamba-2 {} x {}, state {}, {} groups, conv {}", m.heads,
+                                                    m.head_dim, m.state_dim, m.groups, m.conv_kernel);
                                }},
                     mixer);
 }

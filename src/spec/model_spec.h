@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <variant>
 #include <vector>
@@ -26,18 +27,21 @@ struct NormSpec {
 // Rotary position embedding: pairs (i, i + dims/2) of the first `dims` coordinates of a head are rotated by
 // position * frequency[i]. Frequencies follow `scaling`; see rope_table() in rope.h for each formula's source.
 struct RopeSpec {
-  enum class Scaling : uint8_t { none, linear, llama3, yarn };
+  enum class Scaling : uint8_t { none, linear, llama3, yarn, longrope };
   int dims = 0;  // rotated coordinates; 0: no rotation
   double theta = 10000.0;
   bool interleaved = false;  // the checkpoint pairs (2i, 2i + 1); rows are reordered at load
   Scaling scaling = Scaling::none;
   double factor = 1.0;
-  double original_positions = 0.0;                       // context of pre-training (llama3, yarn)
+  double original_positions = 0.0;                       // context of pre-training (llama3, yarn, longrope)
   double low_freq_factor = 1.0, high_freq_factor = 4.0;  // llama3
   double beta_fast = 32.0, beta_slow = 1.0;              // yarn
   bool truncate = true;                                  // yarn: correction range rounded to whole dims
   double attention_factor = 1.0;                         // multiplies cos and sin
   std::vector<double> divisors;                          // of each frequency, as files give them; empty: none
+  std::vector<double> long_divisors;                     // longrope: of sequences beyond original_positions
+  double long_attention_factor = 1.0;                    // and theirs
+  double query_beta = 0.0;      // queries at p are multiplied by 1 + query_beta * ln(1 + floor(p / original_positions))
   double mscale_all_dim = 0.0;  // yarn: latent attention squares yarn_mscale(factor, this) into its scale
 
   bool operator==(const RopeSpec&) const = default;
@@ -78,7 +82,18 @@ struct DeltaNetSpec {
   NormSpec out_norm;
 };
 
-using MixerSpec = std::variant<AttentionSpec, MlaSpec, DeltaNetSpec>;
+// Mamba-2 (arXiv 2405.21060): one projection to z, x, B, C, dt; causal depthwise convolution and SiLU on x, B, C; then
+// per head h <- exp(-exp(a_log) dt) h + dt B x^T and y = C^T h + d x with dt = softplus(dt + dt_bias), and an RMS norm
+// of y silu(z) over all heads. Heads share the B and C of their group.
+struct Mamba2Spec {
+  int heads = 0, head_dim = 0, groups = 1, state_dim = 0;
+  int conv_kernel = 0;
+  bool conv_bias = false, bias = false;
+  double dt_min = 0.0, dt_max = std::numeric_limits<double>::infinity();  // dt is kept within
+  NormSpec out_norm;
+};
+
+using MixerSpec = std::variant<AttentionSpec, MlaSpec, DeltaNetSpec, Mamba2Spec>;
 
 struct Activation {
   enum class Kind : uint8_t { silu, gelu, gelu_tanh, relu, clamped_swiglu };
@@ -102,12 +117,15 @@ struct RouterSpec {
     softmax,           // over all experts, then the best k
     softmax_selected,  // the best k logits, then softmax over them
     sigmoid,           // independent scores
+    sparsemixer,       // best by best: softmax over what is near the best and not yet chosen (arXiv 2409.12136)
   };
   int experts = 0, top_k = 0;
   Score score = Score::softmax;
   bool bias = false;               // added to the logits
   bool correction_bias = false;    // added for the choice only, not to the weights
-  int groups = 1, top_groups = 1;  // experts outside the best groups (sum of their two best choices) are left out
+  int groups = 1, top_groups = 1;  // experts outside the best groups are left out
+  int group_best = 2;              // a group is as good as the sum of this many of its best choices: 1 or 2
+  double jitter = 0.0;             // sparsemixer: near is within 2 * jitter of the larger logit, relatively
   bool renormalize = false;        // weights of the chosen experts sum to 1
   float scale = 1.0f;              // of the weights, at the end
 };

@@ -46,6 +46,32 @@ void read_yarn(const Config& config, const Config& scaling, RopeSpec& rope) {
   rope.attention_factor = scaling.f_or("attention_factor", ratio);
 }
 
+std::vector<double> divisors_from(const Config& scaling, std::string_view key, int dims) {
+  std::vector<double> divisors = scaling.numbers_or_empty(key);
+  const bool usable = std::ranges::all_of(divisors, [](double d) { return d > 0 && std::isfinite(d); });
+  if (!usable || divisors.size() != static_cast<size_t>(dims / 2)) {
+    throw Error(ErrorCode::corrupt_data,
+                fmt::format("{} rope divisors for {} coordinates, or not all are positive", divisors.size(), dims));
+  }
+  return divisors;
+}
+
+// LongRoPE (arXiv 2402.13753): measured divisors, others for sequences that are longer than the original context, and
+// one factor for all lengths, or Phi-3.5-MoE's two.
+void read_longrope(const Config& config, const Config& scaling, RopeSpec& rope) {
+  const double positions = config.f_or("max_position_embeddings", 0);
+  rope.scaling = RopeSpec::Scaling::longrope;
+  rope.original_positions =
+      config.f_or("original_max_position_embeddings", scaling.f_or("original_max_position_embeddings", positions));
+  rope.divisors = divisors_from(scaling, "short_factor", rope.dims);
+  rope.long_divisors = divisors_from(scaling, "long_factor", rope.dims);
+  const double factor = scaling.f_or("factor", positions / std::max(rope.original_positions, 1.0));
+  const double stretch = factor <= 1.0 ? 1.0 : std::sqrt(1 + std::log(factor) / std::log(rope.original_positions));
+  const double attention_factor = scaling.f_or("attention_factor", stretch);
+  rope.attention_factor = scaling.f_or("short_mscale", attention_factor);
+  rope.long_attention_factor = scaling.f_or("long_mscale", attention_factor);
+}
+
 // Llama 3.1: wavelengths longer than original / low_freq_factor are stretched by `factor`, shorter than
 // original / high_freq_factor kept, those between interpolated (Llama 3.1 reference implementation).
 double llama3_frequency(const RopeSpec& rope, double frequency) {
@@ -84,9 +110,10 @@ double yarn_mscale(double factor, double mscale) {
   return factor <= 1.0 ? 1.0 : 0.1 * mscale * std::log(factor) + 1.0;
 }
 
-RopeSpec rope_from(const Config& config, int head_dim, std::string_view layer_type, double default_theta) {
+RopeSpec rope_from(const Config& config, int head_dim, std::string_view layer_type, double default_theta,
+                   double default_partial) {
   const Config scaling = scaling_object(config, layer_type);
-  const double partial = scaling.f_or("partial_rotary_factor", config.f_or("partial_rotary_factor", 1.0));
+  const double partial = scaling.f_or("partial_rotary_factor", config.f_or("partial_rotary_factor", default_partial));
   RopeSpec rope{.dims = static_cast<int>(head_dim * partial),
                 .theta = scaling.f_or("rope_theta", config.f_or("rope_theta", default_theta)),
                 .interleaved = config.b_or("rope_interleave", false)};
@@ -100,26 +127,32 @@ RopeSpec rope_from(const Config& config, int head_dim, std::string_view layer_ty
   } else if (type == "yarn") {
     read_yarn(config, scaling, rope);
   } else if (type == "divisors") {
-    rope.divisors = scaling.numbers_or_empty("divisors");
-    const bool usable = std::ranges::all_of(rope.divisors, [](double d) { return d > 0 && std::isfinite(d); });
-    if (!usable || rope.divisors.size() != static_cast<size_t>(rope.dims / 2)) {
-      throw Error(ErrorCode::corrupt_data, fmt::format("{} rope divisors for {} coordinates, or not all are positive",
-                                                       rope.divisors.size(), rope.dims));
-    }
+    rope.divisors = divisors_from(scaling, "divisors", rope.dims);
+  } else if (type == "longrope" || type == "su") {
+    read_longrope(config, scaling, rope);
   } else if (type != "default") {
     throw Error(ErrorCode::unsupported, fmt::format("rope type \"{}\" is not supported", type));
+  }
+  if (scaling.has("llama_4_scaling_beta")) {
+    rope.query_beta = scaling.f("llama_4_scaling_beta");
+    rope.original_positions = scaling.f("original_max_position_embeddings");
+    scaling.ignore({"max_position_embeddings"});  // of the pattern; the model's own stands outside
   }
   return rope;
 }
 
 std::vector<double> rope_frequencies(const RopeSpec& rope) {
-  std::vector<double> frequencies(static_cast<size_t>(rope.dims / 2));
+  const auto half = static_cast<size_t>(rope.dims / 2);
+  std::vector<double> divisors = rope.divisors;
+  divisors.insert(divisors.end(), rope.long_divisors.begin(), rope.long_divisors.end());
+  std::vector<double> frequencies(divisors.empty() ? half : divisors.size());
   for (size_t i = 0; i < frequencies.size(); ++i) {
-    frequencies[i] = std::pow(rope.theta, -2.0 * static_cast<double>(i) / rope.dims);
-    if (!rope.divisors.empty()) frequencies[i] /= rope.divisors[i];
+    frequencies[i] = std::pow(rope.theta, -2.0 * static_cast<double>(i % half) / rope.dims);
+    if (!divisors.empty()) frequencies[i] /= divisors[i];
   }
   switch (rope.scaling) {
     case RopeSpec::Scaling::none:
+    case RopeSpec::Scaling::longrope:
       break;
     case RopeSpec::Scaling::linear:
       for (double& f : frequencies) f /= rope.factor;

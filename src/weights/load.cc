@@ -14,11 +14,16 @@
 namespace arc {
 namespace {
 
+constexpr float kFp4Values[] = {0, 0.5f, 1, 1.5f, 2, 3, 4, 6, -0.0f, -0.5f, -1, -1.5f, -2, -3, -4, -6};
+
 // One matrix [out, in] inside a checkpoint tensor.
 struct Source {
   WeightFormat format;
   const std::byte* data = nullptr;
   int64_t row_stride = 0, col_stride = 1;  // in elements
+  WeightScales scales;
+  std::vector<float> scale_values = {};  // [out / scales.rows, scales_per_row], both rounded up
+  int64_t scales_per_row = 0;
 
   const std::byte* at(int64_t row, int64_t col) const {
     return data + bytes_of(format, row * row_stride + col * col_stride);
@@ -29,6 +34,7 @@ struct Source {
 
   // Columns [col, col + count) of a row.
   void read(int64_t row, int64_t col, int64_t count, float* out) const {
+    if (scales) return read_scaled(row, col, count, out);
     if (format.code != BlockCode::none) {
       ARC_CHECK(col_stride == 1) << "blocks lie along rows";
       return decode_run(format.code, data, row * row_stride + col, count, out);
@@ -36,12 +42,48 @@ struct Source {
     if (col_stride == 1) return to_float(format.element, at(row, col), out, static_cast<size_t>(count));
     for (int64_t c = 0; c < count; ++c) to_float(format.element, at(row, col + c), out + c, 1);
   }
+
+ private:
+  void read_scaled(int64_t row, int64_t col, int64_t count, float* out) const {
+    const float* scale = &scale_values[row / scales.rows * scales_per_row];
+    for (int64_t c = col; c < col + count; ++c) {
+      const int64_t element = row * row_stride + c * col_stride;
+      if (scales.kind == WeightScales::Kind::mxfp4) {
+        const auto pair = static_cast<unsigned>(data[element / 2]);
+        out[c - col] = kFp4Values[element % 2 == 0 ? pair & 15 : pair >> 4];
+      } else {
+        to_float(format.element, data + element, &out[c - col], 1);
+      }
+      out[c - col] *= scale[c / scales.cols];
+    }
+  }
 };
+
+// Scales of matrix `index`, as floats.
+void open_scales(const WeightPart& part, const Checkpoint& checkpoint, int64_t index, Source& source) {
+  const Tensor tensor = checkpoint.load(part.scales.tensor);
+  const int64_t rows = (part.source_out + part.scales.rows - 1) / part.scales.rows;
+  source.scales_per_row = (part.source_in + part.scales.cols - 1) / part.scales.cols;
+  const int64_t count = rows * source.scales_per_row;
+  const bool powers = part.scales.kind == WeightScales::Kind::mxfp4;
+  if (tensor.numel() < (index + 1) * count || (powers ? tensor.dtype() != DType::u8 : !is_floating(tensor.dtype()))) {
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("tensor {} does not hold {} x {} scales", part.scales.tensor, rows, source.scales_per_row));
+  }
+  source.scale_values.resize(static_cast<size_t>(count));
+  to_float(tensor.dtype(), tensor.data() + index * count * static_cast<int64_t>(dtype_size(tensor.dtype())),
+           source.scale_values.data(), source.scale_values.size());
+  for (float& scale : source.scale_values) {
+    if (powers) scale = std::ldexp(1.0f, static_cast<int>(scale) - 127);
+  }
+}
 
 Source open_part(const WeightPart& part, const Checkpoint& checkpoint) {
   const Tensor tensor = checkpoint.load(part.tensor);
   const TensorEntry& entry = *checkpoint.find(part.tensor);
-  const int64_t index = std::max(part.stack_index, 0), size = part.source_out * part.source_in;
+  const int64_t elements = part.source_out * part.source_in;
+  const int64_t size = part.scales.kind == WeightScales::Kind::mxfp4 ? elements / 2 : elements;
+  const int64_t index = std::max(part.stack_index, 0);
   const bool whole = part.stack_index < 0;
   if (whole ? entry.shape.numel() != size : entry.shape.numel() < (index + 1) * size) {
     throw Error(ErrorCode::invalid_argument, fmt::format("tensor {} has shape {} where {} x {} is needed", part.tensor,
@@ -49,10 +91,13 @@ Source open_part(const WeightPart& part, const Checkpoint& checkpoint) {
   }
   const WeightFormat format =
       entry.code != BlockCode::none ? WeightFormat::blocks(entry.code) : WeightFormat::plain(entry.dtype);
-  return {.format = format,
-          .data = tensor.data() + Source::bytes_of(format, index * size),
-          .row_stride = part.stored_transposed ? 1 : part.source_in,
-          .col_stride = part.stored_transposed ? part.source_out : 1};
+  Source source{.format = format,
+                .data = tensor.data() + Source::bytes_of(format, index * size),
+                .row_stride = part.stored_transposed ? 1 : part.source_in,
+                .col_stride = part.stored_transposed ? part.source_out : 1,
+                .scales = part.scales};
+  if (part.scales) open_scales(part, checkpoint, index, source);
+  return source;
 }
 
 void store(const WeightFormat& format, const float* values, int64_t count, std::byte* out) {
@@ -91,7 +136,7 @@ void place(const WeightPart& part, const Source& source, const WeightFormat& for
     }
     return;
   }
-  const bool same = source.format == format && source.col_stride == 1;
+  const bool same = source.format == format && source.col_stride == 1 && !source.scales;
   std::vector<float> values(same ? 0 : part.cols);
   each_row(part, [&](int64_t i, int64_t row) {
     std::byte* target = matrix + (part.row + i) * row_bytes;
@@ -139,11 +184,21 @@ Tensor gather(const WeightSlot& weight, const std::vector<WeightPart>& parts, co
   return data;
 }
 
+std::string scaled_name(const WeightScales& scales) {
+  return scales.kind == WeightScales::Kind::mxfp4 ? "MXFP4"
+                                                  : fmt::format("FP8 in blocks of {}x{}", scales.rows, scales.cols);
+}
+
 // Blocks that had to change their code, for the report.
 void note_conversions(const WeightSlot& weight, const Checkpoint& checkpoint, LoadedWeights& totals) {
   if (weight.role != WeightSlot::Role::matrix) return;
   std::set<BlockCode> codes;
-  for (const WeightPart& part : weight.parts) codes.insert(checkpoint.find(part.tensor)->code);
+  std::set<std::string> scaled;
+  for (const WeightPart& part : weight.parts) {
+    codes.insert(checkpoint.find(part.tensor)->code);
+    if (part.scales) scaled.insert(scaled_name(part.scales));
+  }
+  for (const std::string& name : scaled) ++totals.converted[fmt::format("{} to {}", name, to_string(weight.format))];
   codes.erase(BlockCode::none);
   codes.erase(weight.format.code);
   for (BlockCode code : codes) {
@@ -208,7 +263,10 @@ LoadedWeights load_weights(const Plan& plan, const Checkpoint& checkpoint, const
     const Linear* same = find_same(plan, weight, loaded);
     loaded.weights.push_back(same != nullptr ? Linear(*same) : load_weight(weight, checkpoint, loaded));
     if (pack) pack(static_cast<WeightId>(loaded.weights.size() - 1), loaded.weights.back());
-    for (const WeightPart& part : weight.parts) used.insert(part.tensor);
+    for (const WeightPart& part : weight.parts) {
+      used.insert(part.tensor);
+      if (part.scales) used.insert(part.scales.tensor);
+    }
     for (const WeightPart& part : weight.bias_parts) used.insert(part.tensor);
     done += weight_bytes(weight);
     if (progress) progress(static_cast<double>(done) / static_cast<double>(std::max<int64_t>(total, 1)));

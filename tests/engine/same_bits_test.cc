@@ -155,16 +155,41 @@ TEST_P(SameBits, ForkedAnswersEqualThemselvesAlone) {
   EXPECT_NE(together[0].tokens, together[1].tokens);
 }
 
+// What was decoded so far, sent as a prompt, goes on in the same way; from 10 tokens to 50, beyond every golden's
+// window and original context.
+TEST_P(SameBits, DecodingEqualsPrefill) {
+  const auto engine = load_engine(config());
+  Request whole = request(0);
+  std::vector<int32_t>& prompt = std::get<TokenPrompt>(whole.prompt).tokens;
+  prompt.resize(10);
+  whole.sampling.repetition_penalty = 1.0f;
+  Client client(*engine);
+  client.send(whole);
+  std::vector<int32_t> answer = client.wait()[0].tokens;
+  for (size_t part : {5, 9, 10, 11, 12, 25}) {
+    Request rest = whole;
+    std::vector<int32_t>& so_far = std::get<TokenPrompt>(rest.prompt).tokens;
+    so_far.insert(so_far.end(), answer.begin(), answer.begin() + static_cast<ptrdiff_t>(part));
+    rest.sampling.max_tokens = kAnswerTokens - static_cast<int>(part);
+    client.send(rest);
+    EXPECT_EQ(client.wait()[0].tokens,
+              std::vector<int32_t>(answer.begin() + static_cast<ptrdiff_t>(part), answer.end()))
+        << part;
+  }
+}
+
 TEST_P(SameBits, PreemptionBySwap) {
   // The cache always holds the windows of all sequences.
-  if (golden_.name == "mistral" || golden_.name == "starcoder2") GTEST_SKIP() << "windows in all layers";
+  if (golden_.name == "mistral" || golden_.name == "starcoder2" || golden_.name.starts_with("phi3")) {
+    GTEST_SKIP() << "windows in all layers";
+  }
   EngineConfig c = config();
   c.max_seqs = kRequests;
   c.max_batched_tokens = 64;
   c.swap_memory_bytes = 256 << 20;
   // From the smallest cache that holds one sequence up, until one is so tight that sequences had to leave.
   int64_t preempted = 0;
-  for (c.kv_memory_bytes = 64 << 10; preempted == 0; c.kv_memory_bytes += c.kv_memory_bytes / 8) {
+  for (c.kv_memory_bytes = 64 << 10; preempted == 0; c.kv_memory_bytes += c.kv_memory_bytes / 64) {
     ASSERT_LT(c.kv_memory_bytes, 64 << 20) << "no size preempts";
     try {
       const auto engine = load_engine(c);

@@ -238,7 +238,7 @@ void elementwise(Report& report, const Target& target) {
     const WeightId whole = plan.frequencies(128, 1e6), part = plan.frequencies(64, 1e4);
     plan.stage(RopeArgs{.heads = 8, .dims = 128, .in_stride = 128, .out_stride = 128}, {whole}, {plan.input()},
                {plan.input()});
-    plan.stage(RopeArgs{.heads = 4, .dims = 64, .in_stride = 128, .out_stride = 96, .factor = 1.3}, {part},
+    plan.stage(RopeArgs{.heads = 4, .dims = 64, .in_stride = 128, .out_stride = 96, .factors = {.factor = 1.3}}, {part},
                {HandPlan::slice(plan.input(), 32, 4 * 128)}, {out});
     return Pair(plan.finish(out), target).compare(300, {0, 50}, 0.0);
   });

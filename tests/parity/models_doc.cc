@@ -67,16 +67,22 @@ class BlockKinds {
     feature(kKind, "biases", m.a_bias);
   }
   void operator()(const DeltaNetSpec&) { add("gated delta net"); }
+  void operator()(const Mamba2Spec& m) {
+    add("Mamba-2");
+    feature("Mamba-2", "biases", m.bias);
+    feature("Mamba-2", "groups", m.groups > 1);
+  }
   void operator()(const MlpSpec& m) {
     add("MLP");
     feature("MLP", "biases", m.bias);
     activation("MLP", m.act);
   }
   void operator()(const MoeSpec& m) {
-    constexpr std::string_view kScores[] = {"softmax router", "softmax router over the chosen", "sigmoid router"};
+    constexpr std::string_view kScores[] = {"softmax router", "softmax router over the chosen", "sigmoid router",
+                                            "sparsemixer"};
     add("experts");
     feature("experts", kScores[static_cast<int>(m.router.score)], true);
-    feature("experts", "groups", m.router.groups > 1);
+    feature("experts", m.router.group_best > 1 ? "groups" : "groups by their best", m.router.groups > 1);
     feature("experts", "correction bias", m.router.correction_bias);
     feature("experts", "shared expert", m.shared.hidden > 0);
     feature("experts", "shared gate", m.shared_gate);
@@ -98,8 +104,9 @@ class BlockKinds {
     if (on) kinds_[std::string(kind)].emplace(name);
   }
   void rope(std::string_view kind, const RopeSpec& r, int head_dim) {
-    constexpr std::string_view kScalings[] = {"rope", "linear rope", "llama3 rope", "YaRN"};
+    constexpr std::string_view kScalings[] = {"rope", "linear rope", "llama3 rope", "YaRN", "LongRoPE"};
     feature(kind, kScalings[static_cast<int>(r.scaling)], r.dims > 0);
+    feature(kind, "growing queries", r.query_beta != 0.0);
     feature(kind, "partial rope", r.dims > 0 && r.dims < head_dim);
   }
   void activation(std::string_view kind, const Activation& act) {
@@ -153,7 +160,7 @@ std::string perturbed_keys(const Golden& golden) {
 std::string architecture_row(const Arch& arch, const Proof& proof) {
   const Golden& golden = proof.golden;
   const ModelSpec spec = arch.build(Config(parse_json(golden.config_json, "config.json")));
-  return fmt::format("| {} | {} | {} | ref | {} | {} | {} | {} |\n", arch.name, golden.name,
+  return fmt::format("| {} | {} | {} | ref, cpu | {} | {} | {} | {} |\n", arch.name, golden.name,
                      BlockKinds(spec).to_string(), shares(proof.one_rank), shares(proof.two_ranks),
                      parameters(golden, false).size(), perturbed_keys(golden));
 }

@@ -14,13 +14,15 @@ namespace {
 
 using Notice = ConfigKey::Notice;
 
-// A key of which not every change must be noticed. Empty `golden` or `file`: any.
+// A key (or with * the beginning of keys) of which not every change must be noticed. `golden` is the beginning of the
+// names that are meant; empty `file`: any.
 struct Exemption {
   std::string_view key, reason, golden = {}, file = {};
   Notice notice = Notice::none;
 
   bool covers(std::string_view of_golden, std::string_view of_file, std::string_view of_key) const {
-    return key == of_key && (golden.empty() || golden == of_golden) && (file.empty() || file == of_file);
+    const bool begins = key.ends_with('*') && of_key.starts_with(key.substr(0, key.size() - 1));
+    return (key == of_key || begins) && of_golden.starts_with(golden) && (file.empty() || file == of_file);
   }
 };
 
@@ -43,12 +45,14 @@ constexpr Exemption kExemptions[] = {
     {"bos_token_id", "which tokens go in; not what becomes of them"},
     {"eos_token_id", "when a caller stops"},
     {"pad_token_id", "no sequence is padded"},
+    {"max_position_embeddings", "the attention factor of longrope follows from it", "phi3", kAny, Notice::every},
     {"max_position_embeddings", "the longest context that is allowed; these prompts are shorter"},
 
     // Another key wins.
-    {"head_dim", "follows from qk_rope_head_dim", "deepseek_v3"},
-    {"qk_head_dim", "follows from the two it is the sum of", "deepseek_v3"},
-    {"rope_parameters/type", "rope_type wins", "deepseek_v3"},
+    {"head_dim", "follows from qk_rope_head_dim", "deepseek_v"},
+    {"qk_head_dim", "follows from the two it is the sum of", "deepseek_v"},
+    {"rope_parameters/type", "rope_type wins"},
+    {"qk_head_dim", "follows from the two it is the sum of", "glm4_moe_lite"},
     {"partial_rotary_factor", "the one in rope_parameters wins", "qwen3_next", kSecond},
     {"sliding_window_pattern", "layer_types wins", "gemma3", kSecond},
     {"max_window_layers", "layer_types wins", "qwen3", kSecond},
@@ -76,11 +80,42 @@ constexpr Exemption kExemptions[] = {
     {"embd_pdrop", "for training", "phi"},
     {"resid_pdrop", "for training", "phi"},
     {"router_jitter_noise", "for training", "mixtral"},
+    {"input_jitter_noise", "for training", "phimoe"},
+    {"hidden_dropout", "for training", "phimoe"},
+    {"aux_loss_alpha", "for training", "deepseek_v2"},
+    {"seq_aux", "for training", "deepseek_v2"},
+    {"init_method", "for training", "granite"},
+    {"mamba_chunk_size", "how the trainer cut the recurrence", "granite"},
+    {"n_group", "for another topk_method", "deepseek_v2_lite"},
+    {"topk_group", "for another topk_method", "deepseek_v2_lite"},
+    {"rope_theta", "no layer rotates", "granite_hybrid"},
+    {"rope_parameters/rope_theta", "no layer rotates", "granite_hybrid"},
+    {"rope_scaling", "no layer rotates", "granite_hybrid", kAny, Notice::some},
+    {"original_max_position_embeddings", "only whether the prompt is longer", "phimoe", kAny, Notice::some},
+    {"rope_scaling/original_max_position_embeddings", "the one outside wins", "phi"},
+    {"rope_parameters/original_max_position_embeddings", "the one outside wins", "phi"},
+    {"rope_scaling/long_factor", "the prompt is short", "phi3_short", kAny, Notice::some},
+    {"rope_scaling/long_factor", "the prompt is short", "phimoe_short", kAny, Notice::some},
+    {"rope_scaling/long_mscale", "the prompt is short", "phimoe_short"},
+    {"rope_parameters/long_factor", "the prompt is short", "phi3_short", kAny, Notice::some},
+    {"rope_parameters/long_factor", "the prompt is short", "phimoe_short", kAny, Notice::some},
+    {"rope_parameters/long_mscale", "the prompt is short", "phimoe_short"},
+    {"rope_scaling/short_mscale", "the prompt is long", "phimoe_long"},
+    {"rope_scaling/short_factor", "the prompt is long", "phi3_long", kAny, Notice::some},
+    {"rope_scaling/short_factor", "the prompt is long", "phimoe_long", kAny, Notice::some},
+    {"rope_parameters/short_factor", "the prompt is long", "phimoe_long", kAny, Notice::some},
+    {"rope_parameters/short_mscale", "the prompt is long", "phimoe_long"},
+    {"rope_parameters/short_factor", "the prompt is long", "phi3_long", kAny, Notice::some},
+    {"intermediate_size", "of experts, which the model has not", "granite_dense"},
+    {"num_experts_per_tok", "of experts, which the model has not", "granite_dense"},
+    {"time_step_limit", "of Mamba layers, which the model has not", "granite_dense", kSecond},
+    {"mamba_*", "of Mamba layers, which the model has not", "granite_dense", kSecond},
 
     // A head that is in the checkpoint is used, whatever this says (as in transformers).
-    {"tie_word_embeddings", "the checkpoint has both matrices", "deepseek_v3"},
+    {"tie_word_embeddings", "the checkpoint has both matrices", "deepseek_v"},
     {"tie_word_embeddings", "the checkpoint has both matrices", "glm4"},
     {"tie_word_embeddings", "the checkpoint has both matrices", "gpt_oss"},
+    {"tie_word_embeddings", "the checkpoint has both matrices", "granite_hybrid"},
     {"tie_word_embeddings", "the checkpoint has both matrices", "mistral"},
     {"tie_word_embeddings", "the checkpoint has both matrices", "mixtral"},
     {"tie_word_embeddings", "the checkpoint has both matrices", "phi"},
@@ -89,14 +124,16 @@ constexpr Exemption kExemptions[] = {
     {"tie_word_embeddings", "the checkpoint has both matrices", "qwen3_next"},
 
     // YaRN rounds the range that these give to whole coordinates: one step of two may end on the same.
-    {"rope_scaling/beta_fast", "rounded", "deepseek_v3", kAny, Notice::some},
-    {"rope_scaling/beta_slow", "rounded", "deepseek_v3", kAny, Notice::some},
-    {"rope_scaling/original_max_position_embeddings", "rounded", "deepseek_v3", kAny, Notice::some},
+    {"rope_scaling/beta_fast", "rounded", "deepseek_v", kAny, Notice::some},
+    {"rope_scaling/beta_slow", "rounded", "deepseek_v", kAny, Notice::some},
+    {"rope_scaling/original_max_position_embeddings", "rounded", "deepseek_v", kAny, Notice::some},
     {"rope_scaling/original_max_position_embeddings", "rounded", "qwen2", kAny, Notice::some},
     {"rope_scaling/original_max_position_embeddings", "rounded", "qwen3", kAny, Notice::some},
-    {"rope_parameters/beta_fast", "rounded", "deepseek_v3", kAny, Notice::some},
-    {"rope_parameters/beta_slow", "rounded", "deepseek_v3", kAny, Notice::some},
-    {"rope_parameters/original_max_position_embeddings", "rounded", "deepseek_v3", kAny, Notice::some},
+    {"rope_parameters/beta_fast", "rounded", "deepseek_v", kAny, Notice::some},
+    {"rope_parameters/beta_fast", "rounded", "ministral3", kAny, Notice::some},
+    {"rope_parameters/beta_slow", "rounded", "ministral3", kAny, Notice::some},
+    {"rope_parameters/beta_slow", "rounded", "deepseek_v", kAny, Notice::some},
+    {"rope_parameters/original_max_position_embeddings", "rounded", "deepseek_v", kAny, Notice::some},
     {"rope_parameters/original_max_position_embeddings", "rounded", "qwen2", kAny, Notice::some},
     {"rope_parameters/original_max_position_embeddings", "rounded", "qwen3", kAny, Notice::some},
 };
@@ -139,6 +176,7 @@ std::vector<Json> neighbours(const Json& value) {
     for (const std::string& word : other_words(value.get<std::string>())) near.emplace_back(word);
     return near;
   }
+  if (value.is_object()) return {0.5};  // in a list: transformers' spelling of infinity
   Json shorter = value;
   if (!value.empty()) shorter.erase(value.size() - 1);
   near.push_back(shorter);

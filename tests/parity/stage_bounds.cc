@@ -123,7 +123,8 @@ StageBounds::Bounds StageBounds::bounds(const RopeArgs& a, const StageRun& run) 
     if (head >= a.heads || i >= a.dims) return 0.0;
     const float* x = run.reads[0].row<float>(r) + head * a.in_stride;
     const int64_t other = i < a.dims / 2 ? i + a.dims / 2 : i - a.dims / 2;
-    return 4 * kUnit * a.factor * (std::fabs(x[i]) + std::fabs(x[other]));
+    const double factor = std::max(a.factors.factor, a.factors.long_factor) * (1.0 + a.factors.beta * 8);
+    return 4 * kUnit * factor * (std::fabs(x[i]) + std::fabs(x[other]));
   });
 }
 
@@ -205,8 +206,11 @@ StageBounds::Bounds StageBounds::bounds(const ConvArgs& a, const StageRun& run) 
   return each(run.after, [&](int64_t r, int64_t c) {
     double weight = 0.0;
     for (float w : weight_row(run, 0, c)) weight += std::fabs(w);
+    const Tensor& biases = weights_.weights[run.stage.weights[0]].bias;
+    const double bias = biases.defined() ? std::fabs(biases.as<float>()[c]) : 0.0;
     // |silu'| < 1.1
-    const double sum = 1.1 * (a.kernel + 2) * kUnit * weight * largest(history.keys, 0, history.keys.size(), c);
+    const double sum =
+        1.1 * (a.kernel + 2) * kUnit * (weight * largest(history.keys, 0, history.keys.size(), c) + bias);
     return sum + 8 * kUnit * size_at(run.after, r, c);
   });
 }
@@ -223,6 +227,36 @@ StageBounds::Bounds StageBounds::bounds(const DeltaArgs& a, const StageRun& run)
   const double rounding = (static_cast<double>(a.key_dim) / 2 + 24) * kUnit / std::sqrt(a.key_dim);
   return each(run.after, [&](int64_t, int64_t c) {
     return rounding * tokens * tokens * largest(history.values, 0, history.values.size(), c);
+  });
+}
+
+// What a token adds to a state is read with no more than its size; with every token it decays, and is rounded three
+// times.
+StageBounds::Bounds StageBounds::bounds(const SsmArgs& a, const StageRun& run) {
+  History& history = states_[{a.group, a.layer}];
+  const auto weight = [&](int i, int64_t h) { return weights_.weights[run.stage.weights[i]].data.as<float>()[h]; };
+  const int64_t width = int64_t{a.heads} * a.head_dim, n = a.state_dim;
+  for (int64_t r = 0; r < run.reads[0].rows; ++r) {
+    history.values.push_back(row_of(run.reads[0], r, 0, run.reads[0].cols));
+    std::vector<float>& row = history.values.back();
+    for (int32_t h = 0; h < a.heads; ++h) row.push_back(run.reads[1].row<float>(r)[h]);
+  }
+  const size_t seen = history.values.size(), first = seen - static_cast<size_t>(run.after.rows);
+  return each(run.after, [&](int64_t r, int64_t c) {
+    const int64_t h = c / a.head_dim, group = h / (a.heads / a.groups), now = static_cast<int64_t>(first) + r;
+    const int64_t b = width + group * n, read = b + a.groups * n;
+    const std::vector<float>& mine = history.values[now];
+    double size = 0.0;
+    for (int64_t t = 0; t <= now; ++t) {
+      const std::vector<float>& row = history.values[t];
+      const double raw = row[row.size() - a.heads + h] + weight(0, h);
+      const double dt = std::clamp(raw > 20.0 ? raw : std::log1p(std::exp(raw)), a.dt_min, a.dt_max);
+      double overlap = 0.0;
+      for (int64_t i = 0; i < n; ++i) overlap += std::fabs(static_cast<double>(row[b + i]) * mine[read + i]);
+      size += dt * std::fabs(row[c]) * overlap;
+    }
+    return (3.0 * static_cast<double>(now + 1) + static_cast<double>(n) / 2 + 8) * kUnit * size +
+           4 * kUnit * std::fabs(static_cast<double>(weight(2, h)) * mine[c]);
   });
 }
 

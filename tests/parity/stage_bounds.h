@@ -48,6 +48,7 @@ class StageBounds {
   Bounds bounds(const ExpertSumArgs& a, const StageRun& run);
   Bounds bounds(const ConvArgs& a, const StageRun& run);
   Bounds bounds(const DeltaArgs& a, const StageRun& run);
+  Bounds bounds(const SsmArgs& a, const StageRun& run);
   template <typename A>
   Bounds bounds(const A&, const StageRun& run);  // element by element
 

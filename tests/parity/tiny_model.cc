@@ -53,8 +53,9 @@ TinyModel::TinyModel(const std::string& config_json, const Checkpoint& checkpoin
   const Config config(parse_json(config_json, "config.json"));
   const Arch& arch = find_arch(config.architecture());
   const ModelSpec spec = arch.build(config);
+  const ScaledWeights scaled = scaled_weights_from(config);
   config.expect_known();
-  load(spec, CheckpointSlots(checkpoint, arch.own_names, spec.tied_head), checkpoint, options);
+  load(spec, CheckpointSlots(checkpoint, arch.own_names, spec.tied_head, kHubNaming, scaled), checkpoint, options);
 }
 
 TinyModel::TinyModel(const ModelSpec& spec, const SlotResolver& slots, const Checkpoint& checkpoint,
@@ -126,7 +127,7 @@ TinyModel::Outputs TinyModel::run(std::span<const int32_t> tokens, int chunk) {
   Outputs outputs;
   const int n = static_cast<int>(tokens.size()), size = chunk > 0 ? chunk : n;
   for (int first = 0; first < n; first += size) {
-    const Piece piece{.tokens = tokens.subspan(first, std::min(size, n - first)), .position = first};
+    const Piece piece{.tokens = tokens.subspan(first, std::min(size, n - first)), .position = first, .known = n};
     step({&piece, 1}, outputs);
   }
   return outputs;
@@ -134,7 +135,7 @@ TinyModel::Outputs TinyModel::run(std::span<const int32_t> tokens, int chunk) {
 
 // Place p has blocks 1 + p * tiles_, ... in order, and state slot 1 + p.
 void TinyModel::step(std::span<const Piece> pieces, Outputs& outputs, std::span<const StepCopy> copies) {
-  std::vector<int32_t> tokens, positions, q_start = {0}, seq_lens, table, state_read, state_write;
+  std::vector<int32_t> tokens, positions, q_start = {0}, seq_lens, known_lens, table, state_read, state_write;
   std::vector<int64_t> slots;
   for (const Piece& piece : pieces) {
     const int first_block = 1 + piece.place * tiles_;
@@ -145,6 +146,7 @@ void TinyModel::step(std::span<const Piece> pieces, Outputs& outputs, std::span<
     }
     q_start.push_back(static_cast<int32_t>(tokens.size()));
     seq_lens.push_back(positions.back() + 1);
+    known_lens.push_back(std::max(piece.known, seq_lens.back()));
     for (int i = 0; i < tiles_; ++i) table.push_back(first_block + i);
     state_read.push_back(piece.position == 0 ? -1 : 1 + piece.place);
     state_write.push_back(1 + piece.place);
@@ -159,7 +161,8 @@ void TinyModel::step(std::span<const Piece> pieces, Outputs& outputs, std::span<
                     .tokens = tokens.data(),
                     .positions = positions.data(),
                     .q_start = q_start.data(),
-                    .seq_lens = seq_lens.data()};
+                    .seq_lens = seq_lens.data(),
+                    .known_lens = known_lens.data()};
   inputs.rows = rows.data();
   inputs.sampling = sampling.data();
   inputs.copies = copies.data();

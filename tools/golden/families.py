@@ -542,17 +542,292 @@ SMOLLM3 = Family(
     ),
 )
 
+def _longrope(*, long: tuple[float, ...], short: tuple[float, ...], **keys: float) -> dict[str, Any]:
+    return {"long_factor": list(long), "short_factor": list(short), "type": "longrope"} | keys
+
+
+PHI3_CONFIG = _config(
+    "Phi3ForCausalLM",
+    "phi3",
+    attention_bias=False,
+    embd_pdrop=0.0,
+    full_attn_mod=1,
+    hidden_act="silu",
+    hidden_size=56,
+    interpolate_factor=1,
+    intermediate_size=74,
+    lm_head_bias=False,
+    mlp_bias=False,
+    num_attention_heads=4,
+    num_hidden_layers=3,
+    num_key_value_heads=2,
+    original_max_position_embeddings=20,
+    pad_token_id=0,
+    partial_rotary_factor=0.75,
+    resid_pdrop=0.0,
+    rope_scaling=_longrope(long=(1.5, 2.0, 3.0, 4.5, 6.0), short=(1.0, 1.125, 1.25, 1.5, 1.75)),
+    rope_theta=100.0,
+    sliding_window=13,
+    tie_word_embeddings=False,
+)
+PHI3_LONG = Family(config=PHI3_CONFIG)  # a prompt beyond the original context: the long factors
+PHI3_SHORT = Family(config=PHI3_CONFIG, n_tokens=20)  # and one within it
+
+PHI_MOE_CONFIG = _config(
+    "PhiMoEForCausalLM",
+    "phimoe",
+    attention_bias=True,
+    head_dim=10,
+    hidden_act="silu",
+    hidden_dropout=0.0,
+    hidden_size=44,
+    input_jitter_noise=0.01,
+    intermediate_size=30,
+    lm_head_bias=True,
+    num_attention_heads=4,
+    num_experts_per_tok=2,
+    num_hidden_layers=3,
+    num_key_value_heads=2,
+    num_local_experts=6,
+    original_max_position_embeddings=20,
+    output_router_logits=False,
+    rope_scaling=_longrope(
+        long=(1.5, 2.0, 3.0, 4.5, 6.0),
+        short=(1.0, 1.125, 1.25, 1.5, 1.75),
+        long_mscale=1.25,
+        original_max_position_embeddings=20,
+        short_mscale=1.125,
+    ),
+    rope_theta=100.0,
+    router_aux_loss_coef=0.0,
+    router_jitter_noise=0.25,  # so wide that a choice often has a second near it
+    sliding_window=None,
+    tie_word_embeddings=False,
+)
+PHI_MOE_RULES: tuple[Rule, ...] = ((r"block_sparse_moe\.gate\.weight$", FanIn(2.0)),)
+PHI_MOE_LONG = Family(config=PHI_MOE_CONFIG, rules=PHI_MOE_RULES)
+PHI_MOE_SHORT = Family(config=PHI_MOE_CONFIG, rules=PHI_MOE_RULES, n_tokens=20)
+
+MINISTRAL3 = Family(
+    config=_config(
+        "Ministral3ForCausalLM",
+        "ministral3",
+        head_dim=14,
+        hidden_act="silu",
+        hidden_size=52,
+        intermediate_size=74,
+        num_attention_heads=6,
+        num_hidden_layers=3,
+        num_key_value_heads=2,
+        rope_parameters={  # ramp over the pairs: 0, 1/3, 2/3, 1 ...; queries grow at 9, 18, 27, 36
+            "beta_fast": 1.0,
+            "beta_slow": 0.125,
+            "factor": 16.0,
+            "llama_4_scaling_beta": 0.25,
+            "mscale": 1.0,
+            "mscale_all_dim": 0.75,
+            "original_max_position_embeddings": 9,
+            "rope_theta": 64.0,
+            "rope_type": "yarn",
+            "type": "yarn",
+        },
+        sliding_window=None,
+        tie_word_embeddings=True,
+    ),
+)
+
+DEEPSEEK_V2_CONFIG = DEEPSEEK_V3.config | {
+    "architectures": ["DeepseekV2ForCausalLM"],
+    "aux_loss_alpha": 0.001,
+    "mlp_bias": True,
+    "model_type": "deepseek_v2",
+    "norm_topk_prob": False,
+    "scoring_func": "softmax",
+    "seq_aux": True,
+    "topk_method": "group_limited_greedy",
+}
+del DEEPSEEK_V2_CONFIG["num_nextn_predict_layers"]
+DEEPSEEK_V2 = Family(  # fewer experts: softmax's scores lie closer together
+    config=DEEPSEEK_V2_CONFIG | {"n_routed_experts": 8, "num_experts_per_tok": 3},
+    rules=((r"mlp\.gate\.weight$", FanIn(2.0)),),
+    n_tokens=31,
+)
+DEEPSEEK_V2_LITE = Family(
+    config=DEEPSEEK_V2_CONFIG
+    | {
+        "attention_bias": False,
+        "mlp_bias": False,
+        "n_group": 1,
+        "q_lora_rank": None,
+        "topk_group": 1,
+        "topk_method": "greedy",
+    },
+    rules=((r"mlp\.gate\.weight$", FanIn(2.0)),),
+)
+
+GLM4_MOE = Family(
+    config=_config(
+        "Glm4MoeForCausalLM",
+        "glm4_moe",
+        attention_bias=True,
+        eos_token_id=[2, 3],
+        first_k_dense_replace=1,
+        head_dim=20,
+        hidden_act="silu",
+        hidden_size=52,
+        intermediate_size=66,
+        moe_intermediate_size=26,
+        n_group=4,
+        n_routed_experts=12,
+        n_shared_experts=2,
+        norm_topk_prob=True,
+        num_attention_heads=4,
+        num_experts_per_tok=4,
+        num_hidden_layers=3,
+        num_key_value_heads=2,
+        num_nextn_predict_layers=1,
+        pad_token_id=0,
+        partial_rotary_factor=0.5,
+        rope_scaling=None,
+        rope_theta=300.0,
+        routed_scaling_factor=1.5,
+        tie_word_embeddings=False,
+        topk_group=2,
+        use_qk_norm=True,
+    ),
+    rules=DEEPSEEK_V3.rules,
+    ignored={
+        "model.layers.3.eh_proj.weight": (52, 104),
+        "model.layers.3.enorm.weight": (52,),
+        "model.layers.3.shared_head.norm.weight": (52,),
+    },
+)
+
+GLM4_MOE_LITE = Family(
+    config={
+        key: value
+        for key, value in (
+            DEEPSEEK_V3.config
+            | {
+                "architectures": ["Glm4MoeLiteForCausalLM"],
+                "model_type": "glm4_moe_lite",
+                "partial_rotary_factor": 1.0,
+                "rope_scaling": None,
+                "rope_theta": 300.0,
+                "routed_scaling_factor": 1.75,
+            }
+        ).items()
+        if key not in ("ep_size", "moe_layer_freq", "scoring_func")
+    },
+    rules=DEEPSEEK_V3.rules,
+    ignored={
+        "model.layers.3.eh_proj.weight": (56, 112),
+        "model.layers.3.enorm.weight": (56,),
+        "model.layers.3.shared_head.norm.weight": (56,),
+    },
+)
+
+GRANITE_DENSE = Family(
+    config=_config(
+        "GraniteMoeHybridForCausalLM",
+        "granitemoehybrid",
+        attention_bias=True,
+        attention_multiplier=0.25,
+        embedding_multiplier=3,
+        hidden_act="silu",
+        hidden_size=64,
+        init_method="mup",
+        intermediate_size=74,
+        layer_types=["attention", "attention", "attention"],
+        logits_scaling=2.5,
+        normalization_function="rmsnorm",
+        num_attention_heads=4,
+        num_experts_per_tok=0,
+        num_hidden_layers=3,
+        num_key_value_heads=2,
+        num_local_experts=0,
+        output_router_logits=False,
+        pad_token_id=0,
+        position_embedding_type="rope",
+        residual_multiplier=0.375,
+        rope_scaling=None,
+        rope_theta=300.0,
+        router_aux_loss_coef=0.01,
+        shared_intermediate_size=74,
+        tie_word_embeddings=True,
+    ),
+    rules=((r"embed_tokens\.weight$", Grid(8, -9)),),
+)
+
+GRANITE_HYBRID = Family(
+    config=_config(
+        "GraniteMoeHybridForCausalLM",
+        "granitemoehybrid",
+        attention_bias=False,
+        attention_multiplier=0.25,
+        embedding_multiplier=3,
+        hidden_act="silu",
+        hidden_size=40,
+        init_method="mup",
+        intermediate_size=26,
+        layer_types=["mamba", "attention", "mamba", "mamba"],
+        logits_scaling=2.5,
+        mamba_chunk_size=16,
+        mamba_conv_bias=True,
+        mamba_d_conv=4,
+        mamba_d_head=10,
+        mamba_d_state=12,
+        mamba_expand=2,
+        mamba_n_groups=2,
+        mamba_n_heads=8,
+        mamba_proj_bias=True,
+        normalization_function="rmsnorm",
+        num_attention_heads=4,
+        num_experts_per_tok=2,
+        num_hidden_layers=4,
+        num_key_value_heads=2,
+        num_local_experts=6,
+        output_router_logits=False,
+        pad_token_id=0,
+        position_embedding_type="nope",
+        residual_multiplier=0.375,
+        rope_scaling=None,
+        rope_theta=300.0,
+        router_aux_loss_coef=0.01,
+        shared_intermediate_size=38,
+        tie_word_embeddings=False,
+        time_step_limit=[0.25, 1.5],
+    ),
+    rules=(
+        (r"A_log$", Grid(6, -5, -0.5)),  # -2.5 to 1.5: decays from fast to slow
+        (r"dt_bias$", Grid(8, -8)),
+        (r"mamba\.D$", NEAR_ONE),
+        (r"router\.layer\.weight$", FanIn(2.0)),
+    ),
+)
+
 FAMILIES: dict[str, Family] = {
+    "deepseek_v2": DEEPSEEK_V2,
+    "deepseek_v2_lite": DEEPSEEK_V2_LITE,
     "deepseek_v3": DEEPSEEK_V3,
     "gemma": GEMMA,
     "gemma2": GEMMA2,
     "gemma3": GEMMA3,
     "glm4": GLM4,
+    "glm4_moe": GLM4_MOE,
+    "glm4_moe_lite": GLM4_MOE_LITE,
     "gpt_oss": GPT_OSS,
+    "granite_dense": GRANITE_DENSE,
+    "granite_hybrid": GRANITE_HYBRID,
     "llama": LLAMA,
+    "ministral3": MINISTRAL3,
     "mistral": MISTRAL,
     "mixtral": MIXTRAL,
     "phi": PHI,
+    "phi3_long": PHI3_LONG,
+    "phi3_short": PHI3_SHORT,
+    "phimoe_long": PHI_MOE_LONG,
+    "phimoe_short": PHI_MOE_SHORT,
     "qwen2": QWEN2,
     "qwen3": QWEN3,
     "qwen3_moe": QWEN3_MOE,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import pathlib
 import tempfile
@@ -148,6 +149,16 @@ def _forward(model: torch.nn.Module, prompt: np.ndarray) -> tuple[list[torch.Ten
     return hidden, logits
 
 
+def _pass_length_to_longrope(model: torch.nn.Module, n_tokens: int) -> None:
+    """Phi-3.5-MoE as its authors and transformers 4 have it: 5.17 asks for the frequencies without a length, so that
+    the long factors are never used."""
+    rotation = model.model.rotary_emb
+    rotation.rope_init_fn = functools.partial(rotation.rope_init_fn, seq_len=n_tokens)
+
+
+REPAIRS: dict[str, Callable[[torch.nn.Module, int], None]] = {"PhiMoEForCausalLM": _pass_length_to_longrope}
+
+
 def run(config: dict[str, Any], entries: list[TensorEntry], weights: Weights, prompt: np.ndarray, dtype: Any) -> Run:
     """One forward pass. float64 runs in float64 to the last operation; float32 is transformers as it stands."""
     choices = Choices()
@@ -156,6 +167,8 @@ def run(config: dict[str, Any], entries: list[TensorEntry], weights: Weights, pr
         if dtype == torch.float64:
             stack.enter_context(Float64())
         model = _load(path, dtype, {entry.name for entry in entries if entry.ignored})
+        if repair := REPAIRS.get(config["architectures"][0]):
+            repair(model, len(prompt))
         stack.enter_context(_ChoiceProbe(choices))
         hidden, logits = _forward(model, prompt)
     return Run([h.numpy().astype(np.float64) for h in hidden], logits.numpy().astype(np.float64), choices)

@@ -56,6 +56,7 @@ const StepInputs& StepUpload::upload(const StepInputs& host, void* stream) {
   inputs_.positions = put(host.positions, host.n_tokens);
   inputs_.q_start = put(host.q_start, host.n_seqs + 1);
   inputs_.seq_lens = put(host.seq_lens, host.n_seqs);
+  inputs_.known_lens = put(host.known_lens, host.n_seqs);
   inputs_.rows = put(host.rows, host.n_rows);
   for (size_t g = 0; g < plan_.groups.size(); ++g) {
     const GroupInputs& from = host.groups[g];

@@ -3,6 +3,7 @@
 // Letters: T token rows, C model dim, H query heads, K key/value heads, D head dim, E experts, k experts per token.
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
@@ -14,7 +15,7 @@ namespace arc {
 
 enum class NormKind : uint8_t { none, rms, layer };
 enum class Act : uint8_t { silu, gelu, gelu_tanh, relu, clamped_swiglu };
-enum class RouterScore : uint8_t { softmax, softmax_selected, sigmoid };
+enum class RouterScore : uint8_t { softmax, softmax_selected, sigmoid, sparsemixer };
 
 // O[T, C] = W[token] * scale.   W: table [V, C]
 struct EmbedArgs {
@@ -28,10 +29,12 @@ struct NormArgs {
   int32_t cols = 0;
 };
 
-// y = rms_norm(x) * weight * silu(z), per run of `cols`.   W: weight [cols]; R: x, z; O: y
+// y = rms_norm(x) * weight * silu(z), or rms_norm(x * silu(z)) * weight, per run of `cols`.   W: weight [cols]; R: x,
+// z; O: y (may be x)
 struct GatedNormArgs {
   float eps = 1e-6f;
   int32_t cols = 0;
+  bool gate_first = false;
 };
 
 // y = W x + bias.   W: [out, in]; R: x [T, in]; O: y [T, out]
@@ -43,12 +46,29 @@ struct HeadLinearArgs {
   int32_t in_stride = 0, out_stride = 0;
 };
 
+// What a rotation multiplies cos and sin by, and when it takes other frequencies.
+struct RopeFactors {
+  double factor = 1.0;
+  int32_t switch_at = 0;  // a sequence of more known tokens takes the second frequencies and long_factor; 0: none does
+  double long_factor = 1.0;
+  double beta = 0.0;  // the factor at position p is multiplied by 1 + beta * ln(1 + floor(p / period))
+  double period = 1.0;
+
+  bool operator==(const RopeFactors&) const = default;
+  bool is_long(int32_t known_tokens) const { return switch_at > 0 && known_tokens > switch_at; }
+  double at(int32_t position, bool long_sequence) const {
+    const double temperature = beta == 0.0 ? 1.0 : 1.0 + beta * std::log(1.0 + std::floor(position / period));
+    return (long_sequence ? long_factor : factor) * temperature;
+  }
+};
+
 // Copies `dims` coordinates of each head and rotates pairs (i, i + dims/2) by position * frequency[i].
-// W: frequencies f64 [dims / 2]; R: x, head h at h * in_stride; O: y, head h at h * out_stride (may be x)
+// W: frequencies f64 [dims / 2], with switch_at a second row of them; R: x, head h at h * in_stride; O: y, head h at
+// h * out_stride (may be x)
 struct RopeArgs {
   int32_t heads = 0, dims = 0;
   int32_t in_stride = 0, out_stride = 0;
-  double factor = 1.0;  // on cos and sin
+  RopeFactors factors;
 };
 
 // Writes keys and values of the step's tokens into the cache.   R: k [T, K * k_dim], v [T, K * v_dim] (absent for
@@ -90,8 +110,10 @@ struct ActArgs {
 // W: correction bias [E] when `correction`; R: logits [T, E]; O: ids i32 [T, k], weights [T, k]
 struct RouteArgs {
   int32_t experts = 0, top_k = 0, groups = 1, top_groups = 1;
+  int32_t group_best = 2;  // best choices that make a group's score: 1 or 2
   RouterScore score = RouterScore::softmax;
   bool correction = false, renormalize = false;
+  double jitter = 0.0;  // of sparsemixer
   float scale = 1.0f;
 };
 
@@ -108,8 +130,8 @@ struct ExpertSumArgs {
   int32_t top_k = 0;
 };
 
-// Causal depthwise convolution over the sequence, then SiLU. The last kernel - 1 inputs are kept in the state.
-// W: [channels, kernel]; R: x [T, channels]; O: y [T, channels]
+// Causal depthwise convolution over the sequence (and a bias, where the weight has one), then SiLU. The last kernel - 1
+// inputs are kept in the state. W: [channels, kernel]; R: x [T, channels]; O: y [T, channels]
 struct ConvArgs {
   int32_t group = 0, layer = 0;
   int32_t channels = 0, kernel = 0;
@@ -123,6 +145,16 @@ struct DeltaArgs {
   int32_t group = 0, layer = 0;
   int32_t key_heads = 0, value_heads = 0, key_dim = 0, value_dim = 0;
   int64_t state_offset = 0;  // bytes into the layer's state: f32 [value_heads, key_dim, value_dim]
+};
+
+// The state-space recurrence of Mamba-2: h <- exp(-exp(a_log) dt) h + dt B x^T, y = C^T h + d x, with dt =
+// clamp(softplus(dt + dt_bias)); head i uses the B and C of group i / (heads / groups). W: dt_bias, a_log, d [heads];
+// R: x | B | C [T, heads * head_dim + 2 * groups * state_dim], dt [T, heads]; O: y [T, heads * head_dim]
+struct SsmArgs {
+  int32_t group = 0, layer = 0;
+  int32_t heads = 0, head_dim = 0, groups = 1, state_dim = 0;
+  double dt_min = 0.0, dt_max = 0.0;
+  int64_t state_offset = 0;  // bytes into the layer's state: f32 [heads, state_dim, head_dim]
 };
 
 // y[r] = x[rows[r]].   R: x [T, C]; O: y [R, C]
@@ -168,7 +200,7 @@ struct FusedAttendArgs {
 
 using Args =
     std::variant<EmbedArgs, NormArgs, GatedNormArgs, LinearArgs, HeadLinearArgs, RopeArgs, AppendArgs, AttendArgs,
-                 GateArgs, AddArgs, ActArgs, RouteArgs, ExpertLinearArgs, ExpertSumArgs, ConvArgs, DeltaArgs,
+                 GateArgs, AddArgs, ActArgs, RouteArgs, ExpertLinearArgs, ExpertSumArgs, ConvArgs, DeltaArgs, SsmArgs,
                  GatherArgs, SoftcapArgs, AllReduceArgs, AllGatherArgs, FusedLinearArgs, FusedAttendArgs>;
 static_assert(sizeof(Args) <= 256 && std::is_trivially_copyable_v<Args>, "arguments travel to the device by value");
 
@@ -176,9 +208,9 @@ constexpr size_t kOpCount = std::variant_size_v<Args>;
 
 // In the order of Args.
 inline constexpr std::string_view kOpNames[] = {
-    "embed",  "norm",    "gated_norm", "linear",     "head_linear",   "rope",        "append", "attend",
-    "gate",   "add",     "act",        "route",      "expert_linear", "expert_sum",  "conv",   "delta",
-    "gather", "softcap", "all_reduce", "all_gather", "fused_linear",  "fused_attend"};
+    "embed", "norm",   "gated_norm", "linear",     "head_linear",   "rope",         "append",      "attend",
+    "gate",  "add",    "act",        "route",      "expert_linear", "expert_sum",   "conv",        "delta",
+    "ssm",   "gather", "softcap",    "all_reduce", "all_gather",    "fused_linear", "fused_attend"};
 static_assert(std::size(kOpNames) == kOpCount);
 
 inline std::string_view op_name(const Args& args) {

@@ -42,8 +42,9 @@ struct StepInputs {
   int32_t n_seqs = 0, n_tokens = 0, n_rows = 0;  // S, T, R
   const int32_t* tokens = nullptr;               // [T]
   const int32_t* positions = nullptr;            // [T], or [3, T] where a model has three axes
-  const int32_t* q_start = nullptr;   // [S+1] first token of each sequence; prefill, decode and verification alike
-  const int32_t* seq_lens = nullptr;  // [S] tokens of the sequence after this step
+  const int32_t* q_start = nullptr;     // [S+1] first token of each sequence; prefill, decode and verification alike
+  const int32_t* seq_lens = nullptr;    // [S] tokens of the sequence after this step
+  const int32_t* known_lens = nullptr;  // [S] its known tokens, those of later steps too; null: seq_lens
   GroupInputs groups[kMaxCacheGroups];
   const int32_t* rows = nullptr;          // [R] token rows that reach the head
   const SamplingRow* sampling = nullptr;  // [R]
@@ -56,5 +57,9 @@ struct StepInputs {
   int32_t n_copies = 0;
   LoopControl* control = nullptr;
 };
+
+inline int32_t known_tokens(const StepInputs& step, int32_t sequence) {
+  return step.known_lens != nullptr ? step.known_lens[sequence] : step.seq_lens[sequence];
+}
 
 }  // namespace arc

@@ -34,6 +34,7 @@ void run(const ExpertLinearArgs& a, const Operands& o) noexcept;
 void run(const ExpertSumArgs& a, const Operands& o) noexcept;
 void run(const ConvArgs& a, const Operands& o) noexcept;
 void run(const DeltaArgs& a, const Operands& o) noexcept;
+void run(const SsmArgs& a, const Operands& o) noexcept;
 void run(const GatherArgs& a, const Operands& o) noexcept;
 void run(const SoftcapArgs& a, const Operands& o) noexcept;
 

@@ -83,11 +83,22 @@ void run(const RopeArgs& a, const Operands& o) noexcept {
   const Rows x(o.reads[0]), y(o.writes[0]);
   const double* frequencies = static_cast<const double*>(o.weights[0].data);
   const int32_t* positions = o.step->positions;
+  const int32_t* q_start = o.step->q_start;
+  const int32_t* known = o.step->known_lens != nullptr ? o.step->known_lens : o.step->seq_lens;
   const int32_t half = a.dims / 2;
   each(o, x.rows, half, [=] __device__(int64_t t, int64_t i) {
+    const RopeFactors& f = a.factors;
+    bool is_long = false;
+    if (f.switch_at > 0) {
+      int32_t sequence = 0;
+      while (q_start[sequence + 1] <= t) ++sequence;
+      is_long = known[sequence] > f.switch_at;
+    }
+    const double temperature = f.beta == 0.0 ? 1.0 : 1.0 + f.beta * log(1.0 + floor(positions[t] / f.period));
+    const double factor = (is_long ? f.long_factor : f.factor) * temperature;
     double sine, cosine;
-    sincos(positions[t] * frequencies[i], &sine, &cosine);
-    const float c = static_cast<float>(cosine * a.factor), s = static_cast<float>(sine * a.factor);
+    sincos(positions[t] * frequencies[is_long ? half + i : i], &sine, &cosine);
+    const float c = static_cast<float>(cosine * factor), s = static_cast<float>(sine * factor);
     for (int32_t h = 0; h < a.heads; ++h) {
       const float left = x.row(t)[h * a.in_stride + i], right = x.row(t)[h * a.in_stride + i + half];
       y.row(t)[h * a.out_stride + i] = left * c - right * s;

@@ -30,7 +30,7 @@ __device__ Best warp_best(const double* values, int n) {
   return best;
 }
 
-// Leaves choices only in the top groups, by the sum of each group's two best.
+// Leaves choices only in the top groups, by the sum of each group's one or two best.
 __device__ void keep_top_groups(const RouteArgs& a, double* choices) {
   __shared__ double scores[kMaxGroups];
   const int size = a.experts / a.groups;
@@ -40,7 +40,7 @@ __device__ void keep_top_groups(const RouteArgs& a, double* choices) {
       second = fmax(second, fmin(first, choices[e]));
       first = fmax(first, choices[e]);
     }
-    scores[g] = size > 1 ? first + second : first;
+    scores[g] = a.group_best > 1 && size > 1 ? first + second : first;
   }
   __syncwarp();
   for (int e = threadIdx.x; e < a.experts; e += kWarp) {
@@ -51,6 +51,19 @@ __device__ void keep_top_groups(const RouteArgs& a, double* choices) {
     if (ahead >= a.top_groups) choices[e] = -INFINITY;
   }
   __syncwarp();
+}
+
+// Sparsemixer's weight of `best`, for every lane: softmax over what is near it and may still be chosen.
+__device__ double mixer_weight(const RouteArgs& a, const float* logits, const double* choices, int best) {
+  const double top = logits[best];
+  double mass = 0.0;
+  for (int e = threadIdx.x; e < a.experts; e += kWarp) {
+    const double logit = logits[e];
+    const bool near = top - logit <= 2 * a.jitter * fmax(fabs(logit), top);
+    if (near && choices[e] != -INFINITY) mass += exp(logit - top);
+  }
+  for (int lanes = kWarp / 2; lanes > 0; lanes /= 2) mass += __shfl_xor_sync(kAllLanes, mass, lanes);
+  return 1.0 / mass;
 }
 
 // One warp per token.
@@ -79,8 +92,10 @@ __global__ void route_kernel(RouteArgs a, Rows logits, Rows ids, Rows weights, c
     Best best = warp_best(choice, a.experts);
     best.index = min(best.index, a.experts - 1);  // no best among NaN
     sum += weight[best.index];
+    const double mixed = a.score == RouterScore::sparsemixer ? mixer_weight(a, row, choice, best.index) : 0.0;
     __syncwarp();
     if (threadIdx.x == 0) {
+      if (a.score == RouterScore::sparsemixer) weight[best.index] = mixed;
       ids.row<int32_t>(t)[j] = best.index;
       choice[best.index] = -INFINITY;
     }

@@ -31,6 +31,9 @@ std::string_view limit(const ConvArgs& a) {
 std::string_view limit(const DeltaArgs& a) {
   return a.key_dim > kMaxKeyDim || a.value_dim > kMaxValueDim ? "keys of more than 256 coordinates" : "";
 }
+std::string_view limit(const SsmArgs& a) {
+  return a.head_dim > kMaxSsmHeadDim ? "state-space heads of more than 1024 coordinates" : "";
+}
 std::string_view limit(const RouteArgs& a) {
   return a.experts > kMaxExperts || a.groups > kMaxGroups ? "more than 2048 experts or 64 groups" : "";
 }

@@ -59,10 +59,13 @@ struct Attention {
 void run(const RopeArgs& a, const Operands& o) noexcept {
   const double* frequencies = static_cast<const double*>(o.weights[0].data);
   const int32_t half = a.dims / 2;
-  for (int32_t t = 0; t < o.step->n_tokens; ++t) {
+  for (int32_t t = 0, sequence = 0; t < o.step->n_tokens; ++t) {
+    while (o.step->q_start[sequence + 1] <= t) ++sequence;
+    const bool is_long = a.factors.is_long(known_tokens(*o.step, sequence));
+    const double factor = a.factors.at(o.step->positions[t], is_long);
     for (int32_t i = 0; i < half; ++i) {
-      const double angle = o.step->positions[t] * frequencies[i];
-      const double c = std::cos(angle) * a.factor, s = std::sin(angle) * a.factor;
+      const double angle = o.step->positions[t] * frequencies[is_long ? half + i : i];
+      const double c = std::cos(angle) * factor, s = std::sin(angle) * factor;
       for (int32_t h = 0; h < a.heads; ++h) {
         const float* x = o.reads[0].row<float>(t) + h * a.in_stride;
         float* y = o.writes[0].row<float>(t) + h * a.out_stride;

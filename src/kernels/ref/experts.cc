@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <span>
 
 #include "kernels/ref/ref.h"
 
@@ -29,7 +30,7 @@ struct Router {
   }
   double choice(int32_t e) const { return a.correction ? weight(e) + correction[e] : weight(e); }
 
-  // Sum of the two best choices of group `g`.
+  // Sum of the one or two best choices of group `g`.
   double group_score(int32_t g) const {
     const int32_t size = a.experts / a.groups;
     double first = kOut, second = kOut;
@@ -38,7 +39,7 @@ struct Router {
       second = std::max(second, std::min(first, c));
       first = std::max(first, c);
     }
-    return size > 1 ? first + second : first;
+    return a.group_best > 1 && size > 1 ? first + second : first;
   }
 
   // Whether fewer than top_groups groups rank before `g` (ties: lower number first).
@@ -53,6 +54,18 @@ struct Router {
     return better < a.top_groups;
   }
 };
+
+// Sparsemixer's weight of `best`, which leads the experts that are not in `taken`: softmax over those near it.
+double mixer_weight(const RouteArgs& a, const float* logits, std::span<const int32_t> taken, int32_t best) {
+  const double top = logits[best];
+  double mass = 0.0;
+  for (int32_t e = 0; e < a.experts; ++e) {
+    const double logit = logits[e];
+    const bool near = top - logit <= 2 * a.jitter * std::max(std::fabs(logit), top);
+    if (near && std::ranges::find(taken, e) == taken.end()) mass += std::exp(logit - top);
+  }
+  return 1.0 / mass;
+}
 
 }  // namespace
 
@@ -75,7 +88,12 @@ void run(const RouteArgs& a, const Operands& o) noexcept {
     }
     const bool normalised = a.renormalize || a.score == RouterScore::softmax_selected;
     const double divisor = normalised ? (a.score == RouterScore::sigmoid ? sum + 1e-20 : sum) : 1.0;
-    for (int32_t j = 0; j < a.top_k; ++j) weights[j] = static_cast<float>(router.weight(ids[j]) / divisor * a.scale);
+    for (int32_t j = 0; j < a.top_k; ++j) {
+      const double weight = a.score == RouterScore::sparsemixer
+                                ? mixer_weight(a, router.logits, {ids, static_cast<size_t>(j)}, ids[j])
+                                : router.weight(ids[j]);
+      weights[j] = static_cast<float>(weight / divisor * a.scale);
+    }
   }
 }
 

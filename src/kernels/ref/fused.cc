@@ -45,7 +45,10 @@ void run(const FusedAttendArgs& a, const Operands& o) noexcept {
     step.weights = &o.weights[norm];
     if (a.norm.kind != NormKind::none) run(a.norm, step);
     step.weights = &o.weights[2];
-    run(RopeArgs{.heads = heads, .dims = a.rope_dims, .in_stride = d, .out_stride = d, .factor = a.rope_factor}, step);
+    run(
+        RopeArgs{
+            .heads = heads, .dims = a.rope_dims, .in_stride = d, .out_stride = d, .factors = {.factor = a.rope_factor}},
+        step);
   }
   step.reads = kv;
   run(

@@ -47,8 +47,13 @@ void run(const GatedNormArgs& a, const Operands& o) noexcept {
       const float* x = o.reads[0].row<float>(t) + begin;
       const float* z = o.reads[1].row<float>(t) + begin;
       float* y = o.writes[0].row<float>(t) + begin;
-      const Moments m = moments(x, a.cols, NormKind::rms, a.eps);
-      for (int32_t i = 0; i < a.cols; ++i) y[i] = static_cast<float>(x[i] * m.scale * weight[i] * silu(z[i]));
+      double square = 0.0;
+      for (int32_t i = 0; i < a.cols; ++i) {
+        const double v = a.gate_first ? x[i] * silu(z[i]) : x[i];
+        square += v * v;
+      }
+      const double scale = 1.0 / std::sqrt(square / a.cols + a.eps);
+      for (int32_t i = 0; i < a.cols; ++i) y[i] = static_cast<float>(x[i] * scale * weight[i] * silu(z[i]));
     }
   }
 }

@@ -87,7 +87,7 @@ void attention_recipe(PlanBuilder& b, const AttentionSpec& s, BufferRef x, Buffe
   b.linear("attn.qkv", qkv_pieces(b, s), qkv_options(b, s), x, qkv);
   b.norm(s.qk_norm, "attn.q_norm", d, q, q, head_rows(0, d, s.rope));
   b.norm(s.qk_norm, "attn.k_norm", d, k, k, head_rows(0, d, s.rope));
-  b.rope(s.rope, heads.count, q, d, q, d);
+  b.rope(s.rope, heads.count, q, d, q, d, true);
   b.rope(s.rope, kv.count, k, d, k, d);
 
   const AttendArgs attend = attend_args(b, s);

@@ -9,7 +9,7 @@ namespace arc {
 namespace {
 
 static_assert(static_cast<int>(Act::clamped_swiglu) == static_cast<int>(Activation::Kind::clamped_swiglu));
-static_assert(static_cast<int>(RouterScore::sigmoid) == static_cast<int>(RouterSpec::Score::sigmoid));
+static_assert(static_cast<int>(RouterScore::sparsemixer) == static_cast<int>(RouterSpec::Score::sparsemixer));
 
 // ids [T, k] and weights [T, k] of the chosen experts. Every rank routes alike.
 struct Routed {
@@ -28,9 +28,11 @@ Routed route(PlanBuilder& b, const RouterSpec& r, BufferRef x) {
                    .top_k = r.top_k,
                    .groups = r.groups,
                    .top_groups = r.top_groups,
+                   .group_best = r.group_best,
                    .score = static_cast<RouterScore>(r.score),
                    .correction = r.correction_bias,
                    .renormalize = r.renormalize,
+                   .jitter = r.jitter,
                    .scale = r.scale},
          {correction}, {logits}, {routed.ids, routed.weights});
   return routed;

@@ -33,7 +33,8 @@ bool fused_feasible(const PlanBuilder& b, const LayerSpec& layer) {
   const auto* attention = std::get_if<AttentionSpec>(&layer.mixer);
   const auto* mlp = std::get_if<MlpSpec>(&layer.ffn);
   const bool plain_layer = b.shard().size == 1 && attention != nullptr && mlp != nullptr && !attention->sinks &&
-                           !attention->output_gate && attention->rope.dims > 0 && mlp->gated &&
+                           !attention->output_gate && attention->rope.dims > 0 &&
+                           attention->rope.long_divisors.empty() && attention->rope.query_beta == 0.0 && mlp->gated &&
                            layer.pre.kind == NormSpec::Kind::rms && layer.ffn_pre.kind == NormSpec::Kind::rms &&
                            !layer.post && !layer.ffn_post && layer.residual_scale == 1.0f && !layer.parallel;
   return plain_layer && b.one_format(qkv_pieces(b, *attention), qkv_options(b, *attention)) &&

@@ -98,7 +98,7 @@ void mla_recipe(PlanBuilder& b, const MlaSpec& s, BufferRef x, BufferRef y) {
   const WeightId key_up = key_up_matrices(b, s, heads);
   b.emit(HeadLinearArgs{.heads = heads.count, .in_stride = per_head, .out_stride = key_dim}, {key_up}, {q}, {q_abs});
   b.rope(s.rope, heads.count, PlanBuilder::slice(q, s.nope_dim, q.cols - s.nope_dim), per_head,
-         PlanBuilder::slice(q_abs, s.kv_rank, q_abs.cols - s.kv_rank), key_dim);
+         PlanBuilder::slice(q_abs, s.kv_rank, q_abs.cols - s.kv_rank), key_dim, true);
 
   const auto place = b.cache({.kind = CacheKind::latent, .kv_heads = 1, .k_dim = key_dim, .v_dim = 0});
   b.emit(AppendArgs{.group = place.group, .layer = place.layer, .kv_heads = 1, .k_dim = key_dim}, {}, {kv}, {});

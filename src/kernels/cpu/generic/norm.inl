@@ -38,7 +38,7 @@ void run(const GatedNormArgs& a, const Operands& o) noexcept {
     const float* z = row_of<float>(o.reads[1], row) + col;
     float* y = row_of<float>(o.writes[0], row) + col;
     const float square = sum_over(n, [&](int64_t i, int64_t c) {
-      const Vec v = load_part(x + i, c);
+      const Vec v = a.gate_first ? load_part(x + i, c) * silu_v(load_part(z + i, c)) : load_part(x + i, c);
       return v * v;
     });
     const Vec scale = set1(1.0f / root(square / static_cast<float>(n) + a.eps));

@@ -1,4 +1,4 @@
-// The recurrent parts of gated DeltaNet. A sequence's state is read from one slot and written to another (or the same).
+// The recurrent parts of gated DeltaNet and Mamba-2. A sequence's state is read from one slot and written to another (or the same).
 
 // `bytes` of sequence s's state at `offset`, to be updated in place: what the read slot holds, in the write slot.
 inline float* begin_state(const Operands& o, int32_t group, int64_t s, int64_t offset, int64_t bytes) {
@@ -29,9 +29,10 @@ inline void convolve(const ConvArgs& a, const Operands& o, int64_t s, int64_t fi
   const GroupInputs& inputs = o.step->groups[a.group];
   float* state = reinterpret_cast<float*>(o.state.data + inputs.state_write[s] * o.state.slot_bytes + a.state_offset);
   state += first;
+  const Vec bias = o.weights[0].bias != nullptr ? load_part(o.weights[0].bias + first, n) : set1(0.0f);
   for (int64_t t = o.step->q_start[s]; t < o.step->q_start[s + 1]; ++t) {
     const Vec newest = load_part(row_of<float>(o.reads[0], t) + first, n);
-    Vec total = set1(0.0f);
+    Vec total = bias;
     for (int64_t i = 0; i < past; ++i) {
       const Vec old = load_part(state + i * a.channels, n);
       total = fma(tap(i), old, total);
@@ -115,6 +116,55 @@ void run(const DeltaArgs& a, const Operands& o) noexcept {
     for (int64_t t = o.step->q_start[s]; t < o.step->q_start[s + 1]; ++t) {
       const DeltaStep step = delta_scalars(a, o, t, h);
       for_vectors(a.value_dim, [&](int64_t first, int64_t n) { delta_columns(a, state, step, first, n); });
+    }
+  }
+}
+
+// One token of one Mamba-2 head.
+struct SsmStep {
+  const float *x, *b, *c;
+  float decay, dt, d;
+  float* out;
+};
+
+// 16 columns of a head (or the last n): the state [state_dim, head_dim] decays, takes x in along B, and is read along C.
+inline void ssm_columns(const SsmArgs& a, float* state, const SsmStep& step, int64_t first, int64_t n) {
+  const Vec decay = set1(step.decay), x = load_part(step.x + first, n), input = set1(step.dt) * x;
+  Vec answer[2] = {set1(step.d) * x, set1(0.0f)};
+  for (int64_t i = 0; i < a.state_dim; ++i) {
+    float* cells = state + i * a.head_dim + first;
+    const Vec cell = fma(set1(step.b[i]), input, decay * load_part(cells, n));
+    store_part(cells, cell, n);
+    Vec& part = answer[i % 2];
+    part = fma(cell, set1(step.c[i]), part);
+  }
+  store_part(step.out + first, answer[0] + answer[1], n);
+}
+
+inline SsmStep ssm_scalars(const SsmArgs& a, const Operands& o, int64_t t, int64_t h) {
+  const auto weight = [&](int64_t i) { return static_cast<double>(static_cast<const float*>(o.weights[i].data)[h]); };
+  const float* x = row_of<float>(o.reads[0], t);
+  const int64_t width = int64_t{a.heads} * a.head_dim, group = h / (a.heads / a.groups);
+  const double raw = static_cast<double>(row_of<float>(o.reads[1], t)[h]) + weight(0);
+  const double softplus = raw > 20.0 ? raw : __builtin_log1p(__builtin_exp(raw));
+  const double dt = smaller(larger(softplus, a.dt_min), a.dt_max);
+  return {.x = x + h * a.head_dim,
+          .b = x + width + group * a.state_dim,
+          .c = x + width + (a.groups + group) * a.state_dim,
+          .decay = static_cast<float>(__builtin_exp(-__builtin_exp(weight(1)) * dt)),
+          .dt = static_cast<float>(dt),
+          .d = static_cast<float>(weight(2)),
+          .out = row_of<float>(o.writes[0], t) + h * a.head_dim};
+}
+
+void run(const SsmArgs& a, const Operands& o) noexcept {
+  const int64_t head_cells = int64_t{a.state_dim} * a.head_dim;
+  for (int64_t begin = 0, end = 0; claim(o.team, int64_t{o.step->n_seqs} * a.heads, 1, begin, end);) {
+    const int64_t s = begin / a.heads, h = begin % a.heads;
+    float* state = begin_state(o, a.group, s, a.state_offset + h * head_cells * 4, head_cells * 4);
+    for (int64_t t = o.step->q_start[s]; t < o.step->q_start[s + 1]; ++t) {
+      const SsmStep step = ssm_scalars(a, o, t, h);
+      for_vectors(a.head_dim, [&](int64_t first, int64_t n) { ssm_columns(a, state, step, first, n); });
     }
   }
 }

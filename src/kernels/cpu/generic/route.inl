@@ -19,7 +19,7 @@ struct Router {
     }
   }
 
-  // Sum of the two best choices of group `g`.
+  // Sum of the one or two best choices of group `g`.
   double group_score(int32_t g) const {
     const int32_t size = a.experts / a.groups;
     double first = -__builtin_inf(), second = first;
@@ -27,7 +27,7 @@ struct Router {
       second = larger(second, smaller(first, choice[e]));
       first = larger(first, choice[e]);
     }
-    return size > 1 ? first + second : first;
+    return a.group_best > 1 && size > 1 ? first + second : first;
   }
 
   // Experts of groups that top_groups others outrank (ties: lower number first) cannot be chosen.
@@ -43,12 +43,25 @@ struct Router {
     }
   }
 
-  void choose(int32_t* ids, float* weights) const {
+  // Sparsemixer's weight of `best`: softmax over what is near it and may still be chosen.
+  double mixer_weight(const float* logits, int32_t best) const {
+    const double top = logits[best];
+    double mass = 0.0;
+    for (int32_t e = 0; e < a.experts; ++e) {
+      const double logit = logits[e];
+      const bool near = top - logit <= 2 * a.jitter * larger(__builtin_fabs(logit), top);
+      if (near && choice[e] != -__builtin_inf()) mass += __builtin_exp(logit - top);
+    }
+    return 1.0 / mass;
+  }
+
+  void choose(const float* logits, int32_t* ids, float* weights) const {
     double total = 0.0;
     for (int32_t j = 0; j < a.top_k; ++j) {
       int32_t best = 0;
       for (int32_t e = 1; e < a.experts; ++e) best = choice[e] > choice[best] ? e : best;
       ids[j] = best;
+      if (a.score == RouterScore::sparsemixer) weight[best] = mixer_weight(logits, best);
       choice[best] = -__builtin_inf();
       total += weight[best];
     }
@@ -66,7 +79,7 @@ void run(const RouteArgs& a, const Operands& o) noexcept {
     for (int64_t t = begin; t < end; ++t) {
       router.score(row_of<float>(o.reads[0], t), correction);
       if (a.top_groups < a.groups) router.drop_groups();
-      router.choose(row_of<int32_t>(o.writes[0], t), row_of<float>(o.writes[1], t));
+      router.choose(row_of<float>(o.reads[0], t), row_of<int32_t>(o.writes[0], t), row_of<float>(o.writes[1], t));
     }
   }
 }

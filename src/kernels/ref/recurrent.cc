@@ -1,4 +1,5 @@
-// The recurrent parts of gated DeltaNet. A sequence's state is read from one slot and written to another (or the same).
+// The recurrent parts of gated DeltaNet and Mamba-2. A sequence's state is read from one slot and written to another
+// (or the same).
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -54,6 +55,7 @@ void delta_step(const DeltaArgs& a, float* state, const float* q, const float* k
 
 void run(const ConvArgs& a, const Operands& o) noexcept {
   const float* weight = static_cast<const float*>(o.weights[0].data);
+  const float* bias = o.weights[0].bias;
   const int32_t past = a.kernel - 1;
   for (int32_t s = 0; s < o.step->n_seqs; ++s) {
     // [past, channels], oldest first
@@ -63,7 +65,7 @@ void run(const ConvArgs& a, const Operands& o) noexcept {
       float* y = o.writes[0].row<float>(t);
       for (int32_t c = 0; c < a.channels; ++c) {
         const float newest = x[c];
-        double sum = static_cast<double>(weight[c * a.kernel + past]) * newest;
+        double sum = static_cast<double>(weight[c * a.kernel + past]) * newest + (bias != nullptr ? bias[c] : 0.0f);
         for (int32_t i = 0; i < past; ++i)
           sum += static_cast<double>(weight[c * a.kernel + i]) * state[i * a.channels + c];
         for (int32_t i = 0; i + 1 < past; ++i) state[i * a.channels + c] = state[(i + 1) * a.channels + c];
@@ -94,6 +96,36 @@ void run(const DeltaArgs& a, const Operands& o) noexcept {
             std::exp(-std::exp(static_cast<double>(a_log[h])) * softplus(static_cast<double>(dt[h]) + dt_bias[h]));
         delta_step(a, state + h * head_cells, q + key_head * a.key_dim, k + key_head * a.key_dim, v + h * a.value_dim,
                    decay, sigmoid(b[h]), o.writes[0].row<float>(t) + h * a.value_dim);
+      }
+    }
+  }
+}
+
+void run(const SsmArgs& a, const Operands& o) noexcept {
+  const auto weight = [&](int i, int32_t h) {
+    return static_cast<double>(static_cast<const float*>(o.weights[i].data)[h]);
+  };
+  const int64_t head_cells = static_cast<int64_t>(a.state_dim) * a.head_dim, width = int64_t{a.heads} * a.head_dim;
+  for (int32_t s = 0; s < o.step->n_seqs; ++s) {
+    float* state =
+        begin_state(o, a.group, s, a.state_offset, static_cast<size_t>(a.heads * head_cells) * sizeof(float));
+    for (int32_t t = o.step->q_start[s]; t < o.step->q_start[s + 1]; ++t) {
+      for (int32_t h = 0; h < a.heads; ++h) {
+        const int64_t group = h / (a.heads / a.groups);
+        const float* x = o.reads[0].row<float>(t) + h * a.head_dim;
+        const float* b = o.reads[0].row<float>(t) + width + group * a.state_dim;
+        const float* c = b + static_cast<int64_t>(a.groups) * a.state_dim;
+        const double dt = std::clamp(softplus(o.reads[1].row<float>(t)[h] + weight(0, h)), a.dt_min, a.dt_max);
+        const double decay = std::exp(-std::exp(weight(1, h)) * dt);
+        for (int32_t p = 0; p < a.head_dim; ++p) {
+          double sum = weight(2, h) * x[p];
+          for (int32_t i = 0; i < a.state_dim; ++i) {
+            float& cell = state[h * head_cells + static_cast<int64_t>(i) * a.head_dim + p];
+            cell = static_cast<float>(decay * cell + dt * b[i] * x[p]);
+            sum += static_cast<double>(cell) * c[i];
+          }
+          o.writes[0].row<float>(t)[h * a.head_dim + p] = static_cast<float>(sum);
+        }
       }
     }
   }
