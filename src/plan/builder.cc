@@ -103,13 +103,14 @@ std::optional<TensorLayout> PlanBuilder::layout(std::string_view slot, int exper
 void PlanBuilder::add_bias(WeightSlot& weight, const Piece& piece, const SlotTensor& tensor, int64_t index, int64_t row,
                            bool here) {
   if (!here) return;
-  weight.bias_parts.push_back({.tensor = bias_name(tensor.name),
-                               .source_out = piece.slot_rows,
-                               .stack_index = tensor.layout.stacked ? piece.expert : -1,
-                               .rows = piece.rows,
-                               .cols = 1,
-                               .index = index,
-                               .row = row});
+  WeightPart& part = weight.bias_parts.emplace_back();
+  part.tensor = bias_name(tensor.name);
+  part.source_out = piece.slot_rows;
+  part.stack_index = tensor.layout.stacked ? piece.expert : -1;
+  part.rows = piece.rows;
+  part.cols = 1;
+  part.index = index;
+  part.row = row;
 }
 
 // Weights are kept as the checkpoint stores them, except that f64 becomes f32, and blocks are requantised where kernels
@@ -305,8 +306,11 @@ void PlanBuilder::norm(const NormSpec& norm, std::string_view slot, int32_t cols
   const WeightId weight = vector(slot, cols, std::move(rows), norm.unit_offset ? 1.0f : 0.0f);
   if (norm.bias) {
     const std::optional<SlotTensor> tensor = slots_.find(slot, layer_, -1, true);
-    plan_.weights[weight].bias_parts.push_back(
-        {.tensor = bias_name(tensor->name), .source_out = cols, .rows = {{0, cols, 1}}, .cols = 1});
+    WeightPart& part = plan_.weights[weight].bias_parts.emplace_back();
+    part.tensor = bias_name(tensor->name);
+    part.source_out = cols;
+    part.rows = {{0, cols, 1}};
+    part.cols = 1;
   }
   const NormKind kind = norm.kind == NormSpec::Kind::rms ? NormKind::rms : NormKind::layer;
   emit(NormArgs{.kind = kind, .eps = norm.eps, .cols = cols}, {weight}, {x}, {y});
