@@ -29,6 +29,7 @@ namespace {
 constexpr int kMaxBatch = 64;
 constexpr int kContext = 512;  // tokens in the cache of each sequence
 constexpr int kSteps = 20, kWarmSteps = 3;
+constexpr int kLease = 60;  // fits behind the context
 
 struct Shape {
   const char* name;
@@ -90,7 +91,7 @@ class DecodeStep {
         seq_lens_(batch, kContext + 1),
         rows_(batch),
         slots_(batch),
-        sampling_(batch) {
+        sampling_(batch, SamplingRow{.temperature = 0.0f}) {
     std::iota(q_start_.begin(), q_start_.end(), 0);
     std::iota(rows_.begin(), rows_.end(), 0);
     for (int s = 0; s < batch; ++s) {
@@ -108,7 +109,6 @@ class DecodeStep {
     inputs_.groups[0] = {.block_table = table_.data(), .table_stride = tiles, .slots = slots_.data()};
     inputs_.rows = rows_.data();
     inputs_.sampling = sampling_.data();
-    inputs_.row_token = tokens_.data();  // nothing is drawn
   }
   const StepInputs& inputs() const { return inputs_; }
 
@@ -119,6 +119,11 @@ class DecodeStep {
   StepInputs inputs_;
 };
 
+double median(std::vector<double>& values) {
+  std::ranges::nth_element(values, values.begin() + static_cast<ptrdiff_t>(values.size() / 2));
+  return values[values.size() / 2];
+}
+
 // Median seconds of a step.
 double step_seconds(CudaExecutor& executor, const StepInputs& inputs) {
   std::vector<RowResult> results(inputs.n_rows);
@@ -128,8 +133,23 @@ double step_seconds(CudaExecutor& executor, const StepInputs& inputs) {
     if (executor.run(inputs, results) != RunOutcome::ok) throw Error(ErrorCode::resource, "the device failed");
     if (i >= kWarmSteps) seconds.push_back(seconds_since(start));
   }
-  std::ranges::nth_element(seconds, seconds.begin() + kSteps / 2);
-  return seconds[kSteps / 2];
+  return median(seconds);
+}
+
+// Median seconds of a step within leases.
+double lease_seconds(CudaExecutor& executor, StepInputs inputs) {
+  LoopControl control{.lease = kLease};
+  inputs.control = &control;
+  if (!executor.can_lease(inputs)) return 0.0;
+  std::vector<double> seconds;
+  for (int i = 0; i < 4; ++i) {
+    int n = 0;
+    const auto start = std::chrono::steady_clock::now();
+    const RunOutcome outcome = executor.run_lease(inputs, [&](const LeaseToken&) { ++n; });
+    if (outcome != RunOutcome::ok || n != kLease * inputs.n_rows) throw Error(ErrorCode::resource, "the device failed");
+    if (i > 0) seconds.push_back(seconds_since(start) / kLease);
+  }
+  return median(seconds);
 }
 
 // Where the time goes when every stage is waited for: microseconds by operation.
@@ -174,6 +194,12 @@ void bench_shape(const Shape& shape, const CudaDevice& device, double ceiling) {
     std::printf("%-12s batch %2d, context %d: %8.3f ms a step, %8.1f tokens/s, %6.2f GB read, %5.1f%% of the ceiling\n",
                 shape.name, batch, kContext, 1e3 * seconds, batch / seconds, bytes / 1e9,
                 100 * bytes / 1e9 / seconds / ceiling);
+    executor.set_graphs(true);
+    const double graph = step_seconds(executor, step.inputs());
+    executor.set_graphs(false);
+    const double loop = lease_seconds(executor, step.inputs());
+    std::printf("    ms a token: %.3f a launch per stage, %.3f as graphs, %.3f in a lease of %d (at growing context)\n",
+                1e3 * seconds, 1e3 * graph, 1e3 * loop, kLease);
     std::printf("    us by operation, each waited for: %s\n", by_operation(executor, plan, step.inputs()).c_str());
     std::fflush(stdout);
   }

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -34,6 +35,15 @@ struct StepCapacity {
   int32_t seqs = 0, positions = 0;  // sequences, and the longest one; 0: as many as tokens, and as the plan allows
 };
 
+// A token of a lease.
+struct LeaseToken {
+  int32_t row = 0, token = -1;
+  float logprob = 0.0f;
+  SampleOutcome outcome = SampleOutcome::ok;
+  bool last = false;  // the row has stopped
+};
+using LeaseSink = std::function<void(const LeaseToken&)>;
+
 enum class RunOutcome : uint8_t {
   ok,
   device_fault,  // nothing more will run
@@ -53,6 +63,12 @@ class Executor {
 
   // Carries out inputs.copies, then the stages; `results` [R].
   virtual RunOutcome run(const StepInputs& inputs, std::span<RowResult> results) noexcept = 0;
+
+  // Whether run_lease() can carry out these inputs, which decode one token per sequence.
+  virtual bool can_lease(const StepInputs&) const noexcept { return false; }
+  // Steps without the host, as inputs.control says. Tokens go to `sink` as they come, step by step, rows ascending; it
+  // must not throw. Returns when no row lives, the lease is over, or within a step of a non-zero attention word.
+  virtual RunOutcome run_lease(const StepInputs&, const LeaseSink&) noexcept { return RunOutcome::device_fault; }
 
   // What runs where, one line.
   virtual std::string describe() const = 0;

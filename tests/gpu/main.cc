@@ -257,6 +257,8 @@ std::vector<Suite> suites() {
   std::vector<Suite> all;
   add_kernel_suites(all);
   add_golden_suites(all);
+  add_sample_suites(all);
+  add_loop_suites(all);
   add_engine_suites(all);
   return all;
 }

@@ -1,6 +1,8 @@
 #include "exec/cuda/cuda_executor.h"
 
+#include <algorithm>
 #include <cuda_runtime.h>
+#include <limits>
 #include <utility>
 
 #include "fmt/format.h"
@@ -13,6 +15,8 @@
 
 namespace arc {
 namespace {
+
+constexpr int64_t kRingEntries = 1 << 16;
 
 cudaStream_t stream_of(void* stream) {
   return static_cast<cudaStream_t>(stream);
@@ -29,11 +33,14 @@ CudaExecutor::CudaExecutor(Plan plan, LoadedWeights weights, const StepCapacity&
       upload_(plan_, capacity),
       scratch_(Storage::allocate(static_cast<size_t>(gpu::scratch_bytes(plan_, capacity)), device.device())),
       logits_(Tensor::zeros({capacity.rows, plan_.vocab}, DType::f32)),
-      sampler_(plan_.vocab) {
+      device_sampler_(capacity.rows, plan_.vocab, device.device()),
+      sampler_(plan_.vocab),
+      decode_(plan_) {
   for (const Stage& stage : plan_.stages) ARC_CHECK(stage.launch != nullptr) << op_name(stage.args);
   cudaStream_t stream = nullptr;
   if (cudaStreamCreate(&stream) != cudaSuccess) throw Error(ErrorCode::resource, "the GPU gives no stream");
   stream_ = stream;
+  loop_.emplace(max_bucket(), kRingEntries, device.device());
 }
 
 CudaExecutor::~CudaExecutor() {
@@ -41,6 +48,7 @@ CudaExecutor::~CudaExecutor() {
 }
 
 void CudaExecutor::allocate_cache(const CacheCapacity& capacity) {
+  buckets_.clear();  // they hold addresses of the cache
   cache_.emplace(plan_.groups, capacity, info_.device());
   bound_.bind(plan_, weights_, *cache_);
 }
@@ -67,9 +75,7 @@ bool CudaExecutor::works(int32_t error, const Stage* stage) const {
   return false;
 }
 
-bool CudaExecutor::run_stages(const StepInputs& inputs) {
-  const StepInputs& on_device = upload_.upload(inputs, stream_);
-  bound_.set_rows(plan_, inputs);
+bool CudaExecutor::launch_stages(const StepInputs& on_device) {
   for (size_t i = 0; i < plan_.stages.size(); ++i) {
     const Stage& stage = plan_.stages[i];
     Operands operands = bound_.operands(i, on_device);
@@ -81,22 +87,177 @@ bool CudaExecutor::run_stages(const StepInputs& inputs) {
     if (!works(cudaStreamSynchronize(stream_of(stream_)), &stage)) return false;
     observer_(i);
   }
-  if (inputs.n_rows > 0) {
-    cudaMemcpyAsync(logits_.data(), bound_.buffer(plan_.logits).data,
-                    static_cast<size_t>(inputs.n_rows) * plan_.vocab * sizeof(float), cudaMemcpyDeviceToHost,
+  if (on_device.n_rows > 0) {
+    const TensorView logits = bound_.buffer(plan_.logits);
+    device_sampler_.launch(static_cast<const float*>(logits.data), on_device.n_rows, stream_);
+  }
+  return works(cudaGetLastError(), nullptr);
+}
+
+bool CudaExecutor::run_stages(const StepInputs& inputs) {
+  const StepInputs& on_device = upload_.upload(inputs, stream_);
+  device_sampler_.upload(inputs, stream_);
+  bound_.set_rows(plan_, inputs);
+  return launch_stages(on_device);
+}
+
+bool CudaExecutor::run_graph(const StepInputs& inputs) {
+  const Bucket* bucket = bucket_for(inputs);
+  if (bucket == nullptr) return run_stages(inputs);
+  const StepInputs& padded = decode_.pad(inputs, bucket->n_rows);
+  upload_.upload(padded, stream_);
+  device_sampler_.upload(padded, stream_);
+  return works(cudaGraphLaunch(static_cast<cudaGraphExec_t>(bucket->step.exec()), stream_of(stream_)), nullptr);
+}
+
+// Waits for the step and takes its tokens; the host samples the rows for which the device has no room.
+bool CudaExecutor::finish(const StepInputs& inputs, std::span<RowResult> results) {
+  const size_t row_bytes = static_cast<size_t>(plan_.vocab) * sizeof(float);
+  const auto* logits = static_cast<const std::byte*>(bound_.buffer(plan_.logits).data);
+  if (inputs.n_rows > 0) device_sampler_.fetch(stream_);
+  for (int32_t r = 0; r < inputs.n_rows; ++r) {
+    if (!device_sampler_.on_host(r)) continue;
+    cudaMemcpyAsync(logits_.data() + r * row_bytes, logits + r * row_bytes, row_bytes, cudaMemcpyDeviceToHost,
                     stream_of(stream_));
   }
-  return works(cudaStreamSynchronize(stream_of(stream_)), nullptr) && works(cudaGetLastError(), nullptr);
+  if (!works(cudaStreamSynchronize(stream_of(stream_)), nullptr) || !works(cudaGetLastError(), nullptr)) return false;
+  for (int32_t r = 0; r < inputs.n_rows; ++r) {
+    if (device_sampler_.on_host(r)) {
+      sample_row(sampler_, inputs, logits_.view(), r, results[r]);
+      ++n_host_rows_;
+    } else {
+      device_sampler_.result(r, results[r]);
+    }
+  }
+  return true;
 }
 
 RunOutcome CudaExecutor::run(const StepInputs& inputs, std::span<RowResult> results) noexcept {
   ARC_CHECK(inputs.n_tokens <= capacity_.tokens && inputs.n_rows <= capacity_.rows) << inputs.n_tokens << " tokens";
   cudaSetDevice(info_.index);  // of this thread
   for (int32_t i = 0; i < inputs.n_copies; ++i) cache_->copy(inputs.copies[i]);
-  if (!run_stages(inputs)) return RunOutcome::device_fault;
-  const TensorView logits = logits_.view();
-  for (int32_t r = 0; r < inputs.n_rows; ++r) sample_row(sampler_, inputs, logits, r, results[r]);
-  return RunOutcome::ok;
+  const bool graph = use_graphs_ && !observer_ && is_decode(inputs) && inputs.n_rows <= max_bucket();
+  const bool ran = graph ? run_graph(inputs) : run_stages(inputs);
+  return ran && finish(inputs, results) ? RunOutcome::ok : RunOutcome::device_fault;
+}
+
+// ---- captured steps ------------------------------------------------------------------------------------------------
+
+int32_t CudaExecutor::max_bucket() const {
+  const int32_t seqs = capacity_.seqs > 0 ? capacity_.seqs : capacity_.tokens;
+  return std::min({capacity_.tokens, capacity_.rows, seqs, static_cast<int32_t>(cuda::kMaxLoopRows)});
+}
+
+// Rounded up to a power of two. Null: CUDA makes no graph of it.
+CudaExecutor::Bucket* CudaExecutor::bucket_for(const StepInputs& inputs) {
+  if (!no_graphs_.empty()) return nullptr;
+  int32_t n_rows = 1;
+  while (n_rows < inputs.n_rows) n_rows *= 2;
+  n_rows = std::min(n_rows, max_bucket());
+  std::vector<int32_t> strides;
+  for (size_t g = 0; g < plan_.groups.size(); ++g) strides.push_back(inputs.groups[g].table_stride);
+  for (const auto& bucket : buckets_) {
+    if (bucket->n_rows == n_rows && bucket->strides == strides) return bucket.get();
+  }
+  auto bucket = std::make_unique<Bucket>(Bucket{.n_rows = n_rows, .strides = strides});
+  if (!capture(*bucket, inputs)) {
+    log_error("the GPU's driver takes no graphs: {}", no_graphs_);
+    return nullptr;
+  }
+  return buckets_.emplace_back(std::move(bucket)).get();
+}
+
+// Runs a step of idle rows first: what it launches is loaded then, and addresses are known.
+bool CudaExecutor::capture(Bucket& bucket, const StepInputs& inputs) {
+  StepInputs none = inputs;
+  none.n_rows = 0;
+  const StepInputs& idle = decode_.pad(none, bucket.n_rows);
+  const bool idle_runs = run_stages(idle) && works(cudaStreamSynchronize(stream_of(stream_)), nullptr);
+  if (!idle_runs) {
+    no_graphs_ = "a step of idle rows failed";
+    return false;
+  }
+  const StepInputs& on_device = upload_.upload(idle, stream_);
+  bound_.set_rows(plan_, idle);
+  const auto step = [&] { launch_stages(on_device); };
+  bucket.step = capture_graph(stream_, step, no_graphs_);
+  if (bucket.step) {
+    bucket.loop =
+        loop_->capture(advance_call(on_device), stream_, [&](const cuda::AdvanceCall&) { step(); }, no_graphs_);
+  }
+  return no_graphs_.empty();
+}
+
+cuda::AdvanceCall CudaExecutor::advance_call(const StepInputs& on_device) {
+  cuda::AdvanceCall call{.n_rows = on_device.n_rows,
+                         .n_groups = static_cast<int32_t>(plan_.groups.size()),
+                         .vocab = plan_.vocab,
+                         .drawn = device_sampler_.drawn(),
+                         .tokens = const_cast<int32_t*>(on_device.tokens),
+                         .positions = const_cast<int32_t*>(on_device.positions),
+                         .seq_lens = const_cast<int32_t*>(on_device.seq_lens),
+                         .sampling = device_sampler_.rows(),
+                         .counts = device_sampler_.counts()};
+  for (size_t g = 0; g < plan_.groups.size(); ++g) {
+    const GroupInputs& group = on_device.groups[g];
+    cuda::AdvanceCall::Group& to = call.groups[g];
+    if (plan_.groups[g].kind == CacheKind::state) {
+      to.state_read = const_cast<int32_t*>(group.state_read);
+      to.state_write = const_cast<int32_t*>(group.state_write);
+    } else {
+      to.table = group.block_table;
+      to.stride = group.table_stride;
+      to.tokens_per_block = plan_.groups[g].policy.tile_tokens;
+      to.slots = const_cast<int64_t*>(group.slots);
+    }
+  }
+  return call;
+}
+
+// ---- leases --------------------------------------------------------------------------------------------------------
+
+bool CudaExecutor::can_lease(const StepInputs& inputs) const noexcept {
+  if (!no_graphs_.empty() || inputs.control == nullptr || !is_decode(inputs) || inputs.n_rows > max_bucket())
+    return false;
+  if (inputs.control->n_stop_ids > TokenLoop::kMaxStopIds) return false;
+  for (int32_t r = 0; r < inputs.n_rows; ++r) {
+    const bool given = inputs.row_token != nullptr && inputs.row_token[r] >= 0;
+    // The most likely tokens do not fit the ring; a mask is good for one token.
+    if (given || inputs.sampling[r].n_logprobs > 0 || inputs.sampling[r].mask_row >= 0) return false;
+  }
+  return DeviceSampler::has_room(inputs);
+}
+
+RunOutcome CudaExecutor::run_lease(const StepInputs& inputs, const LeaseSink& sink) noexcept {
+  cudaSetDevice(info_.index);
+  for (int32_t i = 0; i < inputs.n_copies; ++i) cache_->copy(inputs.copies[i]);
+  const Bucket* bucket = bucket_for(inputs);
+  if (bucket == nullptr) return RunOutcome::device_fault;
+  const StepInputs& padded = decode_.pad(inputs, bucket->n_rows);
+  upload_.upload(padded, stream_);
+  device_sampler_.upload(padded, stream_);
+  const LoopControl& control = *inputs.control;
+  loop_rows_.assign(static_cast<size_t>(bucket->n_rows), {});
+  stop_ids_.assign(static_cast<size_t>(bucket->n_rows) * control.n_stop_ids, -1);
+  std::copy_n(control.stop_ids, int64_t{inputs.n_rows} * control.n_stop_ids, stop_ids_.begin());
+  for (int32_t r = 0; r < inputs.n_rows; ++r) {
+    loop_rows_[static_cast<size_t>(r)] = {
+        .live = 1,
+        .tokens_left = control.tokens_left != nullptr ? control.tokens_left[r] : std::numeric_limits<int32_t>::max(),
+        .stops_after = control.stops_after != nullptr ? control.stops_after[r] : 0};
+  }
+  const TokenLoop::End end =
+      loop_->run(bucket->loop, stream_,
+                 {.lease = control.lease, .rows = loop_rows_, .stop_ids = stop_ids_, .n_stop_ids = control.n_stop_ids},
+                 control.attention, [&](const cuda::RingEntry& entry) {
+                   sink({.row = entry.row,
+                         .token = entry.token,
+                         .logprob = entry.logprob,
+                         .outcome = static_cast<SampleOutcome>(entry.outcome),
+                         .last = entry.last != 0});
+                 });
+  lease_end_ = end.why;
+  return end.outcome;
 }
 
 Tensor CudaExecutor::read_buffer(BufferId id, int64_t rows) const {
@@ -113,8 +274,9 @@ void CudaExecutor::write_buffer(BufferId id, const TensorView& rows) {
 }
 
 std::string CudaExecutor::describe() const {
-  return fmt::format("CUDA executor on {} (sm_{}, {} SMs): {} stages, a launch each; sampling on the CPU", info_.name,
-                     info_.capability, info_.n_processors, plan_.stages.size());
+  const std::string loops = no_graphs_.empty() ? "" : fmt::format("; no graphs ({})", no_graphs_);
+  return fmt::format("CUDA executor on {} (sm_{}, {} SMs): {} stages, a launch each; sampling on the GPU{}", info_.name,
+                     info_.capability, info_.n_processors, plan_.stages.size(), loops);
 }
 
 }  // namespace arc

@@ -1,13 +1,18 @@
-// The CUDA executor: one launch per stage on one stream; sampling on the host.
+// The CUDA executor: one launch per stage on one stream, or a captured graph for steps that only decode; sampling on
+// the device; leases as a loop on the device.
 #pragma once
 
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "exec/bound_plan.h"
+#include "exec/cuda/decode_step.h"
+#include "exec/cuda/device_sampler.h"
 #include "exec/cuda/step_upload.h"
+#include "exec/cuda/token_loop.h"
 #include "tensor/device_memory.h"
 #include "weights/load.h"
 
@@ -24,7 +29,16 @@ class CudaExecutor : public Executor {
   void swap_out(std::span<const StepCopy> copies) noexcept override;
   void swap_in(std::span<const StepCopy> copies) noexcept override;
   RunOutcome run(const StepInputs& inputs, std::span<RowResult> results) noexcept override;
+  bool can_lease(const StepInputs& inputs) const noexcept override;
+  RunOutcome run_lease(const StepInputs& inputs, const LeaseSink& sink) noexcept override;
   std::string describe() const override;
+
+  // Whether steps that only decode run as captured graphs. They give the same bits.
+  void set_graphs(bool on) { use_graphs_ = on; }
+  // Rows that the host had to sample so far.
+  int64_t n_host_rows() const { return n_host_rows_; }
+  // Why the last lease ended.
+  cuda::LoopEnd lease_end() const { return lease_end_; }
 
   // For parity tests. Called after every stage, when its buffers are complete; what it changes, the next stage sees.
   void set_observer(std::function<void(size_t stage)> observer) { observer_ = std::move(observer); }
@@ -34,7 +48,21 @@ class CudaExecutor : public Executor {
   const BoundStage& stage(size_t index) const { return bound_.stage(index); }
 
  private:
+  // Decode steps of a fixed number of rows.
+  struct Bucket {
+    int32_t n_rows = 0;
+    std::vector<int32_t> strides;  // of the groups' block tables, when it was captured
+    DeviceGraph step, loop;
+  };
+
+  bool launch_stages(const StepInputs& on_device);
   bool run_stages(const StepInputs& inputs);
+  bool run_graph(const StepInputs& inputs);
+  bool finish(const StepInputs& inputs, std::span<RowResult> results);
+  int32_t max_bucket() const;
+  Bucket* bucket_for(const StepInputs& inputs);
+  bool capture(Bucket& bucket, const StepInputs& inputs);
+  cuda::AdvanceCall advance_call(const StepInputs& on_device);
   bool works(int32_t error, const Stage* stage) const;
 
   Plan plan_;
@@ -45,8 +73,18 @@ class CudaExecutor : public Executor {
   std::optional<CacheStorage> cache_;
   StepUpload upload_;
   std::shared_ptr<Storage> scratch_;
-  Tensor logits_;  // [R, V] on the host
+  Tensor logits_;  // [R, V] on the host, of rows that the host samples
+  DeviceSampler device_sampler_;
   Sampler sampler_;
+  DecodeStep decode_;
+  std::optional<TokenLoop> loop_;
+  std::vector<std::unique_ptr<Bucket>> buckets_;
+  std::vector<cuda::LoopRow> loop_rows_;
+  std::vector<int32_t> stop_ids_;
+  bool use_graphs_ = false;
+  std::string no_graphs_;  // why there are none; empty: there are
+  int64_t n_host_rows_ = 0;
+  cuda::LoopEnd lease_end_ = cuda::LoopEnd::running;
   void* stream_ = nullptr;
   std::function<void(size_t)> observer_;
 };

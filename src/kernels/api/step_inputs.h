@@ -32,10 +32,11 @@ struct StepCopy {
 // Run-ahead on the device: how far a loop may go without the host.
 struct LoopControl {
   int32_t lease = 1;                  // tokens per sequence whose blocks are reserved
-  const int32_t* stop_ids = nullptr;  // [S, n_stop_ids]
+  const int32_t* stop_ids = nullptr;  // [S, n_stop_ids]; -1: none
   int32_t n_stop_ids = 0;
   const int32_t* tokens_left = nullptr;         // [S]
-  volatile const int32_t* attention = nullptr;  // host-mapped word: non-zero ends the loop within one step
+  const int32_t* stops_after = nullptr;         // [S] tokens of the lease before stop ids count; null: none
+  volatile const int32_t* attention = nullptr;  // non-zero ends the loop within one step
 };
 
 struct StepInputs {
