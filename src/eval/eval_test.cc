@@ -63,7 +63,7 @@ TEST(Windows, EveryTokenButTheFirstCountsOnceWithTextBeforeIt) {
                                                  tokens.begin() + static_cast<ptrdiff_t>(begin + w.tokens.size())));
         ASSERT_GE(w.counted(), 1);
         ASSERT_LE(w.tokens.size(), static_cast<size_t>(window));
-        if (next > 1) ASSERT_GE(w.first, window - stride);
+        ASSERT_GE(w.first, next > 1 ? window - stride : 1);
         next += static_cast<size_t>(w.counted());
       }
       ASSERT_EQ(next, tokens.size());
@@ -163,7 +163,6 @@ TEST_F(Files, TasksAreReadAndFillerIsPutIn) {
   for (const char* bad :
        {R"({"task": "x"})", R"([1])", "{", R"({"task": "x", "messages": [], "check": "guess", "expected": ""})",
         R"({"task": "x", "messages": [{"content": [[0, 9]]}], "check": "exact", "expected": ""})",
-        R"({"task": "x", "messages": [{"content": [[-1, 0]]}], "check": "exact", "expected": ""})",
         R"({"task": "x", "messages": [], "check": "contains", "must": [], "expected": ""})"}) {
     EXPECT_NE(refusal([&] { read_tasks(file("bad.jsonl", bad)); }).find("line 1 of "), std::string::npos) << bad;
   }
