@@ -110,8 +110,8 @@ int divergence(Engine& engine, const EvalOptions& options) {
     return 0;
   }
   fmt::print("KL divergence in nats at {} positions in {} windows\n", d.positions, d.windows);
-  fmt::print("  mean {:.3g} +- {:.2g}, median {:.3g}, 99th percentile {:.3g}, largest {:.3g}\n", d.mean, d.mean_error,
-             d.median, d.p99, d.max);
+  fmt::print("  mean {:.3g} +- {:.2g}, median {:.3g}\n", d.mean, d.mean_error, d.median);
+  fmt::print("  99th percentile {:.3g}, largest {:.3g}\n", d.p99, d.max);
   fmt::print("  same most likely token {:.2f}%, catastrophic {:.3f}%\n", 100 * d.same_top, 100 * d.catastrophic);
   fmt::print("  perplexity {:.4f}, of the reference {:.4f}\n", d.perplexity, d.reference_perplexity);
   return 0;

@@ -4,6 +4,9 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <functional>
+#include <map>
+#include <unistd.h>
 
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
@@ -14,7 +17,6 @@
 #include "eval/byte_engine.h"
 #include "eval/divergence.h"
 #include "eval/windows.h"
-#include "unistd.h"
 
 namespace arc {
 namespace {

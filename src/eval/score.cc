@@ -1,3 +1,4 @@
+// Scores as requests of an engine.
 #include "arc/score.h"
 
 #include <utility>
