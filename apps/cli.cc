@@ -235,7 +235,7 @@ std::string settings_of(const CLI::App& command) {
   std::string text;
   for (const CLI::Option* o : command.get_options()) {
     if (o->count() > 0 && (o->get_group() == "Model" || o->get_group() == "Engine")) {
-      text += o->get_name() + "=" + CLI::detail::join(o->results(), ",") + " ";
+      text += (text.empty() ? "" : " ") + o->get_name() + "=" + CLI::detail::join(o->results(), ",");
     }
   }
   return text;
@@ -274,7 +274,7 @@ void define_eval(CLI::App& app, CommandLine& line) {
   add_engine_options(eval, line);
   add_chat_options(eval, line);
   eval.final_callback([&eval, &line] {
-    line.eval.settings = settings_of(eval) + (line.against.empty() ? "" : "against " + line.against);
+    line.eval.settings = settings_of(eval) + (line.against.empty() ? "" : " against " + line.against);
     if (!line.against.empty()) line.eval.against = changed(line.engine, line.against);
   });
 }
