@@ -1,5 +1,9 @@
 #include "cli.h"
 
+#include <sstream>
+
+#include "arc/error.h"
+
 namespace arc::app {
 namespace {
 
@@ -9,6 +13,7 @@ constexpr const char* kFooter = R"(Examples:
   arc run -m path/to/model
   arc serve -m path/to/model
   arc bench -m path/to/model
+  arc eval tasks
 
 Without -m the small model that comes with Arc answers.
 "arc COMMAND --help" lists the options of a command. Exit status: 0 done,
@@ -39,6 +44,23 @@ Between repetitions the same process measures what the machine can do: the
 speed of reading memory, which limits decoding, and of multiplying, which limits
 prefill. The last column is the share that the model reaches. Work is counted in
 F, floating point operations, and in B, bytes.
+)";
+constexpr const char* kEvalFooter = R"(Examples:
+  arc eval tasks
+  arc eval needle --lengths 1024,2048 --svg needle.svg
+  arc eval perplexity -m path/to/model --set book.txt --window 1024
+  arc eval kl -m path/to/model --dtype bf16 --against dtype=f32
+  arc eval tasks --state tasks.state --json > tasks.json
+
+What there is:
+  perplexity  how well the model foresees a text, with standard errors
+  kl          how far its distributions are from those of other settings
+  needle      whether it finds a fact, by length of context and by depth
+  tasks       how many questions with a known answer it gets right
+
+With --state a run that was stopped goes on where it was when the same command
+is given again. Sets are .jsonl files: texts with "text", tasks as they stand in
+share/arc/eval/tasks.jsonl.
 )";
 constexpr const char* kInspectFooter = R"(Example:
   arc inspect -m path/to/model
@@ -191,6 +213,72 @@ void define_bench(CLI::App& app, CommandLine& line) {
   add_engine_options(bench, line);
 }
 
+// The configuration with settings laid over it, "dtype=f32 threads=1": any option of model and engine by its name.
+EngineConfig changed(const EngineConfig& config, const std::string& settings) {
+  CommandLine line{.engine = config};
+  CLI::App app;
+  add_engine_options(app, line);
+  add_chat_options(app, line);
+  std::vector<std::string> words;
+  std::istringstream all(settings);
+  for (std::string word; all >> word;) words.insert(words.begin(), "--" + word);  // CLI11 takes them from the end
+  try {
+    app.parse(words);
+  } catch (const CLI::ParseError& e) {
+    throw Error(ErrorCode::invalid_argument, "--against " + settings + ": " + e.what());
+  }
+  return line.engine;
+}
+
+// What was given of model and engine, in words.
+std::string settings_of(const CLI::App& command) {
+  std::string text;
+  for (const CLI::Option* o : command.get_options()) {
+    if (o->count() > 0 && (o->get_group() == "Model" || o->get_group() == "Engine")) {
+      text += (text.empty() ? "" : " ") + o->get_name() + "=" + CLI::detail::join(o->results(), ",");
+    }
+  }
+  return text;
+}
+
+void define_eval(CLI::App& app, CommandLine& line) {
+  CLI::App& eval = *app.add_subcommand("eval", "measure how good a model is, and what a setting costs");
+  eval.footer(kEvalFooter);
+  EvalOptions& options = line.eval;
+  const auto group = [](CLI::Option* o) { return o->group("Evaluation"); };
+  const auto count = [](CLI::Option* o) { return o->check(CLI::Range(0, 1 << 24))->capture_default_str(); };
+  eval.add_option("what", options.what, "what is measured")
+      ->type_name("")
+      ->required()
+      ->check(CLI::IsMember({"perplexity", "kl", "needle", "tasks"}));
+  group(option(eval, "--set", options.set, "FILE",
+               "texts (.txt, .jsonl) or tasks (.jsonl); default: the set that comes with Arc"));
+  group(option(eval, "--against", line.against, "SETTINGS",
+               "kl: what the reference has otherwise, such as \"dtype=f32 executor=ref\": options of this command, "
+               "without dashes"));
+  group(count(option(eval, "--window", options.text.window, "N",
+                     "perplexity, kl: tokens that are read at once; 0: the model's length, at most 2048")));
+  group(count(option(eval, "--stride", options.text.stride, "N",
+                     "perplexity, kl: tokens from one window's start to the next; 0: half a window")));
+  group(count(option(eval, "--documents", options.documents, "N", "perplexity, kl: read the first N texts; 0: all")));
+  group(option(eval, "--only", options.only, "TASK,...", "tasks: only these")->delimiter(',')->allow_extra_args(false));
+  group(option(eval, "--lengths", options.lengths, "N,...", "needle: only contexts of these nominal lengths")
+            ->delimiter(',')
+            ->allow_extra_args(false));
+  group(option(eval, "--every", options.every, "N", "needle, tasks: ask only each Nth, for a quick look")
+            ->check(CLI::Range(1, 1 << 24))
+            ->capture_default_str());
+  group(option(eval, "--svg", options.svg, "FILE", "needle: write the heat map as a picture"));
+  group(option(eval, "--state", options.state, "FILE", "keep what is done, so that a stopped run can go on"));
+  group(eval.add_flag("--json", options.json, "print JSON"));
+  add_engine_options(eval, line);
+  add_chat_options(eval, line);
+  eval.final_callback([&eval, &line] {
+    line.eval.settings = settings_of(eval) + (line.against.empty() ? "" : " against " + line.against);
+    if (!line.against.empty()) line.eval.against = changed(line.engine, line.against);
+  });
+}
+
 }  // namespace
 
 void define_commands(CLI::App& app, CommandLine& line) {
@@ -203,6 +291,7 @@ void define_commands(CLI::App& app, CommandLine& line) {
   define_run(app, line);
   define_serve(app, line);
   define_bench(app, line);
+  define_eval(app, line);
   CLI::App& inspect = *app.add_subcommand("inspect", "print the model layer by layer, its plan, and bytes per token");
   inspect.footer(kInspectFooter);
   add_model_options(inspect, line);

@@ -15,10 +15,13 @@ struct CommandLine {
   RunOptions run;
   ServeOptions serve;
   BenchCommandOptions bench;
+  EvalOptions eval;
+  std::string against;
   std::string shell;
 };
 
-// Adds the commands run, serve, bench, inspect and completions to `app`. Parsing fills `line`, which outlives `app`.
+// Adds the commands run, serve, bench, eval, inspect and completions to `app`. Parsing fills `line`, which outlives
+// `app`.
 void define_commands(CLI::App& app, CommandLine& line);
 
 // A script for `shell` (bash, zsh or fish) that completes commands, options and their values.

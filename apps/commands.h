@@ -9,6 +9,7 @@
 
 #include "arc/bench.h"
 #include "arc/engine.h"
+#include "arc/eval.h"
 
 namespace arc::app {
 
@@ -35,6 +36,19 @@ struct BenchCommandOptions {
   bool json = false;
 };
 
+struct EvalOptions {
+  std::string what;  // perplexity, kl, needle or tasks
+  std::string set;   // file of texts or tasks; empty: the one that comes with Arc
+  TextOptions text;
+  int32_t documents = 0;                // of the texts, the first; 0: all
+  std::optional<EngineConfig> against;  // the reference of kl
+  std::vector<std::string> only;        // tasks
+  std::vector<int32_t> lengths;         // of the needle; empty: all
+  int32_t every = 1;                    // of the tasks, each so-manieth
+  std::string state, settings, svg;
+  bool json = false;
+};
+
 // Loads the model with a bar on stderr, when that is a terminal.
 std::unique_ptr<Engine> load(const EngineConfig& config);
 
@@ -42,5 +56,6 @@ std::unique_ptr<Engine> load(const EngineConfig& config);
 int run(const EngineConfig& config, RunOptions options);
 int serve(const EngineConfig& config, const ServeOptions& options);
 int bench(const EngineConfig& config, const BenchCommandOptions& options);
+int eval(const EngineConfig& config, const EvalOptions& options);
 
 }  // namespace arc::app

@@ -21,8 +21,8 @@ const CLI::App& chosen(const CLI::App& app) {
 // `typed`: what stands in its place.
 int no_command(const std::string& typed) {
   const std::string what = typed.empty() ? "no command is given" : "there is no command \"" + typed + "\"";
-  fmt::print(stderr, "arc: {}. There are run, serve, bench, inspect and\ncompletions; \"arc --help\" says more.\n",
-             what);
+  fmt::print(stderr,
+             "arc: {}. There are run, serve, bench, eval,\ninspect and completions; \"arc --help\" says more.\n", what);
   return kWrongUsage;
 }
 
@@ -35,6 +35,7 @@ int run_command(const CLI::App& app, arc::app::CommandLine& line) {
   if (command == "run") return arc::app::run(line.engine, line.run);
   if (command == "serve") return arc::app::serve(line.engine, line.serve);
   if (command == "bench") return arc::app::bench(line.engine, line.bench);
+  if (command == "eval") return arc::app::eval(line.engine, line.eval);
   fmt::print("{}", arc::inspect_model(line.engine));
   return 0;
 }

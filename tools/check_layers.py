@@ -43,7 +43,8 @@ USES = {
     "engine": "base tensor spec quant text media sample models kv io comm kernels/api kernels/ref kernels/cpu "
               "kernels/cuda sched plan weights exec",
     "serve": "base text",
-    "apps": "serve",
+    "eval": "base",
+    "apps": "serve eval",
     "python": "",
 }
 USES = {folder: set(uses.split()) for folder, uses in USES.items()}

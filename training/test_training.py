@@ -34,6 +34,7 @@ import mixture
 import patterns
 import pools
 import retrieval
+import shipped_sets
 import tools
 import train
 from model import TINY, Model, Shape, causal, rotary
@@ -136,6 +137,17 @@ class Training(unittest.TestCase):
             for made in heldout.task_set(self.sources, task, 60):
                 self.assertTrue(heldout.is_right(made, dialogue.answer_text(made.messages[-1])), (task, made.messages))
                 self.assertFalse(heldout.is_right(made, "nonsense"), task)
+
+    def test_judged_as_by_arc(self):
+        for case in json.loads((HERE / "is_right_cases.json").read_text()):
+            made = dialogue.Dialogue([dialogue.user(""), dialogue.assistant(case["expected"])], check=case["check"], must=case.get("must", []))
+            self.assertEqual(heldout.is_right(made, case["answer"]), case["right"], case)
+
+    def test_packed_context(self):
+        filler = ["one", "two", "three", "four"]
+        text = "Read:\n\ntwo\n\nthree\n\nAda is here.\n\nfour\n\none\n\ncut"
+        packed = shipped_sets.pack(text, {part: i for i, part in enumerate(filler)})
+        self.assertEqual(packed, ["Read:", [1, 3], "Ada is here.", [3, 4], [0, 1], "cut"])
 
     def test_needle_trials(self):
         count = lambda text: len(self.tokenizer.encode(text).ids)

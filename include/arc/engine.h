@@ -62,6 +62,9 @@ struct Request {
   Prompt prompt = TextPrompt{};
   SamplingParams sampling;
   std::string cache_salt;  // requests with different salts never share cached prefixes
+  // With sampling.prompt_logprobs: [prompt tokens, vocabulary], memory of the caller until the last event. Row i
+  // becomes the raw logits after token i.
+  float* prompt_logits = nullptr;
 };
 
 using RequestId = uint64_t;

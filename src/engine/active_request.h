@@ -20,6 +20,7 @@ struct ActiveRequest {
   EventSink sink;
   std::vector<int32_t> prompt;
   std::string cache_salt;
+  float* prompt_logits = nullptr;
   uint64_t seed = 0;
   StopRules stop;
   std::vector<BiasEntry> biases;

@@ -91,11 +91,16 @@ std::shared_ptr<ActiveRequest> EngineImpl::make_request(Request request, EventSi
   active->sampling = std::move(request.sampling);
   active->sink = std::move(sink);
   active->cache_salt = std::move(request.cache_salt);
+  active->prompt_logits = request.prompt_logits;
   active->prompt = tokenize(request.prompt);
   active->submitted = Clock::now();
   const auto n_prompt = static_cast<int64_t>(active->prompt.size());
   if (n_prompt == 0) throw Error(ErrorCode::invalid_argument, "the prompt is empty");
-  if (n_prompt >= model_.info.max_seq_len) {
+  if (active->prompt_logits != nullptr && !active->sampling.prompt_logprobs) {
+    throw Error(ErrorCode::invalid_argument, "prompt_logits needs prompt_logprobs, which makes every position count");
+  }
+  const int32_t least = active->sampling.max_tokens == 0 ? 0 : 1;  // tokens of the answer
+  if (n_prompt + least > model_.info.max_seq_len) {
     throw Error(ErrorCode::prompt_too_long,
                 fmt::format("The prompt has {} tokens, which leaves no room for an answer: prompt and answer together "
                             "may have {} tokens.",
@@ -221,7 +226,9 @@ RowSettings EngineImpl::settings_of(const PlannedSequence& planned) {
   const bool before_min = choice.n_generated < request.stop.min_tokens;
   return {.row = row,
           .biases = before_min ? &request.biases_before_min : &request.biases,
-          .n_prompt_logprobs = request.n_prompt_logprobs()};
+          .n_prompt_logprobs = request.n_prompt_logprobs(),
+          .prompt_logits = request.prompt_logits,
+          .vocab = model_.info.vocab_size};
 }
 
 void EngineImpl::collect_one(const PlannedSequence& planned, size_t index, SequenceResult& result,

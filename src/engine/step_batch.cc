@@ -12,6 +12,7 @@ StepBatch::StepBatch(const CacheGeometry& geometry, int32_t max_tokens, int32_t 
   for (auto* list : {&q_start_, &seq_lens_, &known_lens_, &row_begin_})
     list->reserve(static_cast<size_t>(max_seqs) + 1);
   sampling_.reserve(static_cast<size_t>(max_tokens));
+  row_logits_.reserve(static_cast<size_t>(max_tokens));
   groups_.resize(geometry.groups.size());
   for (Group& group : groups_) {
     group.block_table.reserve(static_cast<size_t>(max_seqs) * table_stride_);
@@ -66,6 +67,8 @@ void StepBatch::add_rows(const PlannedSequence& planned, const RowSettings& sett
     rows_.push_back(static_cast<int32_t>(tokens_.size()) - end + p);
     row_token_.push_back(scored ? sequence.tokens[p + 1] : -1);
     sampling_.push_back(row);
+    const bool wanted = settings.prompt_logits != nullptr && p < sequence.n_prompt;
+    row_logits_.push_back(wanted ? settings.prompt_logits + int64_t{p} * settings.vocab : nullptr);
   }
   row_begin_.push_back(static_cast<int32_t>(rows_.size()));
 }
@@ -76,6 +79,7 @@ const StepInputs& StepBatch::fill(const StepPlan& plan,
   q_start_.assign(1, 0);
   row_begin_.assign(1, 0);
   sampling_.clear();
+  row_logits_.clear();
   biases_.clear();
   for (Group& group : groups_) {
     for (auto* list : {&group.block_table, &group.state_read, &group.state_write}) list->clear();
@@ -97,6 +101,7 @@ const StepInputs& StepBatch::fill(const StepPlan& plan,
   inputs_.known_lens = known_lens_.data();
   inputs_.rows = rows_.data();
   inputs_.row_token = row_token_.data();
+  inputs_.row_logits = row_logits_.data();
   inputs_.sampling = sampling_.data();
   inputs_.tables.biases = biases_.data();
   inputs_.copies = copies_.data();

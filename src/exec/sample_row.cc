@@ -1,11 +1,16 @@
 #include "exec/sample_row.h"
 
+#include <algorithm>
+
 namespace arc {
 
 void sample_row(Sampler& sampler, const StepInputs& inputs, const TensorView& logits, int32_t row,
                 RowResult& result) noexcept {
   const SamplingRow& settings = inputs.sampling[row];
   const std::span<const float> values(logits.row<float>(row), static_cast<size_t>(logits.cols));
+  if (inputs.row_logits != nullptr && inputs.row_logits[row] != nullptr) {
+    std::ranges::copy(values, inputs.row_logits[row]);
+  }
   const int32_t given = inputs.row_token != nullptr ? inputs.row_token[row] : -1;
   if (given >= 0) {
     result.token = given;

@@ -1,7 +1,9 @@
 // Commands without a terminal: help, errors and exit codes, answers in a pipe, bench.
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <filesystem>
+#include <fstream>
 #include <sstream>
 
 #include "gmock/gmock.h"
@@ -18,7 +20,7 @@ namespace {
 using nlohmann::json;
 using testing::HasSubstr;
 
-const std::vector<std::string> kCommands = {"run", "serve", "bench", "inspect", "completions"};
+const std::vector<std::string> kCommands = {"run", "serve", "bench", "eval", "inspect", "completions"};
 
 size_t longest_line(const std::string& text) {
   std::istringstream lines(text);
@@ -74,6 +76,12 @@ TEST(Errors, NameTheThingAndTheNextStep) {
       {{"run", "-m", models().chat(), "--max-seq-len", "16", "a prompt of many tokens"}, 1, {"16"}},
       {{"run", "-m", models().base(), "--system", "Be brief.", "hi"}, 1, {"--system", "--chat-template"}},
       {{"bench", "-m", models().base(), "-p", "0", "-n", "0"}, 1, {"nothing to measure"}},
+      {{"eval"}, 2, {"what", "arc eval --help"}},
+      {{"eval", "taste"}, 2, {"taste", "needle"}},
+      {{"eval", "kl", "-m", models().base()}, 1, {"--against"}},
+      {{"eval", "kl", "-m", models().base(), "--against", "dtype=f8"}, 1, {"dtype=f8", "bf16"}},
+      {{"eval", "tasks", "-m", models().chat(), "--set", "no-such.jsonl"}, 1, {"no-such.jsonl"}},
+      {{"eval", "tasks", "-m", models().base()}, 1, {"--chat-template"}},
       {{"bench", "-m", models().base(), "--max-seq-len", "64", "--context", "64"}, 1, {"64", "--kv-memory"}},
   };
   for (const Wrong& wrong : cases) {
@@ -175,6 +183,68 @@ TEST(Bench, TableFitsEightyColumns) {
   EXPECT_THAT(output.out, HasSubstr("\nprefill "));
   EXPECT_THAT(output.out, HasSubstr("\ndecode "));
   EXPECT_THAT(output.out, HasSubstr("read ceiling"));
+}
+
+std::string text_file() {
+  const std::string path = models().root() / "text.txt";
+  std::ofstream(path) << "Tom had a red ball. Tom and the dog had a ball and a cat. The cat had a red dog.";
+  return path;
+}
+
+TEST(Eval, PerplexityAndDivergenceOfAText) {
+  const std::vector<std::string> words = {"-m", models().base(), "--set", text_file(), "--window", "16", "--json"};
+  const auto run = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), "eval");
+    more.insert(more.end(), words.begin(), words.end());
+    const Output output = run_arc(more);
+    EXPECT_EQ(output.status, 0) << output.err;
+    EXPECT_EQ(output.err, "");
+    return json::parse(output.out);
+  };
+  const json perplexity = run({"perplexity"});
+  EXPECT_NEAR(perplexity["perplexity"], std::exp(perplexity["nll"].get<double>()), 1e-6);
+  EXPECT_GT(perplexity["nll_error"], 0.0);
+  const json executors = run({"kl", "--against", "executor=ref"});
+  EXPECT_EQ(executors["positions"], perplexity["tokens"]);
+  EXPECT_LT(executors["mean"], 1e-6);
+  EXPECT_EQ(executors["same_top"], 1.0);
+  EXPECT_NEAR(executors["perplexity"], perplexity["perplexity"], 1e-6);
+  const json types = run({"kl", "--dtype", "bf16", "--against", "dtype=f32"});
+  EXPECT_GT(types["mean"], executors["mean"]);
+  EXPECT_LE(types["mean"], types["p99"]);
+}
+
+TEST(Eval, AStoppedNeedleGoesOnAndIsDrawn) {
+  const std::string set = models().root() / "needle.jsonl", state = models().root() / "needle.state",
+                    svg = models().root() / "needle.svg";
+  std::ofstream file(set);
+  for (int i = 0; i < 4; ++i) {
+    file << json{{"task", "needle"},
+                 {"messages", {{{"role", "user"}, {"content", std::string(static_cast<size_t>(i + 1), 'a')}}}},
+                 {"check", "exact"},
+                 {"expected", "b"},
+                 {"tokens", 8 + 8 * (i % 2)},
+                 {"depth", i / 2}}
+                .dump()
+         << '\n';
+  }
+  file.close();
+  const std::vector<std::string> words = {"eval", "needle", "-m", models().chat(), "--set", set, "--state", state};
+  const Output first = run_arc(words);
+  ASSERT_EQ(first.status, 0) << first.err;
+  EXPECT_LE(longest_line(first.out), 80u);
+  EXPECT_THAT(first.out, HasSubstr("of 4"));
+  std::vector<std::string> again = words;
+  again.insert(again.end(), {"--svg", svg, "--json"});
+  const json report = json::parse(run_arc(again).out);
+  EXPECT_EQ(report["n"], 4);
+  EXPECT_EQ(report["grid"].size(), 2u);
+  EXPECT_TRUE(std::filesystem::exists(svg));
+  std::vector<std::string> other = words;
+  other.insert(other.end(), {"--every", "2"});
+  const Output refused = run_arc(other);
+  EXPECT_EQ(refused.status, 1);
+  EXPECT_THAT(refused.err, HasSubstr("another evaluation"));
 }
 
 TEST(Serve, SaysWhereItListensAndKeepsTheKeyToItself) {
