@@ -54,7 +54,8 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 Plan lowered(const Shape& shape) {
   const Config config(parse_json(shape.config, shape.name));
   const Arch& arch = find_arch(config.architecture());
-  return lower(arch.build(config), ShapeOnlySlots(arch.own_names, DType::bf16),
+  const ModelSpec spec = arch.build(config);
+  return lower(spec, ShapeOnlySlots(arch.own_names, spec.tied_head, DType::bf16),
                {.kernels = &gpu::kernels(), .policy = [](int) { return KvPolicy::raw_of(DType::bf16); }});
 }
 

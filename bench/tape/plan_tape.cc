@@ -30,7 +30,7 @@ Plan lower_config(const char* path) {
   const Arch& arch = find_arch(config.architecture());
   const ModelSpec spec = arch.build(config);
   return lower(
-      spec, ShapeOnlySlots(arch.own_names, DType::bf16),
+      spec, ShapeOnlySlots(arch.own_names, spec.tied_head, DType::bf16),
       {.kernels = &ref::kernels(), .policy = [](int) { return KvPolicy::raw_of(DType::bf16); }, .fused = true});
 }
 

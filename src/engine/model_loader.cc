@@ -31,8 +31,7 @@ std::string human_bytes(int64_t bytes) {
 }
 
 std::string load_report(const Plan& plan, const LoadedWeights& weights, const CachePlan& cache, const ModelInfo& info,
-                        const std::string& executor, const std::string& note, DType kv,
-                        bool shortened) {
+                        const std::string& executor, const std::string& note, DType kv, bool shortened) {
   std::string text = fmt::format("{} ({}), {} parameters\n", info.name, info.architecture, parameter_count(plan));
   text += fmt::format("runs on: {}\n", executor);
   if (!note.empty()) text += fmt::format("no GPU: {}\n", note);

@@ -58,7 +58,8 @@ TEST_P(GoldenTest, FusedRecipeGivesTheSameBits) {
   TinyModel plain(golden_.config_json, checkpoint(DType::f32)),
       fused(golden_.config_json, checkpoint(DType::f32), 1, true);
   EXPECT_EQ(fused.run(golden_.tokens).logits, plain.run(golden_.tokens).logits);
-  const std::set<std::string> plain_decoders{"gemma", "glm4_moe", "llama", "mistral", "qwen2", "qwen3", "qwen3_moe", "smollm3"};
+  const std::set<std::string> plain_decoders{"gemma", "glm4_moe", "llama",     "mistral",
+                                             "qwen2", "qwen3",    "qwen3_moe", "smollm3"};
   const bool has_fused_layers = std::ranges::any_of(
       fused.plan().stages, [](const Stage& s) { return std::holds_alternative<FusedAttendArgs>(s.args); });
   EXPECT_EQ(has_fused_layers, plain_decoders.contains(golden_.name));

@@ -70,8 +70,8 @@ class TinyModel {
   // Runs `tokens` as one sequence from an empty cache, in chunks of `chunk` tokens (0: all at once).
   Outputs run(std::span<const int32_t> tokens, int chunk = 0);
 
-  // A part of a step: tokens of the sequence at `place`, of which the first is at `position`; `known` are the tokens that
-  // the sequence has in all (at least those up to this piece's end).
+  // A part of a step: tokens of the sequence at `place`, of which the first is at `position`; `known` are the tokens
+  // that the sequence has in all (at least those up to this piece's end).
   struct Piece {
     std::span<const int32_t> tokens;
     int position = 0, place = 0, known = 0;

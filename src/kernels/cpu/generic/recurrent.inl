@@ -1,4 +1,5 @@
-// The recurrent parts of gated DeltaNet and Mamba-2. A sequence's state is read from one slot and written to another (or the same).
+// The recurrent parts of gated DeltaNet and Mamba-2. A sequence's state is read from one slot and written to another
+// (or the same).
 
 // `bytes` of sequence s's state at `offset`, to be updated in place: what the read slot holds, in the write slot.
 inline float* begin_state(const Operands& o, int32_t group, int64_t s, int64_t offset, int64_t bytes) {
@@ -127,7 +128,8 @@ struct SsmStep {
   float* out;
 };
 
-// 16 columns of a head (or the last n): the state [state_dim, head_dim] decays, takes x in along B, and is read along C.
+// 16 columns of a head (or the last n): the state [state_dim, head_dim] decays, takes x in along B, and is read along
+// C.
 inline void ssm_columns(const SsmArgs& a, float* state, const SsmStep& step, int64_t first, int64_t n) {
   const Vec decay = set1(step.decay), x = load_part(step.x + first, n), input = set1(step.dt) * x;
   Vec answer[2] = {set1(step.d) * x, set1(0.0f)};
