@@ -48,9 +48,13 @@ void run(const FusedAttendArgs& a, const Operands& o) noexcept {
     run(RopeArgs{.heads = heads, .dims = a.rope_dims, .in_stride = d, .out_stride = d, .factor = a.rope_factor}, step);
   }
   step.reads = kv;
-  run(
-      AppendArgs{
-          .group = a.attend.group, .layer = a.attend.layer, .kv_heads = a.attend.kv_heads, .k_dim = d, .v_dim = d},
+  run(AppendArgs{.group = a.attend.group,
+                 .layer = a.attend.layer,
+                 .open_group = a.attend.open_group,
+                 .open_layer = a.attend.open_layer,
+                 .kv_heads = a.attend.kv_heads,
+                 .k_dim = d,
+                 .v_dim = d},
       step);
   step.reads = &q;
   step.writes = o.writes;
