@@ -92,6 +92,10 @@ void add_model_options(CLI::App& command, CommandLine& line) {
   group(choice(command, "--kind", line.kind, "what kind of model it is", {"auto", "text"}));
   group(choice(command, "--dtype", config.dtype, "type of the uncompressed cache; auto: the model's own",
                {"auto", "f32", "bf16", "f16"}));
+  group(option(command, "--pa-cache-type", config.cache_type, "TYPE",
+               "how keys and values are cached: auto (as --dtype says), turboquant, turboquant-3, "
+               "turboquant-aggressive, q8 or f8e4m3")
+            ->capture_default_str());
   group(option(command, "--tensor-parallel", config.tensor_parallel, "N", "parts that a model is split into")
             ->capture_default_str());
 }

@@ -20,6 +20,7 @@ CacheGroup::Kind kind_of(CacheKind kind) {
     case CacheKind::full:
       return CacheGroup::Kind::full;
     case CacheKind::sliding:
+    case CacheKind::open:
       return CacheGroup::Kind::sliding;
     case CacheKind::latent:
       return CacheGroup::Kind::latent;
@@ -41,6 +42,9 @@ int64_t blocks_for(const CacheNeeds& needs, int64_t tiles, const CacheRequest& r
       const int64_t reach = needs.window + request.max_batched_tokens;
       return std::min(tiles, seqs * (reach / kTileTokens + 2));
     }
+    case CacheKind::open:
+      // One of each sequence, and those that a step fills. Chunks get shorter where that is not enough.
+      return std::min(tiles, seqs + request.max_batched_tokens / kTileTokens + 1);
     case CacheKind::state:
       break;
   }

@@ -12,6 +12,7 @@
 #include "engine/generation_defaults.h"
 #include "engine/gguf_tokenizer.h"
 #include "engine/model_source.h"
+#include "plan/cache_policy.h"
 
 namespace arc {
 namespace {
@@ -31,7 +32,8 @@ std::string human_bytes(int64_t bytes) {
 }
 
 std::string load_report(const Plan& plan, const LoadedWeights& weights, const CachePlan& cache, const ModelInfo& info,
-                        const std::string& executor, const std::string& note, DType kv, bool shortened) {
+                        const std::string& executor, const std::string& note, const std::vector<LayerCache>& layers,
+                        bool shortened) {
   std::string text = fmt::format("{} ({}), {} parameters\n", info.name, info.architecture, parameter_count(plan));
   text += fmt::format("runs on: {}\n", executor);
   if (!note.empty()) text += fmt::format("no GPU: {}\n", note);
@@ -40,8 +42,13 @@ std::string load_report(const Plan& plan, const LoadedWeights& weights, const Ca
   for (const auto& [change, count] : weights.converted) {
     text += fmt::format("requantised: {} matrices from {}\n", count, change);
   }
-  text += fmt::format("cache: {} for {} tokens in {}, swap {}\n", human_bytes(cache.memory_bytes), cache.n_tokens,
-                      dtype_name(kv), human_bytes(cache.swap_bytes));
+  text += fmt::format("cache: {} for {} tokens, swap {}\n", human_bytes(cache.memory_bytes), cache.n_tokens,
+                      human_bytes(cache.swap_bytes));
+  text += describe_cache(plan, layers);
+  if (const CacheBytes bytes = cache_bytes_per_token(plan); bytes.stored < bytes.raw) {
+    text += fmt::format("room for {} sequences of 4096 tokens, uncompressed {}\n", cache.n_tokens / 4096,
+                        cache.memory_bytes / (bytes.raw * 4096));
+  }
   text += fmt::format("longest sequence: {} tokens{}\n", info.max_seq_len,
                       shortened ? " (what the cache holds; raise --kv-memory for more)" : "");
   if (!weights.unused.empty()) {
@@ -66,6 +73,11 @@ void add_costs(const Plan& plan, StepCosts& costs) {
   costs.cache_bytes_per_context_token += total.cache_bytes_per_token;
   costs.flops_per_token += total.flops_per_token - head_flops;
   costs.flops_per_row += head_flops;
+}
+
+// The policy of each layer, from --pa-cache-type and --dtype.
+std::vector<LayerCache> layer_caches(const EngineConfig& config, const ModelSource& model) {
+  return resolve_cache(model.spec, parse_cache_type(config.cache_type), cache_dtype(config.dtype, model.config));
 }
 
 CachePlan plan_cache(const Plan& plan, const EngineConfig& config, const ExecutorChoice& choice,
@@ -110,13 +122,13 @@ LoadedModel load_model(const EngineConfig& config, const ProgressSink& progress)
   ExecutorChoice choice = choose_executor(config);
   const ModelSource model = open_model(config.model, true);
   const CheckpointSlots slots = model.slots();
-  const DType kv = cache_dtype(config.dtype, model.config);
+  const std::vector<LayerCache> layers = layer_caches(config, model);
 
   const auto lowered = [&](int rank) {
     return lower(model.spec, slots,
                  {.shard = {.rank = rank, .size = config.tensor_parallel},
                   .kernels = &choice.kernels(),
-                  .policy = [kv](int) { return KvPolicy::raw_of(kv); }});
+                  .policy = [&](int layer) { return layers[static_cast<size_t>(layer)].policy; }});
   };
   StepCapacity capacity{
       .tokens = config.max_batched_tokens, .rows = config.max_batched_tokens, .seqs = config.max_seqs};
@@ -150,7 +162,7 @@ LoadedModel load_model(const EngineConfig& config, const ProgressSink& progress)
   executor->allocate_cache(cache.capacity);
   info.runs_on = executor->describe();
   const bool shortened = cache.max_seq_len < plan.max_positions && config.max_seq_len == 0;
-  info.load_report = load_report(plan, summary, cache, info, info.runs_on, choice.note, kv, shortened);
+  info.load_report = load_report(plan, summary, cache, info, info.runs_on, choice.note, layers, shortened);
 
   LoadedModel loaded{.info = std::move(info),
                      .executor = std::move(executor),
@@ -166,11 +178,15 @@ LoadedModel load_model(const EngineConfig& config, const ProgressSink& progress)
 
 std::string inspect_model(const EngineConfig& config) {
   const ModelSource model = open_model(config.model, false);
-  const DType kv = cache_dtype(config.dtype, model.config);
-  const LowerOptions options{.policy = [kv](int) { return KvPolicy::raw_of(kv); }};
-  if (model.checkpoint) return to_string(model.spec) + to_string(lower(model.spec, model.slots(), options));
+  const std::vector<LayerCache> layers = layer_caches(config, model);
+  const auto describe = [&](const SlotResolver& slots) {
+    const Plan plan =
+        lower(model.spec, slots, {.policy = [&](int layer) { return layers[static_cast<size_t>(layer)].policy; }});
+    return to_string(plan) + describe_cache(plan, layers);
+  };
+  if (model.checkpoint) return to_string(model.spec) + describe(model.slots());
   return to_string(model.spec) + "no weights in this folder: sizes are what config.json asks for\n" +
-         to_string(lower(model.spec, ShapeOnlySlots(model.own_names, model.spec.tied_head, kv), options));
+         describe(ShapeOnlySlots(model.own_names, model.spec.tied_head, cache_dtype(config.dtype, model.config)));
 }
 
 }  // namespace arc

@@ -5,18 +5,21 @@
 namespace arc {
 namespace {
 
-// Group and layer of a stage that touches the cache.
+// Groups and layers of a stage that touches the cache.
 struct CacheUse {
   int group = -1, layer = 0;
+  int open_group = -1, open_layer = 0;
 };
 
 CacheUse cache_use(const Args& args) {
   return std::visit(
       [](const auto& a) -> CacheUse {
-        if constexpr (requires { a.group; }) {
+        if constexpr (requires { a.open_group; }) {
+          return {.group = a.group, .layer = a.layer, .open_group = a.open_group, .open_layer = a.open_layer};
+        } else if constexpr (requires { a.group; }) {
           return {.group = a.group, .layer = a.layer};
         } else if constexpr (requires { a.attend; }) {
-          return {.group = a.attend.group, .layer = a.attend.layer};
+          return cache_use(a.attend);
         } else {
           return {};
         }
@@ -57,6 +60,7 @@ void BoundPlan::bind(const Plan& plan, const LoadedWeights& weights, const Cache
     } else {
       bound.kv = cache.kv(use.group, use.layer);
     }
+    if (use.open_group >= 0) bound.open = cache.kv(use.open_group, use.open_layer);
   }
 }
 
@@ -67,6 +71,7 @@ Operands BoundPlan::operands(size_t stage, const StepInputs& inputs) const {
           .writes = bound.writes,
           .step = &inputs,
           .kv = bound.kv,
+          .open = bound.open,
           .state = bound.state};
 }
 

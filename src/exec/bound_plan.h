@@ -12,7 +12,7 @@ namespace arc {
 struct BoundStage {
   MatrixView weights[3];
   TensorView reads[2], writes[3];  // rows are set by each step
-  KvView kv;
+  KvView kv, open;
   StateView state;
 };
 

@@ -7,6 +7,11 @@ namespace arc {
 CacheStorage::CacheStorage(const std::vector<CacheNeeds>& groups, const CacheCapacity& capacity, Device device)
     : groups_(groups) {
   for (size_t g = 0; g < groups.size(); ++g) {
+    const KvPolicy& policy = groups[g].policy;
+    if (policy.tiled()) {
+      k_turbo_[g] = std::make_unique<TurboCodec>(KvRole::key, groups[g].k_dim, policy.k.bits, policy.seed);
+      v_turbo_[g] = std::make_unique<TurboCodec>(KvRole::value, groups[g].v_dim, policy.v.bits, policy.seed);
+    }
     device_.push_back(allocate(groups[g], capacity.blocks[g], device));
     swap_.push_back(allocate(groups[g], capacity.swap_blocks[g], {}));
   }
@@ -38,13 +43,17 @@ void CacheStorage::swap_in(const StepCopy& c) noexcept {
 
 KvView CacheStorage::kv(int group, int layer) const {
   const CacheNeeds& needs = groups_[group];
+  const KvLayout at = kv_layout(needs.policy, needs.k_dim, needs.v_dim);
   return {.policy = needs.policy,
           .data = device_[group].at(layer, 0),
           .block_bytes = needs.layer_block_bytes(),
-          .head_bytes = needs.head_bytes(),
-          .v_offset_bytes =
-              int64_t{needs.policy.tile_tokens} * needs.k_dim * static_cast<int64_t>(dtype_size(needs.policy.raw)),
-          .tokens_per_block = needs.policy.tile_tokens};
+          .head_bytes = at.head_bytes,
+          .v_offset_bytes = at.v_offset,
+          .tokens_per_block = needs.policy.tile_tokens,
+          .k_scales_bytes = at.k_scales,
+          .v_scales_bytes = at.v_scales,
+          .k_turbo = k_turbo_[group].get(),
+          .v_turbo = v_turbo_[group].get()};
 }
 
 StateView CacheStorage::state(int group, int layer) const {

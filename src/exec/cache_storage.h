@@ -1,12 +1,14 @@
 // The cache's bytes on a device, one slab per group, and one on the host for swapped blocks.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <span>
 #include <vector>
 
 #include "exec/executor.h"
 #include "kernels/api/kernel.h"
+#include "quant/turbo.h"
 
 namespace arc {
 
@@ -35,6 +37,7 @@ class CacheStorage {
   static void move(const Slab& from, int64_t source, const Slab& to, int64_t target) noexcept;
 
   std::vector<CacheNeeds> groups_;
+  std::array<std::unique_ptr<TurboCodec>, kMaxCacheGroups> k_turbo_, v_turbo_;  // of tiled groups
   std::vector<Slab> device_, swap_;
 };
 

@@ -48,4 +48,10 @@ inline int32_t blocks_for_tokens(int32_t n_tokens, int32_t tokens_per_block) {
 // Index of the first block that a sequence with `n_computed` positions still reads. Not for state groups.
 int32_t first_needed_block(const CacheGroup& group, int32_t n_computed);
 
+// Whether a sequence that goes on behind a full tile reads it. A window of one token does not: such a group holds what
+// belongs to the tile being filled.
+inline bool outlives_tile(const CacheGroup& group) {
+  return group.window != 1;
+}
+
 }  // namespace arc

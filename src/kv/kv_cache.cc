@@ -120,7 +120,7 @@ void KvCache::publish(const PrefixContent& content, int32_t first_tile, int32_t 
   index_.extend_chain(content, n_tiles, chain);
   for (int32_t t = first_tile; t < n_tiles; ++t) {
     for (int g = 0; g < n_groups(); ++g) {
-      if (is_state(g) || t < tables[g].first) continue;
+      if (is_state(g) || !outlives_tile(group(g)) || t < tables[g].first) continue;
       PrefixNode* node = index_.ensure(content, chain, t);
       if (!node) return;
       int32_t& block = tables[g].at(t);
@@ -165,13 +165,15 @@ void KvCache::unpin(PinId id) {
 
 bool KvCache::expect_remote(const PrefixContent& content, int32_t tile, std::vector<Hash128>& chain, PinId* pin) {
   index_.extend_chain(content, tile + 1, chain);
+  const auto takes_part = [this](int g) { return !is_state(g) && outlives_tile(group(g)); };
   for (int g = 0; g < n_groups(); ++g) {
-    if (!is_state(g) && n_available(g) == 0) return false;
+    if (takes_part(g) && n_available(g) == 0) return false;
   }
   std::vector<BlockRef> blocks;
   for (int g = 0; g < n_groups(); ++g) {
-    if (!is_state(g)) blocks.push_back({.group = g, .block = take(g)});
+    if (takes_part(g)) blocks.push_back({.group = g, .block = take(g)});
   }
+  if (blocks.empty()) return false;
   PrefixNode* node = index_.ensure(content, chain, tile);
   if (!node || std::any_of(node->block.begin(), node->block.end(), [](int32_t b) { return b != kNoBlock; })) {
     for (const BlockRef& ref : blocks) release(ref.group, ref.block);

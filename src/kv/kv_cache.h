@@ -92,7 +92,7 @@ class KvCache {
   void unpin(PinId id);
   const std::unordered_map<PinId, std::vector<BlockRef>>& pins() const { return pins_; }
 
-  // A tile whose content comes from another process: takes a block in every group but the state groups, findable but
+  // A tile whose content comes from another process: takes a block in every group that keeps full tiles, findable but
   // not served before remote_arrived(). False when blocks are short or the tile is known. The parent is tile - 1.
   bool expect_remote(const PrefixContent& content, int32_t tile, std::vector<Hash128>& chain, PinId* pin);
   // Ends the wait: the tile is cached like any other, or forgotten.

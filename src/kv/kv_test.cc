@@ -204,6 +204,19 @@ TEST(Prefix, SlidingGroupsNeedTheWindowOnly) {
   EXPECT_EQ((Holder{cache, range(9)}.adopt()), 0);
 }
 
+// A window of one token holds what belongs to the tile being filled: hits need none of it, and none is kept for them.
+TEST(Prefix, AWindowOfOneTokenIsNeitherNeededNorKept) {
+  KvCache cache({.groups = {group_of(Kind::full), group_of(Kind::sliding, 4, 1, 6)}}, {});
+  Holder first{cache, range(13)};
+  first.compute();
+  EXPECT_TRUE(cache.published(0, first.tables[0].blocks[0]));
+  for (const int32_t block : first.tables[1].blocks) EXPECT_FALSE(cache.published(1, block));
+  Holder hit{cache, range(13)};
+  EXPECT_EQ(hit.adopt(), 12);
+  EXPECT_EQ(hit.tables[1].first, 3);
+  EXPECT_TRUE(hit.tables[1].blocks.empty());
+}
+
 TEST(Prefix, StateGroupsNeedACheckpointAtExactlyTheEnd) {
   KvCache cache({.groups = {group_of(Kind::full), group_of(Kind::state, 8)}}, {});
   Holder first{cache, range(16)};

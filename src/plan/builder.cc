@@ -334,20 +334,31 @@ void PlanBuilder::rope(const RopeSpec& rope, int32_t heads, BufferRef x, int32_t
       {frequencies}, {x}, {y});
 }
 
-PlanBuilder::CachePlace PlanBuilder::cache(CacheNeeds needs) {
-  needs.policy = options_.policy ? options_.policy(layer_) : KvPolicy::raw_of(DType::f32);
+PlanBuilder::CachePlace PlanBuilder::join_group(const CacheNeeds& needs) {
   std::vector<CacheNeeds>& groups = plan_.groups;
   auto group = std::ranges::find_if(groups, [&](const CacheNeeds& g) { return g.same_needs(needs); });
   if (group == groups.end()) {
     if (groups.size() == kMaxCacheGroups) {
       throw Error(ErrorCode::unsupported, fmt::format("the model needs more than {} kinds of cache", kMaxCacheGroups));
     }
-    groups.push_back(std::move(needs));
-    group = groups.end() - 1;
+    group = groups.insert(group, needs);
   }
   group->layers.push_back(layer_);
   return {.group = static_cast<int32_t>(group - groups.begin()),
           .layer = static_cast<int32_t>(group->layers.size() - 1)};
+}
+
+PlanBuilder::CachePlace PlanBuilder::cache(CacheNeeds needs) {
+  needs.policy = options_.policy ? options_.policy(layer_) : KvPolicy::raw_of(DType::f32);
+  CachePlace place = join_group(needs);
+  if (!needs.policy.tiled()) return place;
+  needs.kind = CacheKind::open;
+  needs.window = 1;
+  needs.policy = KvPolicy::raw_of(needs.policy.raw);
+  const CachePlace open = join_group(needs);
+  place.open_group = open.group;
+  place.open_layer = open.layer;
+  return place;
 }
 
 std::vector<RowRange> head_rows(int32_t begin, int32_t head_dim, const RopeSpec& rope) {

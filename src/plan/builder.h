@@ -82,9 +82,10 @@ class PlanBuilder {
   void rope(const RopeSpec& rope, int32_t heads, BufferRef x, int32_t in_stride, BufferRef y, int32_t out_stride,
             bool query = false);
 
-  // The group of a layer with these needs, and the layer's place in it.
+  // The group of a layer with these needs, and the layer's place in it; of a tiled policy also those of its open tiles.
   struct CachePlace {
     int32_t group = 0, layer = 0;
+    int32_t open_group = kNone, open_layer = 0;
   };
   CachePlace cache(CacheNeeds needs);
 
@@ -100,6 +101,7 @@ class PlanBuilder {
   void add_bias(WeightSlot& weight, const Piece& piece, const SlotTensor& tensor, int64_t index, int64_t row,
                 bool here);
   std::string weight_name(std::string_view name) const;
+  CachePlace join_group(const CacheNeeds& needs);
   StageCost cost_of(const Stage& stage) const;
 
   const ModelSpec& spec_;

@@ -40,7 +40,7 @@ std::string human(int64_t bytes) {
 }
 
 std::string group_line(const CacheNeeds& g) {
-  constexpr const char* kNames[] = {"full", "sliding", "latent", "state"};
+  constexpr const char* kNames[] = {"full", "sliding", "latent", "state", "open"};
   const std::string size = g.kind == CacheKind::state
                                ? fmt::format("{} a sequence", human(g.bytes_per_block()))
                                : fmt::format("{} kv heads, k {} v {}, {} a token", g.kv_heads, g.k_dim, g.v_dim,
@@ -57,7 +57,7 @@ bool CacheNeeds::same_needs(const CacheNeeds& other) const {
 }
 
 int64_t CacheNeeds::head_bytes() const {
-  return static_cast<int64_t>(policy.tile_tokens) * (k_dim + v_dim) * static_cast<int64_t>(dtype_size(policy.raw));
+  return kv_layout(policy, k_dim, v_dim).head_bytes;
 }
 
 int64_t CacheNeeds::layer_block_bytes() const {

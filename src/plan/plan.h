@@ -117,7 +117,13 @@ struct Stage {
 
 // ---- cache ----
 
-enum class CacheKind : uint8_t { full, sliding, latent, state };
+enum class CacheKind : uint8_t {
+  full,
+  sliding,
+  latent,
+  state,
+  open,  // raw tiles that are not full yet, of layers whose policy is tiled: a window of one token
+};
 
 // What layers of one kind and size need of the cache.
 struct CacheNeeds {

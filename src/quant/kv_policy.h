@@ -13,21 +13,26 @@ constexpr int32_t kTileTokens = 64;
 // Groups of layers with equal needs and policy that a model may have.
 inline constexpr int kMaxCacheGroups = 8;
 
+enum class KvRole : uint8_t { key, value };
+
 struct KvPolicy {
-  enum class Codec : uint8_t { raw, fp8, int8_block, turbo, lattice };
+  // f8e4m3 has no scale and saturates at 448; int8_block has an f16 scale for each 32 coordinates; turbo is
+  // quant/turbo.h, with 1 to 4 or 8 bits a coordinate, and is either both sides' or none's.
+  enum class Codec : uint8_t { raw, f8e4m3, int8_block, turbo };
   struct Side {
     Codec codec = Codec::raw;
     uint8_t bits = 16;
     bool operator==(const Side&) const = default;
   };
   Side k, v;
-  DType raw = DType::f32;    // of raw sides, and of sinks and the unsealed tile of packed ones
-  uint16_t sink_tokens = 0;  // first positions that stay raw
+  DType raw = DType::f32;  // of raw sides, and of the tile that is not yet full of tiled ones
   uint16_t tile_tokens = kTileTokens;
   uint32_t seed = 0;  // of the rotation
   bool operator==(const KvPolicy&) const = default;
 
   bool is_raw() const { return k.codec == Codec::raw && v.codec == Codec::raw; }
+  // Whether keys and values are packed a tile at a time. They are then rotated, and raw until their tile is full.
+  bool tiled() const { return k.codec == Codec::turbo; }
 
   static KvPolicy raw_of(DType dtype) {
     const Side side{.codec = Codec::raw, .bits = static_cast<uint8_t>(8 * dtype_size(dtype))};

@@ -30,26 +30,30 @@ Rotation::Rotation(int dim, uint32_t seed) : signs_(static_cast<size_t>(dim)) {
   }
 }
 
-void Rotation::apply(float* x) const {
+template <typename T>
+void Rotation::apply(T* x) const {
   const int n = dim();
   for (int i = 0; i < n; ++i) x[i] *= signs_[i];
   for (int step = odd_; step < n; step *= 2) {
     for (int begin = 0; begin < n; begin += 2 * step) {
       for (int i = begin; i < begin + step; ++i) {
-        const float a = x[i], b = x[i + step];
+        const T a = x[i], b = x[i + step];
         x[i] = a + b;
         x[i + step] = a - b;
       }
     }
   }
   for (int begin = 0; begin < n; begin += odd_) {
-    float mixed[kMaxOdd];
+    T mixed[kMaxOdd];
     for (int j = 0; j < odd_; ++j) {
-      mixed[j] = 0.0f;
+      mixed[j] = 0;
       for (int k = 0; k < odd_; ++k) mixed[j] += hartley_[j * odd_ + k] * x[begin + k];
     }
     for (int j = 0; j < odd_; ++j) x[begin + j] = mixed[j] * signs_[begin + j];
   }
 }
+
+template void Rotation::apply(float* x) const;
+template void Rotation::apply(double* x) const;
 
 }  // namespace arc

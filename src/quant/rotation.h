@@ -20,8 +20,9 @@ class Rotation {
   // +1 or -1 per coordinate.
   const std::vector<float>& signs() const { return signs_; }
 
-  // x <- R x, [dim].
-  void apply(float* x) const;
+  // x <- R x, [dim], in the precision of T: float or double.
+  template <typename T>
+  void apply(T* x) const;
 
  private:
   int odd_ = 1;

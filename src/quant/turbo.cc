@@ -2,76 +2,114 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "base/check.h"
 #include "base/dtype.h"
+#include "quant/codecs.h"
 
 namespace arc {
 namespace {
 
-constexpr int kGroup = 32;   // coordinates that share words
-constexpr int kLanes = 32;   // of a line of values
-constexpr int kHalf = 32;    // tokens that share a word of values
-constexpr int kSignBit = 3;  // of a 4-bit key as stored
-constexpr float kMaxF16 = 65504.0f;
+constexpr int kGroup = 32;  // coordinates that share words
+constexpr int kLanes = 32;  // of a line of values
+constexpr int kHalf = 32;   // tokens that share a word of values
+constexpr int kUniformZero = 1 << (kUniformBits - 1);
+constexpr float kUniformLargest = 127.0f;
 
 int groups_of(int dim) {
   return (dim + kGroup - 1) / kGroup;
 }
 
-// A bit of nibble `n` of set `m`: word in the group, bit in the word.
-struct WordBit {
-  int word = 0, bit = 0;
+// The words of a group of 32 fields (m, n): set m, nibble n.
+struct WordGroup {
+  KvRole role = KvRole::key;
+  int bits = 0;
+  int token = 0, coordinate = 0;     // of field (0, 0)
+  int64_t place[kMaxGridBits] = {};  // of its words in the tile
+  uint32_t words[kMaxGridBits] = {};
+
+  int token_of(int n) const { return role == KvRole::key ? token : token + n / 4 * 16 + n / 2 % 2 * 8 + n % 2; }
+  int coordinate_of(int m, int n) const { return coordinate + 8 * m + (role == KvRole::key ? n : 0); }
+
+  int field(int m, int n) const {
+    const int at = 4 * n;
+    switch (bits) {
+      case 4:
+        return static_cast<int>(words[m] >> at & 15u);
+      case 3:
+        return static_cast<int>(m < 3 ? words[m] >> at & 7u
+                                      : (words[0] >> (at + 3) & 1u) | (words[1] >> (at + 3) & 1u) << 1 |
+                                            (words[2] >> (at + 3) & 1u) << 2);
+      case 2:
+        return static_cast<int>(words[m / 2] >> (at + m % 2 * 2) & 3u);
+      default:
+        return static_cast<int>(words[0] >> (at + m) & 1u);
+    }
+  }
+  void set_field(int m, int n, uint32_t value) {
+    const int at = 4 * n;
+    switch (bits) {
+      case 4:
+        words[m] |= value << at;
+        break;
+      case 3:
+        if (m < 3) {
+          words[m] |= value << at;
+        } else {
+          for (int k = 0; k < 3; ++k) words[k] |= (value >> k & 1u) << (at + 3);
+        }
+        break;
+      case 2:
+        words[m / 2] |= value << (at + m % 2 * 2);
+        break;
+      default:
+        words[0] |= value << (at + m);
+    }
+  }
 };
 
-WordBit nibble_bit(int bits, int m, int n, int k) {
-  switch (bits) {
-    case 4:
-      return {m, 4 * n + k};
-    case 3:
-      return m < 3 ? WordBit{m, 4 * n + k} : WordBit{k, 4 * n + 3};
-    case 2:
-      return {m / 2, 4 * n + m % 2 * 2 + k};
-    default:
-      return {0, 4 * n + m};
-  }
+// Bit 3 of nibble n of a 4-bit key goes to bit 7 + 8 n (n < 4) or 3 + 8 (n - 4), and back.
+uint32_t spread_signs(uint32_t word) {
+  uint32_t out = word & 0x77777777u;
+  for (int n = 0; n < 8; ++n) out |= (word >> (4 * n + 3) & 1u) << (n < 4 ? 7 + 8 * n : 8 * n - 29);
+  return out;
+}
+uint32_t gather_signs(uint32_t word) {
+  uint32_t out = word & 0x77777777u;
+  for (int n = 0; n < 8; ++n) out |= (word >> (n < 4 ? 7 + 8 * n : 8 * n - 29) & 1u) << (4 * n + 3);
+  return out;
 }
 
-// The bit of a tile that holds bit `k` of the stored code of one coordinate of one token.
-int64_t key_bit(int dim, int bits, int token, int coordinate, int k) {
-  const int m = coordinate % kGroup / 8, e = coordinate % 8;
-  WordBit at = nibble_bit(bits, m, e, k);
-  if (bits == 4 && k == kSignBit) at.bit = e < 4 ? 7 + 8 * e : 3 + 8 * (e - 4);
-  return ((static_cast<int64_t>(token) * groups_of(dim) + coordinate / kGroup) * bits + at.word) * 32 + at.bit;
-}
-
-int64_t value_bit(int dim, int bits, int token, int coordinate, int k) {
-  const int t = token % kHalf, nibble = t / 16 * 4 + t / 8 % 2 * 2 + t % 2, lane = coordinate % 8 * 4 + t / 2 % 4;
-  const WordBit at = nibble_bit(bits, coordinate % kGroup / 8, nibble, k);
-  const int words = groups_of(dim) * bits, word = coordinate / kGroup * bits + at.word;
-  const int line = word / 4 * 4, width = std::min(4, words - line);  // words a lane has in this line
-  const int64_t place = int64_t{token / kHalf} * words * kLanes + line * kLanes + lane * width + word % 4;
-  return place * 32 + at.bit;
-}
-
-// What a tile holds for a code, and back: 4-bit keys are magnitude and sign.
-int stored(KvRole role, int bits, int code) {
-  if (role != KvRole::key || bits != 4) return code;
+// 4-bit keys are magnitude and sign: 8 + m is m, and 7 - m is m with the sign bit.
+int signed_form(int code) {
   return code >= 8 ? code - 8 : 15 - code;
 }
-int restored(KvRole role, int bits, int held) {
-  if (role != KvRole::key || bits != 4) return held;
-  return held < 8 ? held + 8 : 15 - held;
+int code_of(int signed_form) {
+  return signed_form < 8 ? signed_form + 8 : 15 - signed_form;
 }
 
+// Calls visit(group) for each group of a tile, its words zero.
 template <typename Visit>
-void for_each_bit(KvRole role, int dim, int bits, const Visit& visit) {
-  for (int token = 0; token < kTileTokens; ++token) {
-    for (int c = 0; c < dim; ++c) {
-      for (int k = 0; k < bits; ++k) {
-        const int64_t bit = role == KvRole::key ? key_bit(dim, bits, token, c, k) : value_bit(dim, bits, token, c, k);
-        visit(static_cast<int64_t>(token) * dim + c, k, bit);
+void for_groups(KvRole role, int dim, int bits, const Visit& visit) {
+  const int groups = groups_of(dim), words = groups * bits;
+  const int outer = role == KvRole::key ? kTileTokens : kTileTokens / kHalf * kLanes;
+  for (int i = 0; i < outer; ++i) {
+    for (int g = 0; g < groups; ++g) {
+      WordGroup group{.role = role, .bits = bits, .coordinate = g * kGroup};
+      if (role == KvRole::key) {
+        group.token = i;
+        for (int k = 0; k < bits; ++k) group.place[k] = int64_t{i} * words + g * bits + k;
+      } else {
+        const int half = i / kLanes, lane = i % kLanes;
+        group.token = half * kHalf + 2 * (lane % 4);
+        group.coordinate += lane / 4;
+        for (int k = 0; k < bits; ++k) {
+          const int word = g * bits + k, line = word / 4 * 4, width = std::min(4, words - line);
+          group.place[k] = int64_t{half} * words * kLanes + line * kLanes + lane * width + word % 4;
+        }
       }
+      visit(group);
     }
   }
 }
@@ -79,53 +117,129 @@ void for_each_bit(KvRole role, int dim, int bits, const Visit& visit) {
 }  // namespace
 
 TurboCodec::TurboCodec(KvRole role, int dim, int bits, uint32_t seed)
-    : book_(find_codebook(dim, bits, grid_of(role))), rotation_(dim, seed) {
-  ARC_CHECK(book_ != nullptr) << dim << " x " << bits;
+    : role_(role), bits_(bits), book_(find_codebook(dim, bits, grid_of(role))), rotation_(dim, seed) {
+  ARC_CHECK(book_ != nullptr || bits == kUniformBits) << dim << " x " << bits;
+  for (int code = 0; code < 1 << bits; ++code) {
+    levels_.push_back(book_ != nullptr ? book_->level(code)
+                                       : static_cast<float>(code - kUniformZero) / kUniformLargest);
+  }
+  for (size_t i = 1; i < levels_.size(); ++i) borders_.push_back((levels_[i - 1] + levels_[i]) / 2);
+  fill_table();
 }
 
-void TurboCodec::encode(const float* x, uint8_t* codes, uint16_t* norm) const {
-  float y[kMaxTurboDim];
+void TurboCodec::fill_table() {
+  const bool key = role_ == KvRole::key;
+  const float half = key && book_ != nullptr ? 0.5f : 0.0f;  // a key's numbers are odd halves
+  table_ = {.bits = bits_,
+            .step = book_ != nullptr ? book_->step : 1.0f / kUniformLargest,
+            .offset = key ? kUniformZero - half : 0.0f,
+            .signs = rotation_.signs().data()};
+  for (int held = 0; book_ != nullptr && held < 16; ++held) {
+    const int code = (key && bits_ == 4 ? code_of(held) : held) % (1 << bits_);
+    const int n = static_cast<int>(book_->numbers.size());
+    const float number = code < n ? -book_->numbers[n - 1 - code] : book_->numbers[code - n];
+    table_.entries[held] = static_cast<uint8_t>(static_cast<int>(number - half) + (key ? kUniformZero : 0));
+  }
+}
+
+void TurboCodec::rotate(float* x) const {
+  rotation_.apply(x);
+}
+
+void TurboCodec::encode(const float* y, uint8_t* codes, uint16_t* norm) const {
+  if (bits_ == kUniformBits) return encode_uniform(y, codes, norm);
   double square = 0.0, decoded = 0.0;
-  for (int i = 0; i < dim(); ++i) square += static_cast<double>(x[i]) * x[i];
+  for (int i = 0; i < dim(); ++i) square += static_cast<double>(y[i]) * y[i];
   const double length = std::sqrt(square);
   const float inverse = length > 0.0 ? static_cast<float>(1.0 / length) : 0.0f;
-  for (int i = 0; i < dim(); ++i) y[i] = x[i] * inverse;
-  rotation_.apply(y);
+  float unit[kMaxTurboDim];
   for (int i = 0; i < dim(); ++i) {
-    codes[i] = static_cast<uint8_t>(book_->code(y[i]));
-    const double level = book_->level(codes[i]);
-    decoded += level * level;
+    unit[i] = y[i] * inverse;
+    codes[i] = 0;
   }
+  for (const float border : borders_) {
+    for (int i = 0; i < dim(); ++i) codes[i] = static_cast<uint8_t>(codes[i] + (unit[i] < border ? 0 : 1));
+  }
+  for (int i = 0; i < dim(); ++i) decoded += static_cast<double>(levels_[codes[i]]) * levels_[codes[i]];
   *norm = float_to_f16(std::min(static_cast<float>(length / std::sqrt(decoded)), kMaxF16));
 }
 
-void TurboCodec::decode_rotated(const uint8_t* codes, uint16_t norm, float* y) const {
-  const float scale = f16_to_float(norm);
-  for (int i = 0; i < dim(); ++i) y[i] = scale * book_->level(codes[i]);
+void TurboCodec::encode_uniform(const float* y, uint8_t* codes, uint16_t* norm) const {
+  float largest = 0.0f;
+  for (int i = 0; i < dim(); ++i) largest = std::max(largest, std::fabs(y[i]));
+  *norm = float_to_f16(std::min(largest, kMaxF16));
+  const float scale = f16_to_float(*norm), inverse = scale > 0.0f ? kUniformLargest / scale : 0.0f;
+  for (int i = 0; i < dim(); ++i) {
+    codes[i] = static_cast<uint8_t>(quant::nearest(y[i] * inverse, -127, 127) + kUniformZero);
+  }
 }
 
 void TurboCodec::decode(const uint8_t* codes, uint16_t norm, float* y) const {
-  decode_rotated(codes, norm, y);
-  rotation_.apply(y);
+  const float scale = f16_to_float(norm);
+  for (int i = 0; i < dim(); ++i) y[i] = scale * levels_[codes[i]];
 }
 
 int64_t turbo_tile_bytes(int dim, int bits) {
   return int64_t{kTileTokens} * groups_of(dim) * bits * 4;
 }
 
-void pack_tile(KvRole role, int dim, int bits, const uint8_t* codes, std::byte* tile) {
-  std::fill_n(tile, turbo_tile_bytes(dim, bits), std::byte{0});
-  for_each_bit(role, dim, bits, [&](int64_t i, int k, int64_t bit) {
-    if ((stored(role, bits, codes[i]) >> k & 1) != 0) tile[bit / 8] |= std::byte{1} << (bit % 8);
+void TurboCodec::pack_tile(const uint8_t* codes, std::byte* tile) const {
+  const int n = dim();
+  if (bits_ == kUniformBits) {
+    const int row = groups_of(n) * kGroup;
+    std::fill_n(tile, turbo_tile_bytes(n, bits_), std::byte{0});
+    for (int i = 0; i < kTileTokens * n; ++i) {
+      tile[i / n * row + i % n] = static_cast<std::byte>(codes[i] - kUniformZero);
+    }
+    return;
+  }
+  const bool signs = role_ == KvRole::key && bits_ == 4;
+  for_groups(role_, n, bits_, [&](WordGroup& group) {
+    for (int m = 0; m < kGroup / 8; ++m) {
+      for (int i = 0; i < 8; ++i) {
+        const int coordinate = group.coordinate_of(m, i);
+        if (coordinate >= n) continue;
+        const int code = codes[group.token_of(i) * n + coordinate];
+        group.set_field(m, i, static_cast<uint32_t>(signs ? signed_form(code) : code));
+      }
+    }
+    for (int k = 0; k < bits_; ++k) {
+      const uint32_t word = signs ? spread_signs(group.words[k]) : group.words[k];
+      std::memcpy(tile + 4 * group.place[k], &word, sizeof word);
+    }
   });
 }
 
-void unpack_tile(KvRole role, int dim, int bits, const std::byte* tile, uint8_t* codes) {
-  std::fill_n(codes, kTileTokens * dim, uint8_t{0});
-  for_each_bit(role, dim, bits, [&](int64_t i, int k, int64_t bit) {
-    codes[i] |= static_cast<uint8_t>((static_cast<int>(tile[bit / 8]) >> (bit % 8) & 1) << k);
+void TurboCodec::unpack_tile(const std::byte* tile, uint8_t* codes) const {
+  const int n = dim();
+  if (bits_ == kUniformBits) {
+    const int row = groups_of(n) * kGroup;
+    for (int i = 0; i < kTileTokens * n; ++i) {
+      codes[i] = static_cast<uint8_t>(static_cast<int8_t>(tile[i / n * row + i % n]) + kUniformZero);
+    }
+    return;
+  }
+  const bool signs = role_ == KvRole::key && bits_ == 4;
+  for_groups(role_, n, bits_, [&](WordGroup& group) {
+    for (int k = 0; k < bits_; ++k) {
+      std::memcpy(&group.words[k], tile + 4 * group.place[k], sizeof(uint32_t));
+      if (signs) group.words[k] = gather_signs(group.words[k]);
+    }
+    for (int m = 0; m < kGroup / 8; ++m) {
+      for (int i = 0; i < 8; ++i) {
+        const int coordinate = group.coordinate_of(m, i);
+        if (coordinate >= n) continue;
+        const int field = group.field(m, i);
+        codes[group.token_of(i) * n + coordinate] = static_cast<uint8_t>(signs ? code_of(field) : field);
+      }
+    }
   });
-  for (int i = 0; i < kTileTokens * dim; ++i) codes[i] = static_cast<uint8_t>(restored(role, bits, codes[i]));
+}
+
+void TurboCodec::load_tile(const std::byte* tile, const uint16_t* norms, float* out, int64_t stride) const {
+  uint8_t codes[kTileTokens * kMaxTurboDim];
+  unpack_tile(tile, codes);
+  for (int t = 0; t < kTileTokens; ++t) decode(codes + t * dim(), norms[norm_place(t)], out + t * stride);
 }
 
 }  // namespace arc

@@ -5,45 +5,68 @@
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
+#include <vector>
 
 #include "quant/codebook.h"
-#include "quant/kv_policy.h"
+#include "quant/kv_layout.h"
 #include "quant/rotation.h"
 
 namespace arc {
 
+inline constexpr float kMaxF16 = 65504.0f;
 inline constexpr int kMaxTurboDim = kCodebookDims[std::size(kCodebookDims) - 1];
-
-enum class KvRole : uint8_t { key, value };
 
 // The grid that a role's products want: keys are looked up by magnitude and sign, values by a signed table.
 constexpr Grid grid_of(KvRole role) {
   return role == KvRole::key ? Grid::odd_halves : Grid::whole;
 }
 
-// One role of one head of `dim` coordinates at `bits` (1 to 4) bits each.
+// Bits of a coordinate that are codes of a codebook. With kUniformBits the levels are -127 to 127, as parts of the
+// vector's largest coordinate, which takes the norm's place.
+constexpr int kUniformBits = 8;
+constexpr bool is_turbo_width(int bits) {
+  return (bits >= 1 && bits <= kMaxGridBits) || bits == kUniformBits;
+}
+
+// One role of one head of `dim` coordinates at `bits` bits each. Vectors are rotated before they are encoded, and stay
+// so: attention works on rotated keys with a rotated query, and rotates the sum of rotated values back.
 class TurboCodec {
  public:
-  // `dim` is one of kCodebookDims.
+  // `dim` is one of kCodebookDims, is_turbo_width(bits).
   TurboCodec(KvRole role, int dim, int bits, uint32_t seed);
+  TurboCodec(const TurboCodec&) = delete;
 
   int dim() const { return rotation_.dim(); }
-  int bits() const { return book_->bits; }
-  const Codebook& book() const { return *book_; }
+  int bits() const { return bits_; }
+  const Codebook& book() const { return *book_; }  // none with kUniformBits
   const Rotation& rotation() const { return rotation_; }
+  const TurboTable& table() const { return table_; }
 
-  // x [dim] to codes [dim] and a norm in f16. The norm is scaled so that the decoded vector is as long as x. A vector
-  // of zeros gets the norm 0, whatever its codes; a norm beyond f16 becomes f16's largest number.
-  void encode(const float* x, uint8_t* codes, uint16_t* norm) const;
+  // x <- R x, [dim]; its own inverse.
+  void rotate(float* x) const;
 
-  // The rotated vector: attention works on this one, with a rotated query.
-  void decode_rotated(const uint8_t* codes, uint16_t norm, float* y) const;
-  // y [dim] near the x that was encoded.
+  // Rotated y [dim] to codes [dim] and a norm in f16. The norm is scaled so that the decoded vector is as long as y. A
+  // vector of zeros gets the norm 0, whatever its codes; a norm beyond f16 becomes f16's largest number.
+  void encode(const float* y, uint8_t* codes, uint16_t* norm) const;
+  // y [dim], near the one that was encoded.
   void decode(const uint8_t* codes, uint16_t norm, float* y) const;
 
+  // codes [kTileTokens, dim] to a tile's bytes and back.
+  void pack_tile(const uint8_t* codes, std::byte* tile) const;
+  void unpack_tile(const std::byte* tile, uint8_t* codes) const;
+  // All rows of a tile, decoded: row t at out + t * stride. `norms` in the order of norm_place().
+  void load_tile(const std::byte* tile, const uint16_t* norms, float* out, int64_t stride) const;
+
  private:
+  void fill_table();
+  void encode_uniform(const float* y, uint8_t* codes, uint16_t* norm) const;
+
+  KvRole role_;
+  int bits_ = 0;
   const Codebook* book_ = nullptr;
   Rotation rotation_;
+  std::vector<float> levels_, borders_;  // of all codes, and between them
+  TurboTable table_;
 };
 
 // ---- tiles ---------------------------------------------------------------------------------------------------------
@@ -64,10 +87,6 @@ class TurboCodec {
 
 // Bytes of the codes of a tile.
 int64_t turbo_tile_bytes(int dim, int bits);
-
-// codes [kTileTokens, dim] to a tile's bytes and back.
-void pack_tile(KvRole role, int dim, int bits, const uint8_t* codes, std::byte* tile);
-void unpack_tile(KvRole role, int dim, int bits, const std::byte* tile, uint8_t* codes);
 
 // Where the norm of a tile's token lies among its kTileTokens norms: token 32 k + 8 j + 2 c + e at 32 k + 8 c + 2 j +
 // e.

@@ -82,11 +82,11 @@ Errors shares_of_law(int dim, int bits, double spread) {
     for (float& value : x) value /= length;
     std::vector<uint8_t> codes(x.size());
     uint16_t norm = 0;
+    codec.rotate(x.data());
     codec.encode(x.data(), codes.data(), &norm);
     codec.decode(codes.data(), norm, y.data());
     EXPECT_NEAR(dot(y, y), 1.0, 2e-3);
     for (int i = 0; i < dim; ++i) mean.decoded += (x[i] - y[i]) * (x[i] - y[i]) / kVectors;
-    codec.rotation().apply(x.data());
     for (int i = 0; i < dim; ++i) mean.levels += std::pow(x[i] - codec.book().level(codes[i]), 2) / kVectors;
   }
   Levels levels;
@@ -126,18 +126,56 @@ TEST(Turbo, ZeroHugeAndTinyVectors) {
   }
 }
 
+TEST(Turbo, EightBitsAreThe127thPartsOfTheLargest) {
+  for (int dim : kCodebookDims) {
+    const TurboCodec codec(KvRole::key, dim, kUniformBits, kSeed);
+    std::vector<float> x = random_vector(dim, 6), y(x.size());
+    float largest = 0.0f;
+    for (float v : x) largest = std::max(largest, std::fabs(v));
+    std::vector<uint8_t> codes(x.size());
+    uint16_t norm = 0;
+    codec.encode(x.data(), codes.data(), &norm);
+    codec.decode(codes.data(), norm, y.data());
+    // Half a step, and the largest itself when its f16 was rounded down.
+    for (int i = 0; i < dim; ++i) EXPECT_NEAR(y[i], x[i], largest * (0.5 / 127 * 1.001 + 0x1p-11)) << dim;
+  }
+}
+
 TEST(TurboTile, HoldsEveryCodeOnceAndNothingElse) {
   for (KvRole role : {KvRole::key, KvRole::value}) {
     for (int dim : kCodebookDims) {
-      for (int bits = 1; bits <= 4; ++bits) {
+      for (int bits : {1, 2, 3, 4, 8}) {
+        const TurboCodec codec(role, dim, bits, kSeed);
         std::vector<uint8_t> codes(static_cast<size_t>(kTileTokens) * dim), back(codes.size());
         for (size_t i = 0; i < codes.size(); ++i) {
           codes[i] = static_cast<uint8_t>(philox(bits, i, dim).word[0] % (1u << bits));
         }
         std::vector<std::byte> tile(static_cast<size_t>(turbo_tile_bytes(dim, bits)));
-        pack_tile(role, dim, bits, codes.data(), tile.data());
-        unpack_tile(role, dim, bits, tile.data(), back.data());
+        codec.pack_tile(codes.data(), tile.data());
+        codec.unpack_tile(tile.data(), back.data());
         ASSERT_EQ(back, codes) << dim << " " << bits;
+      }
+    }
+  }
+}
+
+TEST(TurboTile, LoadsWhatWasEncoded) {
+  for (KvRole role : {KvRole::key, KvRole::value}) {
+    for (int bits : {2, 3, 4, 8}) {
+      const TurboCodec codec(role, 80, bits, kSeed);
+      std::vector<uint8_t> codes(static_cast<size_t>(kTileTokens) * 80);
+      std::vector<uint16_t> norms(kTileTokens);
+      for (int t = 0; t < kTileTokens; ++t) {
+        codec.encode(random_vector(80, t).data(), codes.data() + t * 80, &norms[norm_place(t)]);
+      }
+      std::vector<std::byte> tile(static_cast<size_t>(turbo_tile_bytes(80, bits)));
+      codec.pack_tile(codes.data(), tile.data());
+      std::vector<float> rows(kTileTokens * 96, -1.0f), expected(80);
+      codec.load_tile(tile.data(), norms.data(), rows.data(), 96);
+      for (int t = 0; t < kTileTokens; ++t) {
+        codec.decode(codes.data() + t * 80, norms[norm_place(t)], expected.data());
+        EXPECT_TRUE(std::equal(expected.begin(), expected.end(), rows.begin() + t * 96)) << bits << " " << t;
+        EXPECT_EQ(rows[t * 96 + 80], -1.0f);
       }
     }
   }
@@ -156,7 +194,7 @@ TEST(TurboTile, PlacesOfSingleCodes) {
     std::vector<uint8_t> codes(kTileTokens * 128, fill);
     codes[token * 128 + coordinate] = code;
     std::vector<std::byte> tile(static_cast<size_t>(turbo_tile_bytes(128, bits)));
-    pack_tile(role, 128, bits, codes.data(), tile.data());
+    TurboCodec(role, 128, bits, kSeed).pack_tile(codes.data(), tile.data());
     int64_t place = -1;
     for (size_t i = 0; i < 8 * tile.size(); ++i) {
       if ((static_cast<int>(tile[i / 8]) >> (i % 8) & 1) == 0) continue;

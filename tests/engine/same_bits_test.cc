@@ -1,8 +1,9 @@
 // The promises of the engine for every family, hybrids with recurrent states among them, on every executor: an answer
 // does not depend on who else is in the batch, on chunk sizes, on preemption, on prefix hits, on forks or on threads.
 // Sampled, not greedy, so that small differences show.
+#include <algorithm>
+#include <cctype>
 #include <random>
-#include <tuple>
 
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
@@ -11,6 +12,7 @@
 #include "base/json.h"
 #include "engine/client.h"
 #include "engine/tiny_folder.h"
+#include "parity/wide_heads.h"
 
 namespace arc::test {
 namespace {
@@ -18,13 +20,27 @@ namespace {
 constexpr int kRequests = 6;
 constexpr int kAnswerTokens = 40;
 
-using Case = std::tuple<std::string, std::string>;  // golden, executor
+struct Case {
+  std::string golden, executor, cache = "auto";
+};
+
+// A compressed cache needs wide heads; Qwen3-Next rotates 0.3 of a head.
+Golden golden_of(const Case& c) {
+  return c.cache == "auto" ? read_golden(c.golden) : with_wide_heads(c.golden, c.golden == "qwen3_next" ? 80 : 64, 0);
+}
+
+std::string name_of(const testing::TestParamInfo<Case>& info) {
+  std::string name = info.param.golden + "_" + info.param.executor;
+  if (info.param.cache != "auto") name += "_" + info.param.cache;
+  std::ranges::replace_if(name, [](char c) { return !std::isalnum(static_cast<unsigned char>(c)); }, '_');
+  return name;
+}
 
 class SameBits : public testing::TestWithParam<Case> {
  protected:
   SameBits()
-      : golden_(read_golden(std::get<0>(GetParam()))),
-        executor_(std::get<1>(GetParam())),
+      : golden_(golden_of(GetParam())),
+        executor_(GetParam().executor),
         folder_("arc_same_bits_" + golden_.name + "_" + executor_) {
     const Json config = parse_json(golden_.config_json, "config.json");
     vocab_ = config.at("vocab_size").get<int>();
@@ -42,7 +58,8 @@ class SameBits : public testing::TestWithParam<Case> {
 
   EngineConfig config() const {
     return {.model = folder_.path(),
-            .dtype = "f32",
+            .dtype = GetParam().cache == "auto" ? "f32" : "bf16",
+            .cache_type = GetParam().cache,
             .max_seqs = 16,
             .max_seq_len = 192,
             .kv_memory_bytes = 256 << 20,
@@ -201,9 +218,29 @@ TEST_P(SameBits, PreemptionBySwap) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, SameBits,
-                         testing::Combine(testing::ValuesIn(golden_names()), testing::Values("cpu", "ref")),
-                         [](const auto& info) { return std::get<0>(info.param) + "_" + std::get<1>(info.param); });
+std::vector<Case> all_goldens() {
+  std::vector<Case> cases;
+  for (const std::string& golden : golden_names()) {
+    for (const char* executor : {"cpu", "ref"}) cases.push_back({golden, executor});
+  }
+  return cases;
+}
+
+std::vector<Case> compressed_caches() {
+  std::vector<Case> cases;
+  for (const char* type :
+       {"turboquant", "turboquant-3,boundary=0", "turboquant-aggressive,boundary=1", "q8", "f8e4m3"}) {
+    cases.push_back({"qwen3", "cpu", type});
+  }
+  for (const char* golden : {"gemma2", "gpt_oss", "qwen3_next"}) {
+    cases.push_back({golden, "cpu", "turboquant,boundary=0"});
+  }
+  cases.push_back({"qwen3", "ref", "turboquant,boundary=1"});
+  return cases;
+}
+
+INSTANTIATE_TEST_SUITE_P(All, SameBits, testing::ValuesIn(all_goldens()), name_of);
+INSTANTIATE_TEST_SUITE_P(Compressed, SameBits, testing::ValuesIn(compressed_caches()), name_of);
 
 }  // namespace
 }  // namespace arc::test

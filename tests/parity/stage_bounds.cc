@@ -130,23 +130,71 @@ StageBounds::Bounds StageBounds::bounds(const RopeArgs& a, const StageRun& run) 
 
 StageBounds::Bounds StageBounds::bounds(const AppendArgs& a, const StageRun& run) {
   History& history = caches_[{a.group, a.layer}];
-  const DType dtype = plan_.groups[a.group].policy.raw;
-  const auto stored = [&](std::vector<float> row) {
-    std::vector<uint32_t> bytes(row.size());
-    from_float(dtype, row.data(), bytes.data(), row.size());
-    to_float(dtype, bytes.data(), row.data(), row.size());
+  const KvPolicy& policy = plan_.groups[a.group].policy;
+  const auto stored = [&](std::vector<float> row, KvPolicy::Side side, int32_t dim) {
+    if (policy.tiled()) return row;  // only its length is asked for
+    std::vector<uint32_t> bytes(static_cast<size_t>(dim));
+    std::vector<uint16_t> scales(bytes.size());
+    for (size_t head = 0; head < row.size(); head += bytes.size()) {
+      const KvTile tile{.codec = side.codec,
+                        .raw = policy.raw,
+                        .dim = dim,
+                        .data = reinterpret_cast<std::byte*>(bytes.data()),
+                        .scales = scales.data()};
+      store_row(tile, 0, row.data() + head);
+      load_rows(tile, 0, 1, row.data() + head, dim);
+    }
     return row;
   };
   for (int64_t r = 0; r < run.reads[0].rows; ++r) {
-    history.keys.push_back(stored(row_of(run.reads[0], r, 0, int64_t{a.kv_heads} * a.k_dim)));
-    if (a.v_dim > 0) history.values.push_back(stored(row_of(run.reads[1], r, 0, int64_t{a.kv_heads} * a.v_dim)));
+    const int64_t k_cols = int64_t{a.kv_heads} * a.k_dim, v_cols = int64_t{a.kv_heads} * a.v_dim;
+    history.keys.push_back(stored(row_of(run.reads[0], r, 0, k_cols), policy.k, a.k_dim));
+    if (a.v_dim > 0) history.values.push_back(stored(row_of(run.reads[1], r, 0, v_cols), policy.v, a.v_dim));
   }
   return {};
+}
+
+// As below, in the rotated space, where a vector's length is all that is known of its coordinates: scores are at most
+// the product of two lengths, and the error of a sum of values is a vector whose length bounds each of its coordinates.
+StageBounds::Bounds StageBounds::tiled_bounds(const AttendArgs& a, const StageRun& run) {
+  constexpr double kDecoded = 1.01;         // how much longer a vector may be than the one that was encoded
+  constexpr double kRotation = 16 * kUnit;  // a rotation's error, relative to the length
+  // Kernels may take 16 bits of a query's largest coordinate, and of the largest weight of each tile.
+  const double query = std::sqrt(a.k_dim) / 65278;
+  constexpr double kWeights = 0.5 * kTileTokens / 65535;
+  const History& history = caches_.at({a.group, a.layer});
+  const size_t seen = history.keys.size(), n = static_cast<size_t>(run.after.rows);
+  const auto length = [](const float* x, int32_t dim) {
+    double square = 0.0;
+    for (int32_t d = 0; d < dim; ++d) square += static_cast<double>(x[d]) * x[d];
+    return std::sqrt(square);
+  };
+  const auto longest = [&](const std::vector<std::vector<float>>& rows, size_t end, int64_t col, int32_t dim) {
+    double most = 0.0;
+    for (size_t j = 0; j < end; ++j) most = std::max(most, kDecoded * length(rows[j].data() + col, dim));
+    return most;
+  };
+  Bounds out;
+  for (size_t t = 0; t < n; ++t) {
+    const size_t end = seen - n + t + 1;
+    for (int32_t h = 0; h < a.heads; ++h) {
+      const int64_t kv_head = h / (a.heads / a.kv_heads);
+      const double score = length(run.reads[0].row<float>(static_cast<int64_t>(t)) + h * a.k_dim, a.k_dim) *
+                           longest(history.keys, end, kv_head * a.k_dim, a.k_dim) * a.scale;
+      const double weight =
+          score * (sum_error(a.k_dim) + kRotation + 4 * kUnit + query) + 8 * kUnit * (1 + (a.softcap > 0 ? score : 0));
+      const double sum = (static_cast<double>(end) + 64) * kUnit * std::sqrt(a.v_dim) + kRotation + kWeights;
+      const double size = longest(history.values, end, kv_head * a.v_dim, a.v_dim);
+      out.insert(out.end(), static_cast<size_t>(a.v_dim), (2 * weight + sum) * size);
+    }
+  }
+  return out;
 }
 
 // A score's error moves its weight in proportion; weights sum to one, so the result moves by twice that times the
 // largest value; then the sum over the keys.
 StageBounds::Bounds StageBounds::bounds(const AttendArgs& a, const StageRun& run) {
+  if (a.open_group >= 0) return tiled_bounds(a, run);
   const History& history = caches_.at({a.group, a.layer});
   const auto& values = a.v_in_k ? history.keys : history.values;
   const size_t seen = history.keys.size(), n = static_cast<size_t>(run.after.rows);

@@ -20,7 +20,7 @@ struct StageRun {
 
 class StageBounds {
  public:
-  // `product_rounding`: of the activations of products, relative; 2^-9 where they become bf16.
+  // `product_rounding`: of the factors of products, relative; 2^-9 where activations become bf16.
   StageBounds(const Plan& plan, const LoadedWeights& weights, double product_rounding)
       : plan_(plan), weights_(weights), product_rounding_(product_rounding) {}
 
@@ -43,6 +43,7 @@ class StageBounds {
   Bounds bounds(const RopeArgs& a, const StageRun& run);
   Bounds bounds(const AppendArgs& a, const StageRun& run);
   Bounds bounds(const AttendArgs& a, const StageRun& run);
+  Bounds tiled_bounds(const AttendArgs& a, const StageRun& run);
   Bounds bounds(const AddArgs& a, const StageRun& run);
   Bounds bounds(const ActArgs& a, const StageRun& run);
   Bounds bounds(const ExpertSumArgs& a, const StageRun& run);

@@ -9,6 +9,7 @@
 #include "nlohmann/json.hpp"
 
 #include "kernels/ref/ref.h"
+#include "plan/cache_policy.h"
 #include "weights/checkpoint_slots.h"
 
 namespace arc::test {
@@ -81,12 +82,13 @@ void TinyModel::load(const ModelSpec& spec, const SlotResolver& slots, const Che
   const KernelTable& kernels = options.backend != nullptr ? *options.backend->kernels
                                : options.isa              ? cpu::kernels(*options.isa)
                                                           : ref::kernels();
+  const std::vector<LayerCache> layers = resolve_cache(spec, parse_cache_type(options.cache_type), options.cache);
   std::vector<RefExecutor::Rank> ranks;
   for (int r = 0; r < options.n_ranks; ++r) {
     Plan plan = lower(spec, slots,
                       {.shard = {.rank = r, .size = options.n_ranks},
                        .kernels = &kernels,
-                       .policy = [&](int) { return KvPolicy::raw_of(options.cache); },
+                       .policy = [&](int layer) { return layers[static_cast<size_t>(layer)].policy; },
                        .fused = options.fused});
     const PackWeight pack = options.backend != nullptr ? options.backend->pack
                             : options.isa              ? CpuExecutor::packer(plan)

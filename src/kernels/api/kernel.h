@@ -8,7 +8,7 @@
 #include "kernels/api/ops.h"
 #include "kernels/api/step_inputs.h"
 #include "kernels/api/team.h"
-#include "quant/kv_policy.h"
+#include "quant/kv_layout.h"
 #include "quant/weight_format.h"
 #include "tensor/tensor.h"
 
@@ -25,15 +25,6 @@ struct MatrixView {
   const float* bias = nullptr;  // [count, out], or null
 };
 
-// One layer's keys and values. Block b, head h: k at data + b * block_bytes + h * head_bytes, v_offset_bytes behind it
-// v; raw rows are [tokens_per_block, dim] of `policy.raw`.
-struct KvView {
-  KvPolicy policy;
-  std::byte* data = nullptr;
-  int64_t block_bytes = 0, head_bytes = 0, v_offset_bytes = 0;
-  int32_t tokens_per_block = 0;
-};
-
 // One layer's recurrent states: slot s at data + s * slot_bytes.
 struct StateView {
   std::byte* data = nullptr;
@@ -46,6 +37,7 @@ struct Operands {
   const TensorView* writes = nullptr;
   const StepInputs* step = nullptr;
   KvView kv;
+  KvView open;  // of a tiled policy: the tiles that are not full yet, raw and rotated
   StateView state;
   Team team;
   void* stream = nullptr;        // of a device backend

@@ -71,17 +71,20 @@ struct RopeArgs {
   RopeFactors factors;
 };
 
-// Writes keys and values of the step's tokens into the cache.   R: k [T, K * k_dim], v [T, K * v_dim] (absent for
-// latents)
+// Writes keys and values of the step's tokens into the cache. Where the policy is tiled they are rotated and go to the
+// open tiles, and each tile that they fill is packed.   R: k [T, K * k_dim], v [T, K * v_dim] (absent for latents)
 struct AppendArgs {
-  int32_t group = 0, layer = 0;  // cache group, and the layer's place in it
+  int32_t group = 0, layer = 0;             // cache group, and the layer's place in it
+  int32_t open_group = -1, open_layer = 0;  // likewise of the open tiles; -1: the policy is not tiled
   int32_t kv_heads = 0, k_dim = 0, v_dim = 0;
 };
 
-// O = softmax(scale * q k^T) v over the cached tokens that position and window allow.
+// O = softmax(scale * q k^T) v over the cached tokens that position and window allow. Where the policy is tiled, keys
+// of the query's own tile are read raw and all others packed, whatever is stored by then.
 // W: sinks [H] when `sinks`; R: q [T, H * k_dim]; O: o [T, H * v_dim]
 struct AttendArgs {
   int32_t group = 0, layer = 0;
+  int32_t open_group = -1, open_layer = 0;
   int32_t heads = 0, kv_heads = 0, k_dim = 0, v_dim = 0;
   bool v_in_k = false;  // the value is the first v_dim coordinates of the key (latent attention)
   bool sinks = false;

@@ -16,8 +16,6 @@ struct GroupInputs {
       nullptr;  // [S, table_stride] block of tile i; behind a sliding window the entry is 0 (dummy)
   int32_t table_stride = 0;
   const int64_t* slots = nullptr;         // [T] where a token's key and value go: block * tokens per block + offset
-  const int32_t* tail_slot = nullptr;     // [S] raw tile being filled, for policies that pack whole tiles
-  const int32_t* sink_slot = nullptr;     // [S] raw first tokens, likewise
   const int32_t* state_read = nullptr;    // [S] recurrent state before the step; -1: start from zeros
   const int32_t* state_write = nullptr;   // [S] recurrent state after the step
   const int32_t* encoder_lens = nullptr;  // [S] length of the encoder's output (cross-attention)

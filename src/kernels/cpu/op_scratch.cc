@@ -1,7 +1,12 @@
 #include "kernels/cpu/op_scratch.h"
 
 #include <cmath>
+
+#include "quant/turbo.h"
+
 namespace arc::cpu {
+
+static_assert(kMaxTiledDim == kMaxTurboDim);
 
 AttendScratch attend_scratch(const AttendArgs& a) {
   const auto padded = [](int64_t n) { return (n + 15) / 16 * 16; };
@@ -9,7 +14,10 @@ AttendScratch attend_scratch(const AttendArgs& a) {
   s.keys = s.queries + kRowTile * s.k;
   s.values = s.keys + kTileTokens * s.k;
   s.scores = s.values + kTileTokens * s.v;
-  s.sums = s.scores + kRowTile * kTileTokens;
+  s.packed = s.scores + kRowTile * kTileTokens;
+  s.key_stride = (a.k_dim + 127) / 128 * int64_t{128};
+  s.packed_row = a.open_group < 0 ? 0 : 2 * s.key_stride / static_cast<int64_t>(sizeof(float)) + 32;
+  s.sums = s.packed + kRowTile * s.packed_row;
   s.totals = s.sums + kRowTile * (s.v + 16);
   s.size = s.totals + kRowTile * (s.v + 16);
   return s;

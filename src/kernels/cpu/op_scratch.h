@@ -13,12 +13,17 @@ constexpr int64_t kSplitTokens = 512;                 // positions that are summ
 constexpr int64_t kRowTile = 32;                      // query heads of one key head that share a pass over its keys
 constexpr int64_t kPartialFloats = int64_t{2} << 20;  // of sums that wait to be merged
 
+constexpr int64_t kMaxTiledDim = 576;  // of heads whose cache is packed in tiles (quant/codebook.h)
+
 // Where one thread's scratch for attention lies, in floats.
 struct AttendScratch {
   int64_t k = 0, v = 0;          // dims, padded to whole vectors
   int64_t queries = 0;           // [kRowTile, k], scaled
   int64_t keys = 0, values = 0;  // [tile, k], [tile, v]: widened
   int64_t scores = 0;            // [kRowTile, tile]
+  int64_t packed = 0;      // [kRowTile, packed_row]: of tiled caches, queries in bytes (generic/attend_packed.inl)
+  int64_t packed_row = 0;  // floats of one
+  int64_t key_stride = 0;  // bytes of a packed key whose codes are looked up: whole vectors of 128 coordinates
   int64_t sums = 0, totals = 0;  // [kRowTile, v + 16]: weighted values, behind them mass and largest score
   int64_t size = 0;
 };

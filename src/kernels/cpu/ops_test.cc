@@ -4,14 +4,10 @@
 #include <cmath>
 #include <functional>
 #include <random>
-#include <thread>
 
 #include "gtest/gtest.h"
 
-#include "kernels/cpu/isa.h"
-#include "kernels/cpu/op_scratch.h"
-#include "kernels/cpu/team.h"
-#include "kernels/cpu/team_state.h"
+#include "kernels/cpu/team_call.h"
 #include "kernels/ref/ref.h"
 
 namespace arc::cpu {
@@ -19,33 +15,10 @@ namespace {
 
 constexpr double kUnit = 0x1p-24;
 
-std::vector<Isa> isas() {
-  std::vector<Isa> out;
-  for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512, Isa::avx512_bf16}) {
-    if (isa_supported(isa)) out.push_back(isa);
-  }
-  return out;
-}
-
 class Ops : public testing::TestWithParam<Isa> {
  protected:
   // Calls the kernel on `threads` threads.
-  void call(const Args& args, Operands o, int threads = 1) {
-    scratch_.resize(std::max(scratch_.size(), static_cast<size_t>(op_scratch_bytes(args, threads))));
-    o.scratch = scratch_.data();
-    TeamState state;
-    std::vector<std::thread> team;
-    for (int i = 0; i < threads; ++i) {
-      team.emplace_back([&, i] {
-        Operands mine = o;
-        mine.team = {.thread = i, .threads = threads, .state = &state};
-        kernels(GetParam())[args.index()](args, mine);
-        sync(mine.team);
-      });
-    }
-    for (std::thread& t : team) t.join();
-  }
-  std::vector<std::byte> scratch_;
+  static void call(const Args& args, const Operands& o, int threads = 1) { call_team(GetParam(), args, o, threads); }
 
   static TensorView view(std::vector<float>& values, int64_t rows) {
     const auto cols = static_cast<int64_t>(values.size()) / rows;
@@ -244,7 +217,7 @@ TEST_P(Ops, AttentionGivesTheSameBitsHoweverItIsAsked) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, Ops, testing::ValuesIn(isas()),
+INSTANTIATE_TEST_SUITE_P(All, Ops, testing::ValuesIn(usable_isas()),
                          [](const auto& info) { return std::string(isa_name(info.param)); });
 
 }  // namespace

@@ -51,9 +51,13 @@ void run(const FusedAttendArgs& a, const Operands& o) noexcept {
         step);
   }
   step.reads = kv;
-  run(
-      AppendArgs{
-          .group = a.attend.group, .layer = a.attend.layer, .kv_heads = a.attend.kv_heads, .k_dim = d, .v_dim = d},
+  run(AppendArgs{.group = a.attend.group,
+                 .layer = a.attend.layer,
+                 .open_group = a.attend.open_group,
+                 .open_layer = a.attend.open_layer,
+                 .kv_heads = a.attend.kv_heads,
+                 .k_dim = d,
+                 .v_dim = d},
       step);
   step.reads = &q;
   step.writes = o.writes;

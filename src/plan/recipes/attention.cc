@@ -66,6 +66,8 @@ AttendArgs attend_args(PlanBuilder& b, const AttentionSpec& s) {
                               .v_dim = d});
   return {.group = place.group,
           .layer = place.layer,
+          .open_group = place.open_group,
+          .open_layer = place.open_layer,
           .heads = heads,
           .kv_heads = kv_heads,
           .k_dim = d,
@@ -91,8 +93,14 @@ void attention_recipe(PlanBuilder& b, const AttentionSpec& s, BufferRef x, Buffe
   b.rope(s.rope, kv.count, k, d, k, d);
 
   const AttendArgs attend = attend_args(b, s);
-  b.emit(AppendArgs{.group = attend.group, .layer = attend.layer, .kv_heads = kv.count, .k_dim = d, .v_dim = d}, {},
-         {k, v}, {});
+  b.emit(AppendArgs{.group = attend.group,
+                    .layer = attend.layer,
+                    .open_group = attend.open_group,
+                    .open_layer = attend.open_layer,
+                    .kv_heads = kv.count,
+                    .k_dim = d,
+                    .v_dim = d},
+         {}, {k, v}, {});
   const BufferRef out = b.buffer("attended", q_cols);
   const WeightId sinks = s.sinks ? b.vector("attn.sinks", s.heads, {heads}) : kNone;
   b.emit(attend, {sinks}, {q}, {out});

@@ -4,7 +4,6 @@
 // prefill, in any batch and on any number of threads. Scores: a vector of partial sums over the dims, then sum().
 
 constexpr float kNoScore = -1e30f;  // the largest of none
-constexpr int64_t kTile = kTileTokens;
 
 // How rows of the cache (or of scratch) become floats.
 struct LoadF32 {
@@ -19,6 +18,35 @@ struct LoadF16 {
   static constexpr int64_t kBytes = 2;
   static Vec at(const std::byte* p) { return load_f16(p); }
 };
+
+// f8e4m3 as floats: exponent and fraction in a float's places, times what their biases differ by. NaN stays NaN.
+inline Vec load_f8(const std::byte* p) {
+  const Ints bits = load_i8(p), size = bits & set1(int32_t{0x7f}), sign = shift_left<24>(bits & set1(int32_t{0x80}));
+  const Vec value = from_bits(shift_left<20>(size)) * set1(0x1p120f);
+  const Ints nan = set1(int32_t{0}) - shift_right<7>(size + set1(int32_t{1}));
+  return from_bits(bits_of(value) | sign | (nan & set1(int32_t{0x7fc00000})));
+}
+
+// A row of int8_block or f8e4m3 as `dim` floats, a multiple of 16.
+inline void widen_coded(const KvTile& tile, int64_t row, float* out) {
+  const std::byte* codes = tile.data + row * tile.dim;
+  if (tile.codec == KvPolicy::Codec::f8e4m3) {
+    for (int64_t d = 0; d < tile.dim; d += 16) store(out + d, load_f8(codes + d));
+    return;
+  }
+  constexpr int64_t kBlock = 32;  // coordinates of a scale
+  const int64_t n_scales = (tile.dim + kBlock - 1) / kBlock;
+  const uint16_t* scales = tile.scales + row * n_scales;
+  for (int64_t first = 0; first < n_scales; first += 16) {
+    uint16_t halves[16] = {};
+    float wide[16];
+    __builtin_memcpy(halves, scales + first, static_cast<size_t>(2 * smaller<int64_t>(16, n_scales - first)));
+    store(wide, load_f16(halves));
+    for (int64_t d = first * kBlock; d < smaller<int64_t>(tile.dim, (first + 16) * kBlock); d += 16) {
+      store(out + d, to_floats(load_i8(codes + d)) * set1(wide[d / kBlock - first]));
+    }
+  }
+}
 
 // Keys or values of one tile: row j at data + j * stride.
 struct TileRows {
@@ -50,10 +78,6 @@ inline void score_block(const float* q, int64_t dims, TileRows keys, float* scor
       for (int n = 0; n < N; ++n) scores[r * kTile + n] = sum(sums[r][n]);
     }
   }
-}
-
-inline void prefetch(const std::byte* data, int64_t bytes) {
-  for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(data + i, 0, 2);
 }
 
 // `fetch`: rows that come from memory, wanted next while these are worked on.
@@ -145,15 +169,14 @@ struct RowSums {
   }
 };
 
-// Scores of one row become weights; keys outside [begin, end) get none. The row's sums are put in relation to the new
-// largest score.
-inline void weigh(const AttendArgs& a, float* scores, int64_t begin, int64_t end, const RowSums& row) {
-  if (a.softcap > 0) {
-    const Vec cap = set1(a.softcap);
-    for (int64_t j = 0; j < kTile; j += 16) store(scores + j, cap * tanh_v(load(scores + j) / cap));
-  }
-  for (int64_t j = 0; j < begin; ++j) scores[j] = -__builtin_inff();
-  for (int64_t j = end; j < kTile; ++j) scores[j] = -__builtin_inff();
+inline void cap_scores(const AttendArgs& a, float* scores) {
+  if (!(a.softcap > 0)) return;
+  const Vec cap = set1(a.softcap);
+  for (int64_t j = 0; j < kTile; j += 16) store(scores + j, cap * tanh_v(load(scores + j) / cap));
+}
+
+// Scores of one row become weights; -infinity gives none. The row's sums are put in relation to the new largest score.
+inline void weigh(float* scores, const RowSums& row) {
   const Vec s[4] = {load(scores), load(scores + 16), load(scores + 32), load(scores + 48)};
   const float best = larger(row.top(), largest(max(max(s[0], s[1]), max(s[2], s[3]))));
   Vec w[4];
@@ -195,18 +218,33 @@ struct RowTile {
       const float* q = row_of<float>(o.reads[0], token(r)) + head(r) * a.k_dim;
       float* out = scratch + at.queries + r * at.k;
       for_vectors(a.k_dim, [&](int64_t i, int64_t n) { store(out + i, load_part(q + i, n) * set1(a.scale)); });
+      if (!tiled()) continue;
+      const TurboTable& table = turbo_table(*o.kv.k_turbo);
+      rotate_vectors(*o.kv.k_turbo, table, out, a.k_dim);
+      pack_query(out, a.k_dim, at.key_stride, table.offset, *reinterpret_cast<PackedQuery*>(packed_query(r)));
     }
   }
+  std::byte* packed_query(int64_t r) const {
+    return reinterpret_cast<std::byte*>(scratch + at.packed + r * at.packed_row);
+  }
 
-  const std::byte* cache_head(int64_t tile) const {
-    const GroupInputs& group = o.step->groups[a.group];
-    const int64_t block = group.block_table[sequence * group.table_stride + tile];
-    return o.kv.data + block * o.kv.block_bytes + kv_head * o.kv.head_bytes;
+  bool tiled() const { return a.open_group >= 0; }
+  // The first row that looks back at tile `tile` from a later one.
+  int64_t first_behind(int64_t tile) const {
+    int64_t r = 0;
+    while (r < rows && o.step->positions[token(r)] < (tile + 1) * kTile) ++r;
+    return r;
+  }
+
+  KvTile cache_tile(const KvView& kv, int32_t group_index, int64_t tile, KvRole role) const {
+    const GroupInputs& group = o.step->groups[group_index];
+    return kv_tile(kv, group.block_table[sequence * group.table_stride + tile], static_cast<int32_t>(kv_head),
+                   role == KvRole::key ? a.k_dim : a.v_dim, role);
   }
 
   // The first `dims` of cache rows [begin, end) as floats in scratch, padded with zeros.
-  TileRows widen(TileRows cache, int64_t dims, int64_t padded, int64_t begin, int64_t end, float* out) const {
-    const DType dtype = o.kv.policy.raw;
+  TileRows widen(DType dtype, TileRows cache, int64_t dims, int64_t padded, int64_t begin, int64_t end,
+                 float* out) const {
     for (int64_t j = begin; j < end; ++j) {
       const std::byte* row = cache.data + j * cache.stride;
       float* y = out + j * padded;
@@ -223,44 +261,117 @@ struct RowTile {
     return {reinterpret_cast<const std::byte*>(out), padded * 4};
   }
 
+  // Rows [row, row_end) see keys [begin, end) of the tile, or less.
   template <typename Load>
-  void sum_tile(int64_t tile, int64_t begin, int64_t end, TileRows keys, TileRows values) const {
+  void sum_tile(int64_t tile, int64_t row, int64_t row_end, int64_t begin, int64_t end, TileRows keys,
+                TileRows values) const {
     float* scores = scratch + at.scores;
-    for_row_blocks(rows, [&]<int R>(int64_t r) {
-      score_rows<Load, R>(scratch + at.queries + r * at.k, at.k, keys, rows <= 4 && r == 0 ? values : TileRows{}, begin,
-                          end, scores + r * kTile);
+    for_row_blocks(row_end - row, [&]<int R>(int64_t i) {
+      score_rows<Load, R>(scratch + at.queries + (row + i) * at.k, at.k, keys,
+                          rows <= 4 && i == 0 ? values : TileRows{}, begin, end, scores + (row + i) * kTile);
     });
-    for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t r = row; r < row_end; ++r) {
       const int64_t from = larger<int64_t>(first(r) - tile * kTile, 0);
       const int64_t to = smaller<int64_t>(last(r) + 1 - tile * kTile, kTile);
       if (from < to) {
-        weigh(a, scores + r * kTile, from, to, sums(r));
+        float* own = scores + r * kTile;
+        cap_scores(a, own);
+        for (int64_t j = 0; j < from; ++j) own[j] = -__builtin_inff();
+        for (int64_t j = to; j < kTile; ++j) own[j] = -__builtin_inff();
+        weigh(own, sums(r));
       } else {
         for (int64_t j = 0; j < kTile; j += 16) store(scores + r * kTile + j, set1(0.0f));
       }
     }
-    for_row_blocks(rows, [&]<int R>(int64_t r) {
-      value_rows<Load, R>(scores + r * kTile, values, begin, end, at.v, sums(r).values, at.v + 16);
+    for_row_blocks(row_end - row, [&]<int R>(int64_t i) {
+      value_rows<Load, R>(scores + (row + i) * kTile, values, begin, end, at.v, sums(row + i).values, at.v + 16);
     });
   }
 
-  // Keys [begin, end) of a tile. Few rows read the cache as it is, many widen it once.
-  void add_tile(int64_t tile, int64_t begin, int64_t end) const {
-    const DType dtype = o.kv.policy.raw;
-    const std::byte* head = cache_head(tile);
+  // Raw rows: few of ours read the cache as it is, many widen it once.
+  void add_raw(const KvView& kv, int32_t group, int64_t tile, int64_t row, int64_t row_end, int64_t begin,
+               int64_t end) const {
+    const DType dtype = kv.policy.raw;
     const int64_t size = element_bytes(dtype);
-    const TileRows keys{head, a.k_dim * size};
-    const TileRows values = a.v_in_k ? keys : TileRows{head + o.kv.v_offset_bytes, a.v_dim * size};
+    const TileRows keys{cache_tile(kv, group, tile, KvRole::key).data, a.k_dim * size};
+    const TileRows values = a.v_in_k ? keys : TileRows{cache_tile(kv, group, tile, KvRole::value).data, a.v_dim * size};
     const bool whole = a.k_dim == at.k && a.v_dim == at.v;
     if (whole && (rows <= 4 || dtype == DType::f32)) {
-      if (dtype == DType::bf16) return sum_tile<LoadBf16>(tile, begin, end, keys, values);
-      if (dtype == DType::f16) return sum_tile<LoadF16>(tile, begin, end, keys, values);
-      return sum_tile<LoadF32>(tile, begin, end, keys, values);
+      if (dtype == DType::bf16) return sum_tile<LoadBf16>(tile, row, row_end, begin, end, keys, values);
+      if (dtype == DType::f16) return sum_tile<LoadF16>(tile, row, row_end, begin, end, keys, values);
+      return sum_tile<LoadF32>(tile, row, row_end, begin, end, keys, values);
     }
-    const TileRows wide_keys = widen(keys, a.k_dim, at.k, begin, end, scratch + at.keys);
+    const TileRows wide_keys = widen(dtype, keys, a.k_dim, at.k, begin, end, scratch + at.keys);
     const bool same = a.v_in_k && whole;
-    sum_tile<LoadF32>(tile, begin, end, wide_keys,
-                      same ? wide_keys : widen(values, a.v_dim, at.v, begin, end, scratch + at.values));
+    sum_tile<LoadF32>(tile, row, row_end, begin, end, wide_keys,
+                      same ? wide_keys : widen(dtype, values, a.v_dim, at.v, begin, end, scratch + at.values));
+  }
+
+  // Coded rows are widened. Columns up to the next whole vector stay zero.
+  void add_coded(int64_t tile, int64_t row, int64_t row_end, int64_t begin, int64_t end) const {
+    const auto wide = [&](KvRole role, int64_t dims, int64_t padded, float* out) -> TileRows {
+      const KvTile coded = cache_tile(o.kv, a.group, tile, role);
+      if (dims == padded) {
+        for (int64_t j = begin; j < end; ++j) widen_coded(coded, j, out + j * padded);
+      } else {
+        for (int64_t j = 0; j < kTile; ++j) store(out + (j + 1) * padded - 16, set1(0.0f));
+        load_rows(coded, static_cast<int32_t>(begin), static_cast<int32_t>(end), out, padded);
+      }
+      return {reinterpret_cast<const std::byte*>(out), padded * 4};
+    };
+    const TileRows keys = wide(KvRole::key, a.k_dim, at.k, scratch + at.keys);
+    sum_tile<LoadF32>(tile, row, row_end, begin, end, keys,
+                      a.v_in_k ? keys : wide(KvRole::value, a.v_dim, at.v, scratch + at.values));
+  }
+
+  // Rows [row, row_end) see all of a packed tile, or what the window leaves of it.
+  void add_packed(int64_t tile, int64_t row, int64_t row_end) const {
+    const TurboTable &k_table = turbo_table(*o.kv.k_turbo), &v_table = turbo_table(*o.kv.v_turbo);
+    const KvTile k = cache_tile(o.kv, a.group, tile, KvRole::key), v = cache_tile(o.kv, a.group, tile, KvRole::value);
+    const int64_t stride = at.key_stride, row_bytes = at.packed_row * 4, v_groups = (a.v_dim + 31) / 32;
+    auto* keys = reinterpret_cast<uint8_t*>(scratch + at.keys);
+    auto* values = reinterpret_cast<int8_t*>(scratch + at.values);
+    const bool more = (tile + 2) * kTile <= last(row_end - 1);  // the next tile is packed, too
+    const Fetch next{more ? cache_tile(o.kv, a.group, tile + 1, KvRole::key).data : nullptr,
+                     more ? (o.kv.head_bytes + kTile - 1) / kTile : 0};
+    unpack_keys(k_table, k.data, (a.k_dim + 31) / 32, stride, next, keys);
+    unpack_values(v_table, v.data, v_groups, values);
+    float k_norms[kTile], v_norms[kTile], units[kRowTile];
+    for (int64_t j = 0; j < kTile; j += 16) {
+      store(k_norms + j, load_f16(k.scales + j));
+      store(v_norms + j, load_f16(v.scales + j) * set1(v_table.step));
+    }
+    uint8_t weights[kRowTile][2 * kTile];
+    float* scores = scratch + at.scores;
+    for_row_blocks(row_end - row, [&]<int R>(int64_t i) {
+      packed_scores<R>(packed_query(row + i), row_bytes, stride, keys, k_table.step, k_norms,
+                       scores + (row + i) * kTile);
+    });
+    for (int64_t r = row; r < row_end; ++r) {
+      float* own = scores + r * kTile;
+      cap_scores(a, own);
+      for (int64_t j = 0; j < smaller(first(r) - tile * kTile, kTile); ++j) own[norm_place_of(j)] = -__builtin_inff();
+      if (first(r) < (tile + 1) * kTile) {
+        weigh(own, sums(r));
+      } else {
+        for (int64_t j = 0; j < kTile; j += 16) store(own + j, set1(0.0f));
+      }
+      units[r] = pack_weights(own, v_norms, weights[r]);
+    }
+    for_row_blocks(row_end - row, [&]<int R>(int64_t i) {
+      packed_values<R>(weights[row + i], units + row + i, values, v_groups, at.v, sums(row + i).values, at.v + 16);
+    });
+  }
+
+  // Keys [begin, end) of a tile.
+  void add_tile(int64_t tile, int64_t begin, int64_t end) const {
+    if (!tiled()) {
+      return o.kv.policy.k.codec == KvPolicy::Codec::raw ? add_raw(o.kv, a.group, tile, 0, rows, begin, end)
+                                                         : add_coded(tile, 0, rows, begin, end);
+    }
+    const int64_t behind = first_behind(tile);
+    if (behind > 0) add_raw(o.open, a.open_group, tile, 0, behind, begin, end);
+    if (behind < rows) add_packed(tile, behind, rows);
   }
 
   // Sums over the positions of one split that any of the rows sees.
@@ -283,8 +394,10 @@ struct RowTile {
       store_n(&total.mass(), fma(set1(total.mass()), factor, exp_v(set1(sink - best))), 1);
     }
     const Vec inverse = set1(1.0f / total.mass());
+    total.scale(inverse);
+    if (tiled()) rotate_vectors(*o.kv.v_turbo, turbo_table(*o.kv.v_turbo), total.values, a.v_dim);
     float* out = row_of<float>(o.writes[0], token(r)) + head(r) * a.v_dim;
-    for_vectors(a.v_dim, [&](int64_t d, int64_t n) { store_part(out + d, load(total.values + d) * inverse, n); });
+    for_vectors(a.v_dim, [&](int64_t d, int64_t n) { store_part(out + d, load(total.values + d), n); });
   }
 };
 

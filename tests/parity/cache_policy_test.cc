@@ -1,0 +1,216 @@
+// Compressed caches: which layer gets what, how many bytes that takes, every stage of the CPU executor against the
+// reference, and the same bits for every chunk size.
+#include "plan/cache_policy.h"
+
+#include <cmath>
+#include <cstdio>
+
+#include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
+
+#include "base/error.h"
+#include "io/safetensors.h"
+#include "parity/stage_parity.h"
+#include "parity/wide_heads.h"
+#include "weights/checkpoint_slots.h"
+
+namespace arc::test {
+namespace {
+
+constexpr int kTokens = 130;  // two full tiles and a part
+
+const std::vector<std::string> kTypes = {
+    "turboquant", "turboquant,boundary=0", "turboquant-3,boundary=0", "turboquant-aggressive,boundary=0", "q8",
+    "f8e4m3"};
+
+// ---- which layer gets what -----------------------------------------------------------------------------------------
+
+ModelSpec attention_layers(int n, const AttentionSpec& attention) {
+  return {.arch = "test", .layers = std::vector<LayerSpec>(static_cast<size_t>(n), LayerSpec{.mixer = attention})};
+}
+
+TEST(CacheType, PresetsAndTheirChanges) {
+  const CacheType plain = parse_cache_type("turboquant");
+  EXPECT_EQ(plain.k.bits, 4);
+  EXPECT_EQ(plain.v.bits, 3);
+  EXPECT_EQ(plain.boundary, 2);
+  const CacheType changed = parse_cache_type("turboquant-3,v=2,boundary=0,k=8");
+  EXPECT_EQ(changed.k.bits, 8);
+  EXPECT_EQ(changed.v.bits, 2);
+  EXPECT_EQ(changed.boundary, 0);
+  for (const char* wrong : {"", "turbo", "turboquant,", "turboquant,k", "turboquant,k=", "turboquant,k=5",
+                            "turboquant,k=4x", "turboquant,boundary=-1", "auto,boundary=0", "q8,k=4"}) {
+    EXPECT_THROW(parse_cache_type(wrong), Error) << wrong;
+  }
+}
+
+TEST(ResolveCache, FirstAndLastLayersKeepKeysAtEightBits) {
+  const auto layers =
+      resolve_cache(attention_layers(6, {.head_dim = 128}), parse_cache_type("turboquant"), DType::bf16);
+  for (int l = 0; l < 6; ++l) {
+    EXPECT_EQ(layers[l].policy.k.bits, l < 2 || l > 3 ? 8 : 4) << l;
+    EXPECT_EQ(layers[l].policy.v.bits, 3) << l;
+    EXPECT_EQ(layers[l].policy.raw, DType::bf16);
+  }
+}
+
+TEST(ResolveCache, WhatDoesNotFitStaysRawAndSaysWhy) {
+  ModelSpec spec = attention_layers(9, {.head_dim = 64});
+  spec.layers[0].mixer = MlaSpec{};
+  spec.layers[2].mixer = DeltaNetSpec{};
+  std::get<AttentionSpec>(spec.layers[3].mixer).window = 128;
+  std::get<AttentionSpec>(spec.layers[4].mixer).head_dim = 100;
+  std::get<AttentionSpec>(spec.layers[5].mixer).causal = false;
+  std::get<AttentionSpec>(spec.layers[6].mixer).window = 1024;
+  const auto turbo = resolve_cache(spec, parse_cache_type("turboquant"), DType::f16);
+  const char* reasons[] = {
+      "latent keys", "among the first or last", "", "a window of 128 tokens", "no codebook for heads of 100",
+      "not causal",  "among the first or last"};
+  for (int l = 0; l < 7; ++l) EXPECT_EQ(turbo[l].reason, reasons[l]) << l;
+  for (int l : {0, 3, 4, 5}) EXPECT_EQ(turbo[l].policy, KvPolicy::raw_of(DType::f16)) << l;
+  EXPECT_FALSE(turbo[2].present);
+  for (int l : {1, 6, 7, 8}) EXPECT_TRUE(turbo[l].policy.tiled()) << l;
+  // Eight bits fit everything.
+  const auto q8 = resolve_cache(spec, parse_cache_type("q8"), DType::f16);
+  for (int l : {0, 1, 3, 4, 5, 6}) EXPECT_EQ(q8[l].policy.k.codec, KvPolicy::Codec::int8_block) << l;
+}
+
+// ---- bytes ---------------------------------------------------------------------------------------------------------
+
+constexpr const char* kQwen3_32b = R"({"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "head_dim": 128,
+  "hidden_act": "silu", "hidden_size": 5120, "intermediate_size": 25600, "max_position_embeddings": 40960,
+  "num_attention_heads": 64, "num_hidden_layers": 64, "num_key_value_heads": 8, "rms_norm_eps": 1e-06,
+  "rope_theta": 1000000, "tie_word_embeddings": false, "torch_dtype": "bfloat16", "vocab_size": 151936})";
+
+Plan plan_32b(const std::string& type) {
+  const Config config(parse_json(kQwen3_32b, "config.json"));
+  const Arch& arch = find_arch(config.architecture());
+  const ModelSpec spec = arch.build(config);
+  const auto layers = resolve_cache(spec, parse_cache_type(type), DType::bf16);
+  const Plan plan = lower(spec, ShapeOnlySlots(arch.own_names, DType::bf16),
+                          {.policy = [&](int layer) { return layers[static_cast<size_t>(layer)].policy; }});
+  std::printf("-- %s\n%s", type.c_str(), describe_cache(plan, layers).c_str());
+  return plan;
+}
+
+TEST(CacheBytes, OfTheQwen3_32bShape) {
+  const struct {
+    const char* type;
+    int64_t layer_bytes;  // of most layers
+    double average;       // over all 64
+  } rows[] = {{"auto", 4096, 4096},
+              {"q8", 2176, 2176},
+              {"f8e4m3", 2048, 2048},
+              {"turboquant", 928, 960},
+              {"turboquant-3", 800, 840},
+              {"turboquant-aggressive", 672, 712},
+              {"turboquant,boundary=0", 928, 928}};
+  for (const auto& row : rows) {
+    const Plan plan = plan_32b(row.type);
+    EXPECT_EQ(plan.groups[row.average != row.layer_bytes ? 2 : 0].layer_block_bytes(), 64 * row.layer_bytes);
+    EXPECT_EQ(cache_bytes_per_token(plan).stored, static_cast<int64_t>(64 * row.average)) << row.type;
+    EXPECT_EQ(cache_bytes_per_token(plan).raw, 64 * 4096) << row.type;
+  }
+}
+
+// A sequence's blocks and its open tile against its raw bytes.
+TEST(CacheBytes, EffectiveRatioCountsTheOpenTile) {
+  const Plan plan = plan_32b("turboquant");
+  for (const auto& [length, least] : {std::pair{4096, 4.0}, {32768, 4.2}, {131072, 4.25}}) {
+    double bytes = 0;
+    for (const CacheNeeds& group : plan.groups) {
+      const int blocks = group.kind == CacheKind::open ? 1 : length / kTileTokens;
+      bytes += static_cast<double>(blocks) * static_cast<double>(group.bytes_per_block());
+    }
+    const double ratio = 64.0 * 4096 * length / bytes;
+    std::printf("  %6d tokens: %.3f times fewer bytes than bf16\n", length, ratio);
+    EXPECT_GE(ratio, least) << length;
+  }
+}
+
+// ---- executors -----------------------------------------------------------------------------------------------------
+
+class PolicyTest : public testing::TestWithParam<std::tuple<std::string, int>> {
+ protected:
+  PolicyTest()
+      : golden_(with_wide_heads(std::get<0>(GetParam()), std::get<1>(GetParam()), kTokens)),
+        folder_("arc_policy_" + golden_.name) {
+    const auto path = folder_.path() / "model.safetensors";
+    write_checkpoint(golden_, DType::f32, path);
+    checkpoint_ = open_safetensors(path);
+  }
+  TinyModel model(const std::string& type, DType cache, std::optional<cpu::Isa> isa = {}, int threads = 1) const {
+    return {golden_.config_json, checkpoint_,
+            TinyOptions{.isa = isa, .threads = threads, .cache = cache, .cache_type = type}};
+  }
+
+  Golden golden_;
+  TemporaryFolder folder_;
+  Checkpoint checkpoint_;
+};
+
+std::vector<cpu::Isa> isas() {
+  std::vector<cpu::Isa> out;
+  for (const cpu::Isa isa : {cpu::Isa::scalar, cpu::Isa::avx2, cpu::Isa::avx512, cpu::Isa::avx512_bf16}) {
+    if (cpu::isa_supported(isa)) out.push_back(isa);
+  }
+  return out;
+}
+
+TEST_P(PolicyTest, EveryStageOfTheCpuStaysWithinItsBound) {
+  double worst = 0.0;
+  for (const std::string& type : kTypes) {
+    for (const cpu::Isa isa : isas()) {
+      const DType cache = isa == cpu::Isa::avx2 ? DType::f32 : DType::bf16;
+      TinyModel reference = model(type, cache), other = model(type, cache, isa, 2);
+      const ParityReport report = stage_parity(reference, other, golden_.tokens, isa == cpu::Isa::scalar ? 0 : 37, 0.0);
+      EXPECT_EQ(report.first_failure, "") << type << " " << cpu::isa_name(isa);
+      worst = std::max(worst, report.shares.at("attend"));
+    }
+  }
+  std::printf("  %-16s attend: worst share of the bound %.3f\n", golden_.name.c_str(), worst);
+}
+
+TEST_P(PolicyTest, ChunksGiveTheSameBits) {
+  for (const std::string& type : kTypes) {
+    TinyModel reference = model(type, DType::bf16), fast = model(type, DType::bf16, isas().back(), 2);
+    const auto expected = reference.run(golden_.tokens).logits, expected_fast = fast.run(golden_.tokens).logits;
+    for (int chunk : {1, 7, 63, 64, 65, 100, 128}) {
+      EXPECT_EQ(fast.run(golden_.tokens, chunk).logits, expected_fast) << type << ", chunk " << chunk;
+      if (chunk == 7 || chunk > 100) {
+        EXPECT_EQ(reference.run(golden_.tokens, chunk).logits, expected) << type << ", chunk " << chunk;
+      }
+    }
+  }
+}
+
+// The reference with a compressed cache is near the one without, and the nearer the more bits. (Presets with an open
+// tile and those without are not compared: 130 tokens lie half in open tiles.)
+TEST_P(PolicyTest, ErrorsFallWithTheBits) {
+  const auto exact = model("auto", DType::f32).run(golden_.tokens).logits;
+  const auto error = [&](const std::string& type) {
+    const auto got = model(type, DType::f32).run(golden_.tokens).logits;
+    double square = 0.0, size = 0.0;
+    for (size_t i = 0; i < got.size(); ++i) {
+      square += (got[i] - exact[i]) * (got[i] - exact[i]);
+      size += exact[i] * exact[i];
+    }
+    const double relative = std::sqrt(square / size);
+    std::printf("  %-16s %-34s relative error of the logits %.2e\n", golden_.name.c_str(), type.c_str(), relative);
+    return relative;
+  };
+  const double q8 = error("q8"), k8v8 = error("turboquant,k=8,v=8"), k4v3 = error("turboquant,boundary=0");
+  EXPECT_GT(q8, 0.0);
+  EXPECT_LT(q8, error("f8e4m3"));
+  EXPECT_GT(k8v8, 0.0);
+  EXPECT_LT(k8v8, k4v3);
+  EXPECT_LT(k4v3, error("turboquant-aggressive,boundary=0"));
+}
+
+INSTANTIATE_TEST_SUITE_P(All, PolicyTest,
+                         testing::Values(std::tuple{"qwen3", 64}, std::tuple{"gemma2", 80}, std::tuple{"gpt_oss", 64},
+                                         std::tuple{"qwen3_next", 80}, std::tuple{"llama", 128}),
+                         [](const auto& info) { return std::get<0>(info.param); });
+
+}  // namespace
+}  // namespace arc::test
