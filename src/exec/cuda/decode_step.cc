@@ -34,8 +34,11 @@ const StepInputs& DecodeStep::pad(const StepInputs& inputs, int32_t n_rows) {
   inputs_.tokens = filled(tokens_, inputs.tokens, n, n_rows, 0);
   inputs_.positions = filled(positions_, inputs.positions, n, n_rows, 0);
   inputs_.seq_lens = filled(seq_lens_, inputs.seq_lens, n, n_rows, 1);
+  inputs_.known_lens =
+      filled(known_lens_, inputs.known_lens != nullptr ? inputs.known_lens : inputs.seq_lens, n, n_rows, 1);
   inputs_.sampling = filled(sampling_, inputs.sampling, n, n_rows, SamplingRow{.temperature = 0.0f});
   inputs_.row_token = filled(row_token_, inputs.row_token, n, n_rows, -1);
+  inputs_.row_logits = filled(row_logits_, inputs.row_logits, n, n_rows, static_cast<float*>(nullptr));
   q_start_.resize(static_cast<size_t>(n_rows) + 1);
   std::iota(q_start_.begin(), q_start_.end(), 0);
   inputs_.q_start = q_start_.data();

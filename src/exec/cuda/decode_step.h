@@ -26,7 +26,8 @@ class DecodeStep {
 
   const Plan& plan_;
   StepInputs inputs_;
-  std::vector<int32_t> tokens_, positions_, q_start_, seq_lens_, rows_, row_token_;
+  std::vector<int32_t> tokens_, positions_, q_start_, seq_lens_, known_lens_, rows_, row_token_;
+  std::vector<float*> row_logits_;
   std::vector<SamplingRow> sampling_;
   Group groups_[kMaxCacheGroups];
 };

@@ -141,7 +141,8 @@ void DeviceSampler::upload(const StepInputs& inputs, void* stream) {
     row = inputs.sampling[r];
     host_row_token_[r] = inputs.row_token != nullptr ? inputs.row_token[r] : -1;
     if (host_row_token_[r] >= 0) row.bias_count = 0, row.counts_row = row.mask_row = -1;
-    const bool placed = place(row, inputs, stream);
+    const bool wants_logits = inputs.row_logits != nullptr && inputs.row_logits[r] != nullptr;
+    const bool placed = !wants_logits && place(row, inputs, stream);
     on_host_[static_cast<size_t>(r)] = !placed;
     if (placed) {
       if (row.bias_count > 0) n_biases = std::max(n_biases, row.bias_begin + row.bias_count);

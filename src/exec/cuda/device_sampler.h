@@ -21,7 +21,7 @@ class DeviceSampler {
   static bool has_room(const StepInputs& inputs) noexcept;
   static int64_t device_bytes(int32_t max_rows, int32_t vocab);
 
-  // Queues what the first `n_rows` rows need. A row for which a table has no room is left to the host.
+  // Queues what the rows need. A row for which a table has no room, or whose logits are wanted, is left to the host.
   void upload(const StepInputs& inputs, void* stream);
   // Draws from logits [R, V] in device memory. Can be captured.
   void launch(const float* logits, int32_t n_rows, void* stream);

@@ -16,7 +16,7 @@ size_t largest_step(const Plan& plan, const StepCapacity& capacity) {
   const auto tokens = static_cast<size_t>(capacity.tokens), rows = static_cast<size_t>(capacity.rows);
   const auto seqs = static_cast<size_t>(capacity.seqs > 0 ? capacity.seqs : capacity.tokens);
   const int32_t positions = capacity.positions > 0 ? capacity.positions : plan.max_positions;
-  size_t bytes = 8 * tokens + 4 * rows + 8 * seqs + 4 + 5 * kAlignment;
+  size_t bytes = 8 * tokens + 4 * rows + 12 * seqs + 4 + 6 * kAlignment;
   for (const CacheNeeds& group : plan.groups) {
     const size_t tiles = group.kind == CacheKind::state ? 0 : static_cast<size_t>(positions) / kTileTokens + 2;
     bytes += 8 * tokens + 4 * seqs * (tiles + 2) + 3 * kAlignment;
