@@ -12,6 +12,7 @@ Installs the Debian packages that are missing (as root, or with sudo), builds
 
   FOLDER/bin/arc
   FOLDER/share/arc/arc.gguf, the built-in model
+  FOLDER/share/arc/eval, the sets of `arc eval`
   FOLDER/share/bash-completion/completions/arc
   FOLDER/share/zsh/site-functions/_arc
   FOLDER/share/fish/vendor_completions.d/arc.fish

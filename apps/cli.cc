@@ -105,7 +105,7 @@ void add_engine_options(CLI::App& command, CommandLine& line) {
   EngineConfig& config = line.engine;
   const auto group = [](CLI::Option* o) { return o->group("Engine"); };
   group(choice(command, "--executor", config.executor, "what runs the model; auto: the fastest that can",
-               {"auto", "ref", "cpu"}));
+               {"auto", "ref", "cpu", "cuda"}));
   group(option(command, "-t,--threads", config.threads, "N", "threads of the CPU executor; 0: all cores")
             ->check(CLI::Range(0, 4096))
             ->capture_default_str());

@@ -33,7 +33,7 @@ struct EngineConfig {
   int64_t swap_memory_bytes = 0;     // for preempted sequences; 0: as much as the cache itself
   bool prefix_cache = true;
   int32_t tensor_parallel = 1;    // ranks inside this process
-  std::string executor = "auto";  // auto (the fastest that runs the model), ref, cpu
+  std::string executor = "auto";  // auto (the fastest that runs the model), ref, cpu, cuda
   int32_t threads = 0;            // of the CPU executor; 0: all cores
   uint64_t seed = 0;              // of requests that name none
 };

@@ -49,7 +49,7 @@ TEST(Completions, BashOffersFiles) {
 }
 
 TEST(Completions, KnowEveryOptionOfTheHelp) {
-  for (const char* command : {"run", "serve", "bench", "inspect"}) {
+  for (const char* command : {"run", "serve", "bench", "eval", "inspect"}) {
     const std::string help = run_arc({command, "--help"}).out;
     const std::string offers = bash_offers(std::string("arc ") + command + " --");
     static const std::regex kEntry("\n  (?:-[a-z], )?(--[a-z-]+)(?:, (--[a-z-]+))?");
