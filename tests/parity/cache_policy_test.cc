@@ -87,7 +87,7 @@ Plan plan_32b(const std::string& type) {
   const Arch& arch = find_arch(config.architecture());
   const ModelSpec spec = arch.build(config);
   const auto layers = resolve_cache(spec, parse_cache_type(type), DType::bf16);
-  const Plan plan = lower(spec, ShapeOnlySlots(arch.own_names, DType::bf16),
+  const Plan plan = lower(spec, ShapeOnlySlots(arch.own_names, spec.tied_head, DType::bf16),
                           {.policy = [&](int layer) { return layers[static_cast<size_t>(layer)].policy; }});
   std::printf("-- %s\n%s", type.c_str(), describe_cache(plan, layers).c_str());
   return plan;
