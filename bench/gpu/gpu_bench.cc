@@ -1,13 +1,14 @@
 // arc-gpu-bench: how fast a device decodes models of published shapes with random weights, against what it can read.
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <map>
-#include <numeric>
+#include <span>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "fmt/format.h"
@@ -19,6 +20,7 @@
 #include "exec/cuda/cuda_backend.h"
 #include "exec/cuda/cuda_executor.h"
 #include "gpu/random_fill.h"
+#include "kernels/cuda/tuning.h"
 #include "models/arch.h"
 #include "plan/lower.h"
 #include "weights/checkpoint_slots.h"
@@ -26,9 +28,18 @@
 namespace arc::bench {
 namespace {
 
-constexpr int kMaxBatch = 64;
-constexpr int kContext = 512;  // tokens in the cache of each sequence
-constexpr int kSteps = 20, kWarmSteps = 3;
+constexpr int kReplays = 7;
+
+// A step to measure: `batch` sequences that each add `tokens` to a context.
+struct Load {
+  int batch = 1, context = 512, tokens = 1;
+};
+constexpr Load kLoads[] = {{1, 512}, {8, 512}, {64, 512}, {1, 8192}, {1, 32768}, {8, 8192}, {1, 0, 2048}};
+constexpr int kMaxBatch = 64, kMaxTokens = 2048, kMaxContext = 32768;
+
+int tiles_of(const Load& load) {
+  return (load.context + load.tokens + kTileTokens - 1) / kTileTokens;
+}
 
 struct Shape {
   const char* name;
@@ -45,10 +56,6 @@ constexpr Shape kShapes[] = {
  "num_hidden_layers": 36, "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128,
  "max_position_embeddings": 40960, "rms_norm_eps": 1e-6, "rope_theta": 1000000, "tie_word_embeddings": false})"},
 };
-
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 
 Plan lowered(const Shape& shape) {
   const Config config(parse_json(shape.config, shape.name));
@@ -80,27 +87,27 @@ Linear make_weight(const WeightSlot& slot, uint64_t seed, Device device) {
   return weight;
 }
 
-// One decode step of `batch` sequences, each with kContext tokens behind it.
-class DecodeStep {
+// One step of a load.
+class BenchStep {
  public:
-  DecodeStep(int batch, int tiles)
-      : tokens_(batch),
-        positions_(batch, kContext),
-        q_start_(batch + 1),
-        seq_lens_(batch, kContext + 1),
-        rows_(batch),
-        slots_(batch),
-        sampling_(batch) {
-    std::iota(q_start_.begin(), q_start_.end(), 0);
-    std::iota(rows_.begin(), rows_.end(), 0);
-    for (int s = 0; s < batch; ++s) {
-      tokens_[s] = 1000 + 7 * s;
+  explicit BenchStep(const Load& load) : rows_(load.batch), seq_lens_(load.batch), sampling_(load.batch) {
+    const int tiles = tiles_of(load);
+    q_start_.push_back(0);
+    for (int s = 0; s < load.batch; ++s) {
       for (int i = 0; i < tiles; ++i) table_.push_back(1 + s * tiles + i);
-      slots_[s] = int64_t{table_[s * tiles + kContext / kTileTokens]} * kTileTokens + kContext % kTileTokens;
+      for (int i = 0; i < load.tokens; ++i) {
+        const int position = load.context + i;
+        tokens_.push_back(1000 + 7 * s + i);
+        positions_.push_back(position);
+        slots_.push_back(int64_t{table_[s * tiles + position / kTileTokens]} * kTileTokens + position % kTileTokens);
+      }
+      q_start_.push_back(static_cast<int32_t>(tokens_.size()));
+      seq_lens_[s] = load.context + load.tokens;
+      rows_[s] = q_start_.back() - 1;
     }
-    inputs_ = {.n_seqs = batch,
-               .n_tokens = batch,
-               .n_rows = batch,
+    inputs_ = {.n_seqs = load.batch,
+               .n_tokens = static_cast<int32_t>(tokens_.size()),
+               .n_rows = load.batch,
                .tokens = tokens_.data(),
                .positions = positions_.data(),
                .q_start = q_start_.data(),
@@ -113,45 +120,141 @@ class DecodeStep {
   const StepInputs& inputs() const { return inputs_; }
 
  private:
-  std::vector<int32_t> tokens_, positions_, q_start_, seq_lens_, rows_, table_;
+  std::vector<int32_t> tokens_, positions_, q_start_, rows_, seq_lens_, table_;
   std::vector<int64_t> slots_;
   std::vector<SamplingRow> sampling_;
   StepInputs inputs_;
 };
 
-// Median seconds of a step.
-double step_seconds(CudaExecutor& executor, const StepInputs& inputs) {
-  std::vector<RowResult> results(inputs.n_rows);
-  std::vector<double> seconds;
-  for (int i = 0; i < kWarmSteps + kSteps; ++i) {
-    const auto start = std::chrono::steady_clock::now();
-    if (executor.run(inputs, results) != RunOutcome::ok) throw Error(ErrorCode::resource, "the device failed");
-    if (i >= kWarmSteps) seconds.push_back(seconds_since(start));
-  }
-  std::ranges::nth_element(seconds, seconds.begin() + kSteps / 2);
-  return seconds[kSteps / 2];
+bool any_stage(const Stage&) {
+  return true;
 }
 
-// Where the time goes when every stage is waited for: microseconds by operation.
-std::string by_operation(CudaExecutor& executor, const Plan& plan, const StepInputs& inputs) {
-  std::map<std::string, double> us;
-  std::vector<RowResult> results(inputs.n_rows);
-  auto start = std::chrono::steady_clock::now();
-  executor.set_observer([&](size_t stage) {
-    us[std::string(op_name(plan.stages[stage].args))] += 1e6 * seconds_since(start);
-    start = std::chrono::steady_clock::now();
-  });
-  start = std::chrono::steady_clock::now();
-  executor.run(inputs, results);
-  executor.set_observer({});
-  std::string text;
-  for (const auto& [op, time] : us) text += fmt::format("{}{} {:.0f}", text.empty() ? "" : ", ", op, time);
-  return text;
+// Measures loads of one model.
+class Bench {
+ public:
+  Bench(const Shape& shape, CudaExecutor& executor, double ceiling)
+      : shape_(shape), executor_(executor), stages_(executor.stages()), ceiling_(ceiling) {}
+
+  // Bytes that the chosen stages must read.
+  double bytes(const Load& load, const std::function<bool(const Stage&)>& chosen) const {
+    double sum = 0.0;
+    for (const Stage& stage : stages_) {
+      if (!chosen(stage)) continue;
+      const double tokens = static_cast<double>(load.batch) * (load.context + load.tokens);
+      sum +=
+          static_cast<double>(stage.cost.weight_bytes) + static_cast<double>(stage.cost.cache_bytes_per_token) * tokens;
+    }
+    return sum;
+  }
+
+  void row(const Load& load, const std::string& what, const std::function<bool(const Stage&)>& chosen) {
+    const int n = static_cast<int>(std::ranges::count_if(stages_, chosen));
+    if (n == 0) return;
+    const BenchStep step(load);
+    const double seconds = executor_.graph_seconds(step.inputs(), chosen, kReplays);
+    const double read = bytes(load, chosen);
+    std::printf("%-10s batch %2d, context %5d, tokens %4d: %-26s %4d stages, %9.1f us, %7.2f us each", shape_.name,
+                load.batch, load.context, load.tokens, what.c_str(), n, 1e6 * seconds, 1e6 * seconds / n);
+    if (read > 0) std::printf(", %5.0f GB/s, %5.1f%%", read / 1e9 / seconds, 100 * read / 1e9 / seconds / ceiling_);
+    std::printf("\n");
+    std::fflush(stdout);
+  }
+
+  void op_row(const Load& load, const std::string& op, const std::string& note = {}) {
+    row(load, op + note, [&](const Stage& stage) { return op_name(stage.args) == op; });
+  }
+
+  // Products, by the shape of their weights.
+  void product_rows(const Load& load, const std::string& note) {
+    std::map<std::pair<int64_t, int64_t>, int> shapes;
+    for (size_t i = 0; i < stages_.size(); ++i) {
+      const Stage& stage = stages_[i];
+      if (op_name(stage.args) != "linear") continue;
+      const MatrixView& w = executor_.stage(i).weights[0];
+      ++shapes[{w.out, w.in}];
+    }
+    for (const auto& [wanted, count] : shapes) {
+      row(load, fmt::format("linear {}x{}{}", wanted.first, wanted.second, note), [&](const Stage& stage) {
+        if (op_name(stage.args) != "linear") return false;
+        const MatrixView& w = executor_.stage(static_cast<size_t>(&stage - stages_.data())).weights[0];
+        return w.out == wanted.first && w.in == wanted.second;
+      });
+    }
+  }
+
+  void load(const Load& load) {
+    const double tokens = load.batch * load.tokens;
+    const BenchStep step(load);
+    const double seconds = executor_.graph_seconds(step.inputs(), any_stage, kReplays);
+    const double read = bytes(load, any_stage);
+    std::printf(
+        "%-10s batch %2d, context %5d, tokens %4d: %8.3f ms a step in a graph, %9.1f tokens/s, %6.2f GB, %5.1f%%\n",
+        shape_.name, load.batch, load.context, load.tokens, 1e3 * seconds, tokens / seconds, read / 1e9,
+        100 * read / 1e9 / seconds / ceiling_);
+    std::map<std::string, int> ops;
+    for (const Stage& stage : stages_) ++ops[std::string(op_name(stage.args))];
+    for (const auto& [op, n] : ops) op_row(load, op);
+  }
+
+ private:
+  const Shape& shape_;
+  CudaExecutor& executor_;
+  std::span<const Stage> stages_;
+  double ceiling_;
+};
+
+// Keys and values at random, too.
+void fill_cache(const CudaExecutor& executor, const Plan& plan, int64_t blocks) {
+  std::byte* first = nullptr;
+  int64_t block_bytes = 0;
+  for (size_t i = 0; i < plan.stages.size(); ++i) {
+    if (op_name(plan.stages[i].args) != "append") continue;
+    const KvView& kv = executor.stage(i).kv;
+    if (first == nullptr || kv.data < first) first = kv.data;
+    block_bytes = kv.block_bytes;
+  }
+  fill_random_bf16(first, blocks * block_bytes / 2, 1.0f, uint64_t{1} << 60);
+}
+
+// Variants of the kernels whose choice is open.
+void variants(Bench& bench) {
+  const cuda::Tuning chosen = cuda::tuning;
+  for (const int batch : {1, 8}) {
+    const Load load{batch, 512};
+    for (const auto& [ahead, groups, contiguous] : std::initializer_list<std::tuple<int, int, bool>>{{1, 1, false},
+                                                                                                     {2, 1, false},
+                                                                                                     {2, 2, false},
+                                                                                                     {4, 1, false},
+                                                                                                     {4, 1, true},
+                                                                                                     {4, 2, false},
+                                                                                                     {8, 1, false},
+                                                                                                     {8, 1, true}}) {
+      cuda::tuning.ahead = ahead, cuda::tuning.row_groups = groups, cuda::tuning.contiguous = contiguous;
+      bench.product_rows(load, fmt::format(" {}/{}/{}", ahead, groups, contiguous ? "c" : "d"));
+    }
+  }
+  cuda::tuning = chosen;
+  for (const Load& load : {Load{1, 512}, Load{1, 8192}, Load{1, 32768}, Load{64, 512}}) {
+    for (const int stages : {2, 3, 4}) {
+      cuda::tuning.stages = stages;
+      bench.op_row(load, "attend", fmt::format(" {} stages", stages));
+    }
+  }
+  cuda::tuning = chosen;
+  for (const int batch : {1, 8}) {
+    cuda::tuning.early_start = false;
+    bench.row({batch, 512}, "all, no early start", any_stage);
+    bench.op_row({batch, 512}, "linear", ", no early start");
+    bench.op_row({batch, 512}, "attend", ", no early start");
+    cuda::tuning = chosen;
+  }
 }
 
 void bench_shape(const Shape& shape, const CudaDevice& device, double ceiling) {
   const Plan plan = lowered(shape);
-  const StepCapacity capacity{.tokens = kMaxBatch, .rows = kMaxBatch, .seqs = kMaxBatch, .positions = 2 * kContext};
+  const StepCapacity capacity{
+      .tokens = kMaxTokens, .rows = kMaxBatch, .seqs = kMaxBatch, .positions = kMaxContext + 64};
   if (const std::string problem = gpu::problem(plan, capacity, device); !problem.empty()) {
     std::printf("%s: %s\n", shape.name, problem.c_str());
     return;
@@ -161,22 +264,15 @@ void bench_shape(const Shape& shape, const CudaDevice& device, double ceiling) {
     weights.weights.push_back(make_weight(slot, weights.weights.size() + 1, device.device()));
   }
   CudaExecutor executor(plan, std::move(weights), capacity, device);
-  constexpr int kTiles = kContext / kTileTokens + 1;
+  int most = 0;
+  for (const Load& load : kLoads) most = std::max(most, load.batch * tiles_of(load));
   CacheCapacity cache;
-  cache.blocks[0] = 1 + kMaxBatch * kTiles;
+  cache.blocks[0] = 1 + most;
   executor.allocate_cache(cache);
-  const StageCost cost = total_cost(plan);
-  for (const int batch : {1, 8, 64}) {
-    const DecodeStep step(batch, kTiles);
-    const double seconds = step_seconds(executor, step.inputs());
-    const double bytes =
-        static_cast<double>(cost.weight_bytes) + static_cast<double>(cost.cache_bytes_per_token) * kContext * batch;
-    std::printf("%-12s batch %2d, context %d: %8.3f ms a step, %8.1f tokens/s, %6.2f GB read, %5.1f%% of the ceiling\n",
-                shape.name, batch, kContext, 1e3 * seconds, batch / seconds, bytes / 1e9,
-                100 * bytes / 1e9 / seconds / ceiling);
-    std::printf("    us by operation, each waited for: %s\n", by_operation(executor, plan, step.inputs()).c_str());
-    std::fflush(stdout);
-  }
+  fill_cache(executor, plan, most);
+  Bench bench(shape, executor, ceiling);
+  for (const Load& load : kLoads) bench.load(load);
+  variants(bench);
 }
 
 // The better of two readers over 16 GB, or half of what is free; median of 5. GB/s.

@@ -1,7 +1,9 @@
 #include "exec/cuda/cuda_executor.h"
 
+#include <algorithm>
 #include <cuda_runtime.h>
 #include <utility>
+#include <vector>
 
 #include "fmt/format.h"
 
@@ -67,18 +69,23 @@ bool CudaExecutor::works(int32_t error, const Stage* stage) const {
   return false;
 }
 
+// Queues one stage; what CUDA says to it.
+int32_t CudaExecutor::launch(size_t stage, const StepInputs& on_device) {
+  Operands operands = bound_.operands(stage, on_device);
+  operands.stream = stream_;
+  operands.scratch = scratch_->data();
+  plan_.stages[stage].launch(plan_.stages[stage].args, operands);
+  return cudaGetLastError();
+}
+
 bool CudaExecutor::run_stages(const StepInputs& inputs) {
   const StepInputs& on_device = upload_.upload(inputs, stream_);
   bound_.set_rows(plan_, inputs);
   for (size_t i = 0; i < plan_.stages.size(); ++i) {
-    const Stage& stage = plan_.stages[i];
-    Operands operands = bound_.operands(i, on_device);
-    operands.stream = stream_;
-    operands.scratch = scratch_->data();
-    stage.launch(stage.args, operands);
-    if (!works(cudaGetLastError(), &stage)) return false;
+    const Stage* stage = &plan_.stages[i];
+    if (!works(launch(i, on_device), stage)) return false;
     if (!observer_) continue;
-    if (!works(cudaStreamSynchronize(stream_of(stream_)), &stage)) return false;
+    if (!works(cudaStreamSynchronize(stream_of(stream_)), stage)) return false;
     observer_(i);
   }
   if (inputs.n_rows > 0) {
@@ -97,6 +104,41 @@ RunOutcome CudaExecutor::run(const StepInputs& inputs, std::span<RowResult> resu
   const TensorView logits = logits_.view();
   for (int32_t r = 0; r < inputs.n_rows; ++r) sample_row(sampler_, inputs, logits, r, results[r]);
   return RunOutcome::ok;
+}
+
+double CudaExecutor::graph_seconds(const StepInputs& inputs, const std::function<bool(const Stage&)>& chosen,
+                                   int replays) {
+  cudaSetDevice(info_.index);
+  cudaStream_t stream = stream_of(stream_);
+  const StepInputs& on_device = upload_.upload(inputs, stream_);
+  bound_.set_rows(plan_, inputs);
+  cudaStreamSynchronize(stream);
+  cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal);
+  for (size_t i = 0; i < plan_.stages.size(); ++i) {
+    if (chosen(plan_.stages[i])) launch(i, on_device);
+  }
+  cudaGraph_t graph = nullptr;
+  cudaGraphExec_t replay = nullptr;
+  cudaEvent_t begin = nullptr, end = nullptr;
+  cudaStreamEndCapture(stream, &graph);
+  cudaGraphInstantiate(&replay, graph, 0);
+  cudaEventCreate(&begin);
+  cudaEventCreate(&end);
+  std::vector<float> ms(static_cast<size_t>(replays) + 2);
+  for (float& time : ms) {
+    cudaEventRecord(begin, stream);
+    cudaGraphLaunch(replay, stream);
+    cudaEventRecord(end, stream);
+    cudaEventSynchronize(end);
+    cudaEventElapsedTime(&time, begin, end);
+  }
+  cudaEventDestroy(begin);
+  cudaEventDestroy(end);
+  if (replay != nullptr) cudaGraphExecDestroy(replay);
+  if (graph != nullptr) cudaGraphDestroy(graph);
+  if (!works(cudaGetLastError(), nullptr)) throw Error(ErrorCode::resource, "the GPU failed in a graph of stages");
+  std::nth_element(ms.begin(), ms.begin() + replays / 2, ms.end());
+  return ms[static_cast<size_t>(replays) / 2] * 1e-3;
 }
 
 Tensor CudaExecutor::read_buffer(BufferId id, int64_t rows) const {

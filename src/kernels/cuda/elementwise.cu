@@ -6,10 +6,13 @@ namespace arc::cuda {
 namespace {
 
 constexpr int kThreads = 256;
+constexpr int kRopeHeads = 4;  // that share an angle and its thread
 
 // One thread per element of [rows, cols].
 template <typename F>
 __global__ void each_kernel(int64_t rows, int64_t cols, F f) {
+  let_next_start();
+  wait_for_inputs();
   const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   if (i < rows * cols) f(i / cols, i % cols);
 }
@@ -17,7 +20,7 @@ __global__ void each_kernel(int64_t rows, int64_t cols, F f) {
 template <typename F>
 void each(const Operands& o, int64_t rows, int64_t cols, F f) {
   if (rows * cols == 0) return;
-  each_kernel<<<blocks_for(rows * cols, kThreads), kThreads, 0, stream_of(o)>>>(rows, cols, f);
+  launch(each_kernel<F>, blocks_for(rows * cols, kThreads), kThreads, 0, stream_of(o), rows, cols, f);
 }
 
 __device__ float gelu(float x) {
@@ -83,15 +86,25 @@ void run(const RopeArgs& a, const Operands& o) noexcept {
   const Rows x(o.reads[0]), y(o.writes[0]);
   const double* frequencies = static_cast<const double*>(o.weights[0].data);
   const int32_t* positions = o.step->positions;
-  const int32_t half = a.dims / 2;
-  each(o, x.rows, half, [=] __device__(int64_t t, int64_t i) {
+  const int32_t half = a.dims / 2, runs = (a.heads + kRopeHeads - 1) / kRopeHeads;
+  each(o, x.rows, int64_t{half} * runs, [=] __device__(int64_t t, int64_t c) {
+    const int64_t i = c % half;
+    const int32_t first = static_cast<int32_t>(c / half) * kRopeHeads;
     double sine, cosine;
     sincos(positions[t] * frequencies[i], &sine, &cosine);
-    const float c = static_cast<float>(cosine * a.factor), s = static_cast<float>(sine * a.factor);
-    for (int32_t h = 0; h < a.heads; ++h) {
-      const float left = x.row(t)[h * a.in_stride + i], right = x.row(t)[h * a.in_stride + i + half];
-      y.row(t)[h * a.out_stride + i] = left * c - right * s;
-      y.row(t)[h * a.out_stride + i + half] = right * c + left * s;
+    const float co = static_cast<float>(cosine * a.factor), si = static_cast<float>(sine * a.factor);
+    float left[kRopeHeads], right[kRopeHeads];
+#pragma unroll
+    for (int32_t j = 0; j < kRopeHeads; ++j) {
+      const float* in = x.row(t) + min(first + j, a.heads - 1) * a.in_stride + i;
+      left[j] = in[0], right[j] = in[half];
+    }
+#pragma unroll
+    for (int32_t j = 0; j < kRopeHeads; ++j) {
+      if (first + j >= a.heads) break;
+      float* out = y.row(t) + (first + j) * a.out_stride + i;
+      out[0] = left[j] * co - right[j] * si;
+      out[half] = right[j] * co + left[j] * si;
     }
   });
 }

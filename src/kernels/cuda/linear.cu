@@ -1,8 +1,11 @@
 // Products of weights with token rows on the device, and the embedding look-up.
 //
 // One formulation for any number of rows: weights are the first operand of m16n8k16 products, so 16 rows of a weight
-// meet 8 tokens at a time. A block takes 16 rows; its warps take runs of kRun columns in turn and are added in order.
-// So the order of a row's sum depends on the weight's width alone.
+// meet 8 tokens at a time. A row's columns are dealt in runs of kRun to kWarps warps, whose sums are added in order. So
+// the order of a row's sum depends on the weight's width alone.
+//
+// Few tokens: what counts is the bytes in flight. Each warp keeps kAhead runs of weights on their way, and the first
+// are asked for before the inputs are known.
 //
 // Numbers that are no bf16 are taken apart in two, high and low, of which low * low is left out: a product is exact to
 // 2^-16 of its size, whatever the format. f32 weights keep f32.
@@ -11,13 +14,14 @@
 #include "kernels/cuda/common.cuh"
 #include "kernels/cuda/cuda_kernels.h"
 #include "kernels/cuda/decode.cuh"
+#include "kernels/cuda/product_many.h"
+#include "kernels/cuda/tensor_core.cuh"
 
 namespace arc::cuda {
 namespace {
 
-constexpr int kWarps = 8, kThreads = kWarps * kWarp;
+constexpr int kWarps = kChains, kThreads = kWarps * kWarp;
 constexpr int kRows = 16, kTokens = 8;  // of a product
-constexpr int kRun = 64;                // columns that a warp takes at a time
 
 // Rows of x, matrices and columns of y that a block works on; z counts heads, or choices of experts.
 struct Product {
@@ -28,15 +32,9 @@ struct Product {
   const int32_t* ids = nullptr;       // [T, ids_stride] of experts: one token a block
   int64_t ids_stride = 0;
   int32_t first_expert = 0;
+  bool x_aligned = false;  // eight neighbours of x are two whole loads of 16 bytes
+  bool contiguous = false;
 };
-
-__device__ __forceinline__ void multiply_add(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
-  asm volatile(
-      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-      "{%0, %1, %2, %3};"
-      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-}
 
 // Eight neighbours of a row of a plain type; what lies behind `n` is zero.
 template <typename T>
@@ -48,32 +46,47 @@ __device__ __forceinline__ Split plain8(const T* row, int64_t k, int64_t n) {
   return split(v);
 }
 
-// Formats of weights: each knows how to give eight neighbours of row r, and whether they have a low part.
+// Formats of weights: fetch() asks for eight neighbours of a row, decode() gives them; kExact: they have no low part.
 struct Bf16Aligned {  // rows start at multiples of 16 bytes
   static constexpr bool kExact = true;
-  static __device__ Split load(const uint8_t* row, int64_t k, int64_t n) {
-    if (k >= n) return {};
-    const uint4 words = __ldcs(reinterpret_cast<const uint4*>(row) + k / 8);
-    return {.high = {words.x, words.y, words.z, words.w}};
+  using Raw = uint4;
+  static __device__ Raw fetch(const uint8_t* row, int64_t k, int64_t n) {
+    return k < n ? __ldcs(reinterpret_cast<const uint4*>(row) + k / 8) : Raw{};
   }
+  static __device__ Split decode(const Raw& raw) { return {.high = {raw.x, raw.y, raw.z, raw.w}}; }
+};
+// Where the bytes of eight neighbours have no fixed place, they are read when they are decoded.
+struct Place {
+  const uint8_t* row = nullptr;
+  int64_t k = 0, n = 0;
 };
 template <typename T>
 struct Plain {
   static constexpr bool kExact = std::is_same_v<T, __nv_bfloat16>;
-  static __device__ Split load(const uint8_t* row, int64_t k, int64_t n) {
-    return plain8(reinterpret_cast<const T*>(row), k, n);
-  }
+  using Raw = Place;
+  static __device__ Raw fetch(const uint8_t* row, int64_t k, int64_t n) { return {row, k, n}; }
+  static __device__ Split decode(const Raw& raw) { return plain8(reinterpret_cast<const T*>(raw.row), raw.k, raw.n); }
 };
 template <BlockCode kCode>
 struct Blocks {
   static constexpr bool kExact = false;
-  static __device__ Split load(const uint8_t* row, int64_t k, int64_t n) {
-    if (k >= n) return {};
+  using Raw = Place;
+  static __device__ Raw fetch(const uint8_t* row, int64_t k, int64_t n) { return {row, k, n}; }
+  static __device__ Split decode(const Raw& raw) {
+    if (raw.k >= raw.n) return {};
     float v[8];
-    decode8<kCode>(row, k, v);
+    decode8<kCode>(raw.row, raw.k, v);
     return split(v);
   }
 };
+
+// Eight neighbours of a row of activations.
+__device__ __forceinline__ Split activations8(const float* row, int64_t k, int64_t n, bool aligned) {
+  if (!aligned) return plain8(row, k, n);
+  if (k >= n) return {};
+  const float4 a = *reinterpret_cast<const float4*>(row + k), b = *reinterpret_cast<const float4*>(row + k + 4);
+  return split({a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w});
+}
 
 // sums += w x over the 16 columns of a step, for rows g and g + 8 of the weights.
 template <bool kExact>
@@ -89,17 +102,75 @@ __device__ __forceinline__ void multiply_step(float (&sums)[4], const Split& top
   }
 }
 
+// A warp's share of 16 rows in one run: rows g and g + 8, both halves.
+template <typename Format>
+struct Run {
+  typename Format::Raw top[kRun / 32], bottom[kRun / 32];
+};
+
+// The runs that a warp has on their way, kAhead of them: in registers, or in shared memory, where a lane sees only its
+// own bytes and so never waits for another. k is the lane's first column; nothing is asked for from `n` on.
+template <typename Format, int kAhead>
+struct InRegisters {
+  static constexpr int kBytes = 0;  // of shared memory per warp
+  Run<Format> runs[kAhead];
+
+  __device__ InRegisters(std::byte*, int) {}
+  __device__ __forceinline__ void fetch(int i, const uint8_t* top, const uint8_t* bottom, int64_t k, int64_t n) {
+#pragma unroll
+    for (int half = 0; half < kRun / 32; ++half) {
+      runs[i].top[half] = Format::fetch(top, k + half * 32, n);
+      runs[i].bottom[half] = Format::fetch(bottom, k + half * 32, n);
+    }
+  }
+  __device__ __forceinline__ Run<Format> take(int i) { return runs[i]; }
+};
+template <typename Format, int kAhead>
+struct InSharedMemory {
+  static_assert(std::is_same_v<Format, Bf16Aligned>);
+  static constexpr int kPieces = kRun / 16;  // of a lane and run
+  static constexpr int kBytes = kAhead * kPieces * kWarp * 16;
+  uint4* mine;
+
+  __device__ InSharedMemory(std::byte* memory, int lane) : mine(reinterpret_cast<uint4*>(memory) + lane) {}
+  __device__ __forceinline__ uint4* piece(int i, int j) { return mine + (i * kPieces + j) * kWarp; }
+  __device__ __forceinline__ void fetch(int i, const uint8_t* top, const uint8_t* bottom, int64_t k, int64_t n) {
+#pragma unroll
+    for (int half = 0; half < kRun / 32; ++half) {
+      const int64_t at = k + half * 32;
+      copy_async16(piece(i, 2 * half), at < n ? top + 2 * at : top, at < n);
+      copy_async16(piece(i, 2 * half + 1), at < n ? bottom + 2 * at : bottom, at < n);
+    }
+    copies_issued();
+  }
+  __device__ __forceinline__ Run<Format> take(int i) {
+    copies_arrived<kAhead - 1>();
+    Run<Format> run;
+#pragma unroll
+    for (int half = 0; half < kRun / 32; ++half) {
+      run.top[half] = *piece(i, 2 * half);
+      run.bottom[half] = *piece(i, 2 * half + 1);
+    }
+    return run;
+  }
+};
+
 // Column 8 c + 4 s + i of every 32 stands for place (2 c + i % 2) + 8 (i / 2) of step s: a lane's eight neighbours are
 // then its share of two steps, for weights and tokens alike.
-template <typename Format, int kTiles>
-__global__ void __launch_bounds__(kThreads) product_kernel(Product p) {
-  __shared__ float parts[kWarps][kRows][kTiles * kTokens + 1];
-  const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, g = lane / 4, c = lane % 4;
-  const int64_t row = static_cast<int64_t>(blockIdx.x) * kRows,
+// kTiles tiles of tokens; kGroups groups of 16 rows a block, of kWarps warps each; kAhead runs on their way in a Queue.
+template <typename Format, template <typename, int> typename Queue, int kTiles, int kGroups, int kAhead>
+__global__ void __launch_bounds__(kThreads* kGroups) product_kernel(Product p) {
+  extern __shared__ __align__(128) std::byte memory[];
+  __shared__ float parts[kGroups][kWarps][kRows][kTiles * kTokens + 1];
+  let_next_start();
+  const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp % kWarps, g = lane / 4, c = lane % 4;
+  const int row_group = threadIdx.x / kThreads;
+  const int64_t first_row = static_cast<int64_t>(blockIdx.x) * kGroups * kRows, row = first_row + row_group * kRows,
                 token = static_cast<int64_t>(blockIdx.y) * kTiles * kTokens;
   const int z = blockIdx.z;
   int64_t matrix = p.ids == nullptr ? z : 0, first_token = token, n_tokens = p.x.rows - token;
   if (p.ids != nullptr) {
+    wait_for_inputs();
     first_token = blockIdx.y;
     n_tokens = 1;
     matrix = p.ids[first_token * p.ids_stride + z] - p.first_expert;
@@ -109,40 +180,61 @@ __global__ void __launch_bounds__(kThreads) product_kernel(Product p) {
   const uint8_t* top_row = weights + min(row + g, p.w.out - 1) * p.row_bytes;
   const uint8_t* bottom_row = weights + min(row + g + 8, p.w.out - 1) * p.row_bytes;
 
+  const int runs = static_cast<int>((p.w.in + kRun - 1) / kRun);
+  const int begin = p.contiguous ? warp * runs / kWarps : warp, step = p.contiguous ? 1 : kWarps;
+  const int end = elsewhere ? 0 : p.contiguous ? (warp + 1) * runs / kWarps : runs;
   float sums[kTiles][4] = {};
-  for (int64_t run = warp * kRun; run < p.w.in && !elsewhere; run += kWarps * kRun) {
+  Queue<Format, kAhead> queue(memory + threadIdx.x / kWarp * Queue<Format, kAhead>::kBytes, lane);
 #pragma unroll
-    for (int half = 0; half < kRun / 32; ++half) {
-      const int64_t k = run + half * 32 + c * 8;
-      const Split top = Format::load(top_row, k, p.w.in), bottom = Format::load(bottom_row, k, p.w.in);
+  for (int i = 0; i < kAhead; ++i) {
+    const int run = begin + i * step;
+    queue.fetch(i, top_row, bottom_row, static_cast<int64_t>(run) * kRun + c * 8, run < end ? p.w.in : 0);
+  }
+  wait_for_inputs();
+  for (int first = begin; first < end; first += kAhead * step) {
 #pragma unroll
-      for (int tile = 0; tile < kTiles; ++tile) {
-        const int64_t t = tile * kTokens + g;
-        Split x;
-        if (t < n_tokens) x = plain8(p.x.row(first_token + t) + z * p.in_step, k, p.w.in);
-        multiply_step<Format::kExact>(sums[tile], top, bottom, x, 0);
-        multiply_step<Format::kExact>(sums[tile], top, bottom, x, 1);
+    for (int i = 0; i < kAhead; ++i) {
+      const int run = first + i * step, next = run + kAhead * step;
+      if (run >= end) break;
+      const Run<Format> now = queue.take(i);
+#pragma unroll
+      for (int half = 0; half < kRun / 32; ++half) {
+        const int64_t k = static_cast<int64_t>(run) * kRun + half * 32 + c * 8;
+        const Split top = Format::decode(now.top[half]), bottom = Format::decode(now.bottom[half]);
+#pragma unroll
+        for (int tile = 0; tile < kTiles; ++tile) {
+          const int64_t t = tile * kTokens + g;
+          Split x;
+          if (t < n_tokens) x = activations8(p.x.row(first_token + t) + z * p.in_step, k, p.w.in, p.x_aligned);
+          multiply_step<Format::kExact>(sums[tile], top, bottom, x, 0);
+          multiply_step<Format::kExact>(sums[tile], top, bottom, x, 1);
+        }
       }
+      queue.fetch(i, top_row, bottom_row, static_cast<int64_t>(next) * kRun + c * 8, next < end ? p.w.in : 0);
     }
   }
 #pragma unroll
   for (int tile = 0; tile < kTiles; ++tile) {
 #pragma unroll
-    for (int i = 0; i < 4; ++i) parts[warp][g + i / 2 * 8][tile * kTokens + 2 * c + i % 2] = sums[tile][i];
+    for (int i = 0; i < 4; ++i) {
+      parts[row_group][warp][g + i / 2 * 8][tile * kTokens + 2 * c + i % 2] = sums[tile][i];
+    }
   }
   __syncthreads();
-  for (int i = threadIdx.x; i < kRows * kTiles * kTokens; i += kThreads) {
-    const int r = i % kRows, t = i / kRows;
-    if (row + r >= p.w.out || t >= n_tokens) continue;
+  for (int i = threadIdx.x; i < kGroups * kRows * kTiles * kTokens; i += kThreads * kGroups) {
+    const int r = i % (kGroups * kRows), t = i / (kGroups * kRows);
+    if (first_row + r >= p.w.out || t >= n_tokens) continue;
     float sum = 0.0f;
-    for (int w = 0; w < kWarps; ++w) sum += parts[w][r][t];
-    if (p.w.bias != nullptr && !elsewhere) sum += p.w.bias[matrix * p.w.out + row + r];
-    p.y.row(first_token + t)[z * p.out_step + row + r] = sum;
+    for (int w = 0; w < kWarps; ++w) sum += parts[r / kRows][w][r % kRows][t];
+    if (p.w.bias != nullptr && !elsewhere) sum += p.w.bias[matrix * p.w.out + first_row + r];
+    p.y.row(first_token + t)[z * p.out_step + first_row + r] = sum;
   }
 }
 
 // f32 weights: one warp per weight row and token, f32 throughout.
 __global__ void __launch_bounds__(kThreads) f32_kernel(Product p) {
+  let_next_start();
+  wait_for_inputs();
   const int lane = threadIdx.x % kWarp;
   const int64_t row = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / kWarp, t = blockIdx.y;
   const int z = blockIdx.z;
@@ -159,21 +251,59 @@ __global__ void __launch_bounds__(kThreads) f32_kernel(Product p) {
   if (lane == 0) p.y.row(t)[z * p.out_step + row] = sum;
 }
 
+template <typename Format, template <typename, int> typename Queue, int kTiles, int kGroups, int kAhead>
+void launch_shape(const Product& p, dim3 grid, cudaStream_t stream) {
+  constexpr auto kKernel = product_kernel<Format, Queue, kTiles, kGroups, kAhead>;
+  constexpr int kBytes = Queue<Format, kAhead>::kBytes * kWarps * kGroups;
+  if constexpr (kBytes > 0) {
+    static const cudaError_t kAllowed =
+        cudaFuncSetAttribute(kKernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
+    (void)kAllowed;
+  }
+  grid.x = static_cast<unsigned>(blocks_for(p.w.out, kRows * kGroups));
+  launch(kKernel, grid, kThreads * kGroups, kBytes, stream, p);
+}
+
+template <typename Format, int kTiles>
+void launch_tiles(const Product& p, dim3 grid, cudaStream_t stream) {
+  if constexpr (std::is_same_v<Format, Bf16Aligned> && kTiles <= 2) {
+    switch (tuning.ahead * 10 + tuning.row_groups) {
+      case 11:
+        return launch_shape<Format, InRegisters, kTiles, 1, 1>(p, grid, stream);
+      case 21:
+        return launch_shape<Format, InRegisters, kTiles, 1, 2>(p, grid, stream);
+      case 22:
+        return launch_shape<Format, InRegisters, kTiles, 2, 2>(p, grid, stream);
+      case 41:
+        return launch_shape<Format, InSharedMemory, kTiles, 1, 4>(p, grid, stream);
+      case 42:
+        return launch_shape<Format, InSharedMemory, kTiles, 2, 4>(p, grid, stream);
+      case 81:
+        return launch_shape<Format, InSharedMemory, kTiles, 1, 8>(p, grid, stream);
+      default:
+        break;
+    }
+  }
+  launch_shape<Format, InRegisters, kTiles, 1, 1>(p, grid, stream);
+}
+
 template <typename Format>
 void launch_format(const Product& p, int depth, cudaStream_t stream) {
-  const auto rows = static_cast<unsigned>(blocks_for(p.w.out, kRows)), z = static_cast<unsigned>(depth);
-  const auto tokens = static_cast<unsigned>(p.x.rows);
+  const auto z = static_cast<unsigned>(depth), tokens = static_cast<unsigned>(p.x.rows);
   if (p.ids != nullptr || tokens <= kTokens) {
-    product_kernel<Format, 1><<<dim3(rows, p.ids != nullptr ? tokens : 1, z), kThreads, 0, stream>>>(p);
+    launch_tiles<Format, 1>(p, dim3(1, p.ids != nullptr ? tokens : 1, z), stream);
   } else if (tokens <= 2 * kTokens) {
-    product_kernel<Format, 2><<<dim3(rows, 1, z), kThreads, 0, stream>>>(p);
+    launch_tiles<Format, 2>(p, dim3(1, 1, z), stream);
   } else {
-    product_kernel<Format, 4><<<dim3(rows, blocks_for(tokens, 4 * kTokens), z), kThreads, 0, stream>>>(p);
+    launch_tiles<Format, 4>(p, dim3(1, static_cast<unsigned>(blocks_for(tokens, 4 * kTokens)), z), stream);
   }
 }
 
-void launch(const Product& p, int depth, cudaStream_t stream) {
+void start(Product p, int depth, cudaStream_t stream) {
   if (p.x.rows == 0) return;
+  p.x_aligned =
+      p.w.in % 8 == 0 && p.x.stride % 4 == 0 && p.in_step % 4 == 0 && reinterpret_cast<uintptr_t>(p.x.data) % 16 == 0;
+  p.contiguous = tuning.contiguous;
   const WeightFormat& format = p.w.format;
   switch (format.code) {
     case BlockCode::q8_0:
@@ -192,7 +322,7 @@ void launch(const Product& p, int depth, cudaStream_t stream) {
   if (format.element == DType::f32) {
     const dim3 grid(static_cast<unsigned>(blocks_for(p.w.out, kWarps)), static_cast<unsigned>(p.x.rows),
                     static_cast<unsigned>(depth));
-    f32_kernel<<<grid, kThreads, 0, stream>>>(p);
+    launch(f32_kernel, grid, kThreads, 0, stream, p);
   } else if (format.element == DType::f16) {
     launch_format<Plain<__half>>(p, depth, stream);
   } else if (p.w.in % 8 == 0) {
@@ -251,14 +381,17 @@ void run(const EmbedArgs& a, const Operands& o) noexcept {
 }
 
 void run(const LinearArgs&, const Operands& o) noexcept {
-  launch(product_of(o), 1, stream_of(o));
+  if (fits_many(o.weights[0], o.reads[0].rows)) {
+    return product_many(o.weights[0], o.reads[0], o.writes[0], o.scratch, stream_of(o));
+  }
+  start(product_of(o), 1, stream_of(o));
 }
 
 void run(const HeadLinearArgs& a, const Operands& o) noexcept {
   Product p = product_of(o);
   p.in_step = a.in_stride;
   p.out_step = a.out_stride;
-  launch(p, a.heads, stream_of(o));
+  start(p, a.heads, stream_of(o));
 }
 
 void run(const ExpertLinearArgs& a, const Operands& o) noexcept {
@@ -268,7 +401,7 @@ void run(const ExpertLinearArgs& a, const Operands& o) noexcept {
   p.ids = static_cast<const int32_t*>(o.reads[1].data);
   p.ids_stride = o.reads[1].row_stride;
   p.first_expert = a.first;
-  launch(p, a.top_k, stream_of(o));
+  start(p, a.top_k, stream_of(o));
 }
 
 }  // namespace arc::cuda
