@@ -8,7 +8,6 @@
 #include <map>
 #include <span>
 #include <string>
-#include <tuple>
 #include <vector>
 
 #include "fmt/format.h"
@@ -20,7 +19,6 @@
 #include "exec/cuda/cuda_backend.h"
 #include "exec/cuda/cuda_executor.h"
 #include "gpu/random_fill.h"
-#include "kernels/cuda/tuning.h"
 #include "models/arch.h"
 #include "plan/lower.h"
 #include "weights/checkpoint_slots.h"
@@ -154,19 +152,19 @@ class Bench {
     const BenchStep step(load);
     const double seconds = executor_.graph_seconds(step.inputs(), chosen, kReplays);
     const double read = bytes(load, chosen);
-    std::printf("%-10s batch %2d, context %5d, tokens %4d: %-26s %4d stages, %9.1f us, %7.2f us each", shape_.name,
+    std::printf("%-10s batch %2d, context %5d, tokens %4d: %-20s %4d stages, %9.1f us, %7.2f us each", shape_.name,
                 load.batch, load.context, load.tokens, what.c_str(), n, 1e6 * seconds, 1e6 * seconds / n);
     if (read > 0) std::printf(", %5.0f GB/s, %5.1f%%", read / 1e9 / seconds, 100 * read / 1e9 / seconds / ceiling_);
     std::printf("\n");
     std::fflush(stdout);
   }
 
-  void op_row(const Load& load, const std::string& op, const std::string& note = {}) {
-    row(load, op + note, [&](const Stage& stage) { return op_name(stage.args) == op; });
+  void op_row(const Load& load, const std::string& op) {
+    row(load, op, [&](const Stage& stage) { return op_name(stage.args) == op; });
   }
 
   // Products, by the shape of their weights.
-  void product_rows(const Load& load, const std::string& note) {
+  void product_rows(const Load& load) {
     std::map<std::pair<int64_t, int64_t>, int> shapes;
     for (size_t i = 0; i < stages_.size(); ++i) {
       const Stage& stage = stages_[i];
@@ -175,7 +173,7 @@ class Bench {
       ++shapes[{w.out, w.in}];
     }
     for (const auto& [wanted, count] : shapes) {
-      row(load, fmt::format("linear {}x{}{}", wanted.first, wanted.second, note), [&](const Stage& stage) {
+      row(load, fmt::format("linear {}x{}", wanted.first, wanted.second), [&](const Stage& stage) {
         if (op_name(stage.args) != "linear") return false;
         const MatrixView& w = executor_.stage(static_cast<size_t>(&stage - stages_.data())).weights[0];
         return w.out == wanted.first && w.in == wanted.second;
@@ -195,6 +193,7 @@ class Bench {
     std::map<std::string, int> ops;
     for (const Stage& stage : stages_) ++ops[std::string(op_name(stage.args))];
     for (const auto& [op, n] : ops) op_row(load, op);
+    product_rows(load);
   }
 
  private:
@@ -215,40 +214,6 @@ void fill_cache(const CudaExecutor& executor, const Plan& plan, int64_t blocks) 
     block_bytes = kv.block_bytes;
   }
   fill_random_bf16(first, blocks * block_bytes / 2, 1.0f, uint64_t{1} << 60);
-}
-
-// Variants of the kernels whose choice is open.
-void variants(Bench& bench) {
-  const cuda::Tuning chosen = cuda::tuning;
-  for (const int batch : {1, 8}) {
-    const Load load{batch, 512};
-    for (const auto& [ahead, groups, contiguous] : std::initializer_list<std::tuple<int, int, bool>>{{1, 1, false},
-                                                                                                     {2, 1, false},
-                                                                                                     {2, 2, false},
-                                                                                                     {4, 1, false},
-                                                                                                     {4, 1, true},
-                                                                                                     {4, 2, false},
-                                                                                                     {8, 1, false},
-                                                                                                     {8, 1, true}}) {
-      cuda::tuning.ahead = ahead, cuda::tuning.row_groups = groups, cuda::tuning.contiguous = contiguous;
-      bench.product_rows(load, fmt::format(" {}/{}/{}", ahead, groups, contiguous ? "c" : "d"));
-    }
-  }
-  cuda::tuning = chosen;
-  for (const Load& load : {Load{1, 512}, Load{1, 8192}, Load{1, 32768}, Load{64, 512}}) {
-    for (const int stages : {2, 3, 4}) {
-      cuda::tuning.stages = stages;
-      bench.op_row(load, "attend", fmt::format(" {} stages", stages));
-    }
-  }
-  cuda::tuning = chosen;
-  for (const int batch : {1, 8}) {
-    cuda::tuning.early_start = false;
-    bench.row({batch, 512}, "all, no early start", any_stage);
-    bench.op_row({batch, 512}, "linear", ", no early start");
-    bench.op_row({batch, 512}, "attend", ", no early start");
-    cuda::tuning = chosen;
-  }
 }
 
 void bench_shape(const Shape& shape, const CudaDevice& device, double ceiling) {
@@ -272,7 +237,6 @@ void bench_shape(const Shape& shape, const CudaDevice& device, double ceiling) {
   fill_cache(executor, plan, most);
   Bench bench(shape, executor, ceiling);
   for (const Load& load : kLoads) bench.load(load);
-  variants(bench);
 }
 
 // The better of two readers over 16 GB, or half of what is free; median of 5. GB/s.

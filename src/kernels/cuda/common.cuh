@@ -1,4 +1,4 @@
-// What all device kernels share: launches, sums in a fixed order, rows of views, numbers of every dtype.
+// What all device kernels share: sums in a fixed order, rows of views, numbers of every dtype.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +7,6 @@
 #include <cuda_runtime.h>
 
 #include "kernels/api/kernel.h"
-#include "kernels/cuda/tuning.h"
 
 namespace arc::cuda {
 
@@ -20,35 +19,6 @@ inline cudaStream_t stream_of(const Operands& o) {
 
 inline int blocks_for(int64_t n, int64_t per_block) {
   return static_cast<int>((n + per_block - 1) / per_block);
-}
-
-// Waits for the kernels before this one. Until then a kernel of launch() may read weights and the step's inputs only.
-__device__ __forceinline__ void wait_for_inputs() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.wait;" ::: "memory");
-#endif
-}
-// Lets the next kernel start where there is room.
-__device__ __forceinline__ void let_next_start() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
-#endif
-}
-
-// Launches a kernel that calls wait_for_inputs() in every thread; it may start before the one before it is done.
-template <typename... P, typename... A>
-void launch(void (*kernel)(P...), dim3 grid, unsigned threads, size_t shared_bytes, cudaStream_t stream, A... args) {
-  cudaLaunchAttribute early{};
-  early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  early.val.programmaticStreamSerializationAllowed = 1;
-  cudaLaunchConfig_t config{};
-  config.gridDim = grid;
-  config.blockDim = threads;
-  config.dynamicSmemBytes = shared_bytes;
-  config.stream = stream;
-  config.attrs = &early;
-  config.numAttrs = tuning.early_start ? 1 : 0;
-  cudaLaunchKernelEx(&config, kernel, P(args)...);
 }
 
 // A view as kernels take it: the same fields, by value.

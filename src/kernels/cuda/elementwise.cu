@@ -11,8 +11,6 @@ constexpr int kRopeHeads = 4;  // that share an angle and its thread
 // One thread per element of [rows, cols].
 template <typename F>
 __global__ void each_kernel(int64_t rows, int64_t cols, F f) {
-  let_next_start();
-  wait_for_inputs();
   const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   if (i < rows * cols) f(i / cols, i % cols);
 }
@@ -20,7 +18,7 @@ __global__ void each_kernel(int64_t rows, int64_t cols, F f) {
 template <typename F>
 void each(const Operands& o, int64_t rows, int64_t cols, F f) {
   if (rows * cols == 0) return;
-  launch(each_kernel<F>, blocks_for(rows * cols, kThreads), kThreads, 0, stream_of(o), rows, cols, f);
+  each_kernel<<<blocks_for(rows * cols, kThreads), kThreads, 0, stream_of(o)>>>(rows, cols, f);
 }
 
 __device__ float gelu(float x) {

@@ -4,8 +4,8 @@
 // meet 8 tokens at a time. A row's columns are dealt in runs of kRun to kWarps warps, whose sums are added in order. So
 // the order of a row's sum depends on the weight's width alone.
 //
-// Few tokens: what counts is the bytes in flight. Each warp keeps kAhead runs of weights on their way, and the first
-// are asked for before the inputs are known.
+// Few tokens: what counts is the bytes in flight. A warp has its next run on its way while it works on one; more runs a
+// warp, in registers or in shared memory, leave room for fewer warps, and were slower.
 //
 // Numbers that are no bf16 are taken apart in two, high and low, of which low * low is left out: a product is exact to
 // 2^-16 of its size, whatever the format. f32 weights keep f32.
@@ -33,7 +33,6 @@ struct Product {
   int64_t ids_stride = 0;
   int32_t first_expert = 0;
   bool x_aligned = false;  // eight neighbours of x are two whole loads of 16 bytes
-  bool contiguous = false;
 };
 
 // Eight neighbours of a row of a plain type; what lies behind `n` is zero.
@@ -102,75 +101,33 @@ __device__ __forceinline__ void multiply_step(float (&sums)[4], const Split& top
   }
 }
 
-// A warp's share of 16 rows in one run: rows g and g + 8, both halves.
+// A warp's share of 16 rows in one run: rows g and g + 8, both halves. k is the lane's first column; nothing is asked
+// for from `n` on.
 template <typename Format>
 struct Run {
   typename Format::Raw top[kRun / 32], bottom[kRun / 32];
-};
 
-// The runs that a warp has on their way, kAhead of them: in registers, or in shared memory, where a lane sees only its
-// own bytes and so never waits for another. k is the lane's first column; nothing is asked for from `n` on.
-template <typename Format, int kAhead>
-struct InRegisters {
-  static constexpr int kBytes = 0;  // of shared memory per warp
-  Run<Format> runs[kAhead];
-
-  __device__ InRegisters(std::byte*, int) {}
-  __device__ __forceinline__ void fetch(int i, const uint8_t* top, const uint8_t* bottom, int64_t k, int64_t n) {
+  __device__ __forceinline__ Run(const uint8_t* top_row, const uint8_t* bottom_row, int64_t k, int64_t n) {
 #pragma unroll
     for (int half = 0; half < kRun / 32; ++half) {
-      runs[i].top[half] = Format::fetch(top, k + half * 32, n);
-      runs[i].bottom[half] = Format::fetch(bottom, k + half * 32, n);
+      top[half] = Format::fetch(top_row, k + half * 32, n);
+      bottom[half] = Format::fetch(bottom_row, k + half * 32, n);
     }
-  }
-  __device__ __forceinline__ Run<Format> take(int i) { return runs[i]; }
-};
-template <typename Format, int kAhead>
-struct InSharedMemory {
-  static_assert(std::is_same_v<Format, Bf16Aligned>);
-  static constexpr int kPieces = kRun / 16;  // of a lane and run
-  static constexpr int kBytes = kAhead * kPieces * kWarp * 16;
-  uint4* mine;
-
-  __device__ InSharedMemory(std::byte* memory, int lane) : mine(reinterpret_cast<uint4*>(memory) + lane) {}
-  __device__ __forceinline__ uint4* piece(int i, int j) { return mine + (i * kPieces + j) * kWarp; }
-  __device__ __forceinline__ void fetch(int i, const uint8_t* top, const uint8_t* bottom, int64_t k, int64_t n) {
-#pragma unroll
-    for (int half = 0; half < kRun / 32; ++half) {
-      const int64_t at = k + half * 32;
-      copy_async16(piece(i, 2 * half), at < n ? top + 2 * at : top, at < n);
-      copy_async16(piece(i, 2 * half + 1), at < n ? bottom + 2 * at : bottom, at < n);
-    }
-    copies_issued();
-  }
-  __device__ __forceinline__ Run<Format> take(int i) {
-    copies_arrived<kAhead - 1>();
-    Run<Format> run;
-#pragma unroll
-    for (int half = 0; half < kRun / 32; ++half) {
-      run.top[half] = *piece(i, 2 * half);
-      run.bottom[half] = *piece(i, 2 * half + 1);
-    }
-    return run;
   }
 };
 
 // Column 8 c + 4 s + i of every 32 stands for place (2 c + i % 2) + 8 (i / 2) of step s: a lane's eight neighbours are
 // then its share of two steps, for weights and tokens alike.
-// kTiles tiles of tokens; kGroups groups of 16 rows a block, of kWarps warps each; kAhead runs on their way in a Queue.
-template <typename Format, template <typename, int> typename Queue, int kTiles, int kGroups, int kAhead>
-__global__ void __launch_bounds__(kThreads* kGroups) product_kernel(Product p) {
-  extern __shared__ __align__(128) std::byte memory[];
-  __shared__ float parts[kGroups][kWarps][kRows][kTiles * kTokens + 1];
-  let_next_start();
-  const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp % kWarps, g = lane / 4, c = lane % 4;
-  const int row_group = threadIdx.x / kThreads;
-  const int64_t first_row = static_cast<int64_t>(blockIdx.x) * kGroups * kRows, row = first_row + row_group * kRows,
+// grid: (blocks of 16 rows, tokens / (8 kTiles), z).
+template <typename Format, int kTiles>
+__global__ void __launch_bounds__(kThreads) product_kernel(Product p) {
+  __shared__ float parts[kWarps][kRows][kTiles * kTokens + 1];
+  const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, g = lane / 4, c = lane % 4;
+  const int64_t row = static_cast<int64_t>(blockIdx.x) * kRows,
                 token = static_cast<int64_t>(blockIdx.y) * kTiles * kTokens;
   const int z = blockIdx.z;
-  int64_t matrix = p.ids == nullptr ? z : 0, first_token = token, n_tokens = p.x.rows - token;
+  int64_t matrix = z, first_token = token, n_tokens = p.x.rows - token;
   if (p.ids != nullptr) {
-    wait_for_inputs();
     first_token = blockIdx.y;
     n_tokens = 1;
     matrix = p.ids[first_token * p.ids_stride + z] - p.first_expert;
@@ -180,61 +137,47 @@ __global__ void __launch_bounds__(kThreads* kGroups) product_kernel(Product p) {
   const uint8_t* top_row = weights + min(row + g, p.w.out - 1) * p.row_bytes;
   const uint8_t* bottom_row = weights + min(row + g + 8, p.w.out - 1) * p.row_bytes;
 
-  const int runs = static_cast<int>((p.w.in + kRun - 1) / kRun);
-  const int begin = p.contiguous ? warp * runs / kWarps : warp, step = p.contiguous ? 1 : kWarps;
-  const int end = elsewhere ? 0 : p.contiguous ? (warp + 1) * runs / kWarps : runs;
+  const int runs = elsewhere ? 0 : static_cast<int>((p.w.in + kRun - 1) / kRun);
   float sums[kTiles][4] = {};
-  Queue<Format, kAhead> queue(memory + threadIdx.x / kWarp * Queue<Format, kAhead>::kBytes, lane);
+  const auto fetch = [&](int run) {
+    return Run<Format>(top_row, bottom_row, static_cast<int64_t>(run) * kRun + c * 8, run < runs ? p.w.in : 0);
+  };
+  Run<Format> ahead = fetch(warp);
+  for (int run = warp; run < runs; run += kWarps) {
+    const Run<Format> now = ahead;
 #pragma unroll
-  for (int i = 0; i < kAhead; ++i) {
-    const int run = begin + i * step;
-    queue.fetch(i, top_row, bottom_row, static_cast<int64_t>(run) * kRun + c * 8, run < end ? p.w.in : 0);
-  }
-  wait_for_inputs();
-  for (int first = begin; first < end; first += kAhead * step) {
+    for (int half = 0; half < kRun / 32; ++half) {
+      const int64_t k = static_cast<int64_t>(run) * kRun + half * 32 + c * 8;
+      const Split top = Format::decode(now.top[half]), bottom = Format::decode(now.bottom[half]);
 #pragma unroll
-    for (int i = 0; i < kAhead; ++i) {
-      const int run = first + i * step, next = run + kAhead * step;
-      if (run >= end) break;
-      const Run<Format> now = queue.take(i);
-#pragma unroll
-      for (int half = 0; half < kRun / 32; ++half) {
-        const int64_t k = static_cast<int64_t>(run) * kRun + half * 32 + c * 8;
-        const Split top = Format::decode(now.top[half]), bottom = Format::decode(now.bottom[half]);
-#pragma unroll
-        for (int tile = 0; tile < kTiles; ++tile) {
-          const int64_t t = tile * kTokens + g;
-          Split x;
-          if (t < n_tokens) x = activations8(p.x.row(first_token + t) + z * p.in_step, k, p.w.in, p.x_aligned);
-          multiply_step<Format::kExact>(sums[tile], top, bottom, x, 0);
-          multiply_step<Format::kExact>(sums[tile], top, bottom, x, 1);
-        }
+      for (int tile = 0; tile < kTiles; ++tile) {
+        const int64_t t = tile * kTokens + g;
+        Split x;
+        if (t < n_tokens) x = activations8(p.x.row(first_token + t) + z * p.in_step, k, p.w.in, p.x_aligned);
+        multiply_step<Format::kExact>(sums[tile], top, bottom, x, 0);
+        multiply_step<Format::kExact>(sums[tile], top, bottom, x, 1);
       }
-      queue.fetch(i, top_row, bottom_row, static_cast<int64_t>(next) * kRun + c * 8, next < end ? p.w.in : 0);
     }
+    ahead = fetch(run + kWarps);
   }
 #pragma unroll
   for (int tile = 0; tile < kTiles; ++tile) {
 #pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      parts[row_group][warp][g + i / 2 * 8][tile * kTokens + 2 * c + i % 2] = sums[tile][i];
-    }
+    for (int i = 0; i < 4; ++i) parts[warp][g + i / 2 * 8][tile * kTokens + 2 * c + i % 2] = sums[tile][i];
   }
   __syncthreads();
-  for (int i = threadIdx.x; i < kGroups * kRows * kTiles * kTokens; i += kThreads * kGroups) {
-    const int r = i % (kGroups * kRows), t = i / (kGroups * kRows);
-    if (first_row + r >= p.w.out || t >= n_tokens) continue;
+  for (int i = threadIdx.x; i < kRows * kTiles * kTokens; i += kThreads) {
+    const int r = i % kRows, t = i / kRows;
+    if (row + r >= p.w.out || t >= n_tokens) continue;
     float sum = 0.0f;
-    for (int w = 0; w < kWarps; ++w) sum += parts[r / kRows][w][r % kRows][t];
-    if (p.w.bias != nullptr && !elsewhere) sum += p.w.bias[matrix * p.w.out + first_row + r];
-    p.y.row(first_token + t)[z * p.out_step + first_row + r] = sum;
+    for (int w = 0; w < kWarps; ++w) sum += parts[w][r][t];
+    if (p.w.bias != nullptr && !elsewhere) sum += p.w.bias[matrix * p.w.out + row + r];
+    p.y.row(first_token + t)[z * p.out_step + row + r] = sum;
   }
 }
 
 // f32 weights: one warp per weight row and token, f32 throughout.
 __global__ void __launch_bounds__(kThreads) f32_kernel(Product p) {
-  let_next_start();
-  wait_for_inputs();
   const int lane = threadIdx.x % kWarp;
   const int64_t row = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / kWarp, t = blockIdx.y;
   const int z = blockIdx.z;
@@ -251,51 +194,17 @@ __global__ void __launch_bounds__(kThreads) f32_kernel(Product p) {
   if (lane == 0) p.y.row(t)[z * p.out_step + row] = sum;
 }
 
-template <typename Format, template <typename, int> typename Queue, int kTiles, int kGroups, int kAhead>
-void launch_shape(const Product& p, dim3 grid, cudaStream_t stream) {
-  constexpr auto kKernel = product_kernel<Format, Queue, kTiles, kGroups, kAhead>;
-  constexpr int kBytes = Queue<Format, kAhead>::kBytes * kWarps * kGroups;
-  if constexpr (kBytes > 0) {
-    static const cudaError_t kAllowed =
-        cudaFuncSetAttribute(kKernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
-    (void)kAllowed;
-  }
-  grid.x = static_cast<unsigned>(blocks_for(p.w.out, kRows * kGroups));
-  launch(kKernel, grid, kThreads * kGroups, kBytes, stream, p);
-}
-
-template <typename Format, int kTiles>
-void launch_tiles(const Product& p, dim3 grid, cudaStream_t stream) {
-  if constexpr (std::is_same_v<Format, Bf16Aligned> && kTiles <= 2) {
-    switch (tuning.ahead * 10 + tuning.row_groups) {
-      case 11:
-        return launch_shape<Format, InRegisters, kTiles, 1, 1>(p, grid, stream);
-      case 21:
-        return launch_shape<Format, InRegisters, kTiles, 1, 2>(p, grid, stream);
-      case 22:
-        return launch_shape<Format, InRegisters, kTiles, 2, 2>(p, grid, stream);
-      case 41:
-        return launch_shape<Format, InSharedMemory, kTiles, 1, 4>(p, grid, stream);
-      case 42:
-        return launch_shape<Format, InSharedMemory, kTiles, 2, 4>(p, grid, stream);
-      case 81:
-        return launch_shape<Format, InSharedMemory, kTiles, 1, 8>(p, grid, stream);
-      default:
-        break;
-    }
-  }
-  launch_shape<Format, InRegisters, kTiles, 1, 1>(p, grid, stream);
-}
-
 template <typename Format>
 void launch_format(const Product& p, int depth, cudaStream_t stream) {
-  const auto z = static_cast<unsigned>(depth), tokens = static_cast<unsigned>(p.x.rows);
+  const auto rows = static_cast<unsigned>(blocks_for(p.w.out, kRows)), z = static_cast<unsigned>(depth),
+             tokens = static_cast<unsigned>(p.x.rows);
   if (p.ids != nullptr || tokens <= kTokens) {
-    launch_tiles<Format, 1>(p, dim3(1, p.ids != nullptr ? tokens : 1, z), stream);
+    product_kernel<Format, 1><<<dim3(rows, p.ids != nullptr ? tokens : 1, z), kThreads, 0, stream>>>(p);
   } else if (tokens <= 2 * kTokens) {
-    launch_tiles<Format, 2>(p, dim3(1, 1, z), stream);
+    product_kernel<Format, 2><<<dim3(rows, 1, z), kThreads, 0, stream>>>(p);
   } else {
-    launch_tiles<Format, 4>(p, dim3(1, static_cast<unsigned>(blocks_for(tokens, 4 * kTokens)), z), stream);
+    const auto tiles = static_cast<unsigned>(blocks_for(tokens, 4 * kTokens));
+    product_kernel<Format, 4><<<dim3(rows, tiles, z), kThreads, 0, stream>>>(p);
   }
 }
 
@@ -303,7 +212,6 @@ void start(Product p, int depth, cudaStream_t stream) {
   if (p.x.rows == 0) return;
   p.x_aligned =
       p.w.in % 8 == 0 && p.x.stride % 4 == 0 && p.in_step % 4 == 0 && reinterpret_cast<uintptr_t>(p.x.data) % 16 == 0;
-  p.contiguous = tuning.contiguous;
   const WeightFormat& format = p.w.format;
   switch (format.code) {
     case BlockCode::q8_0:
@@ -322,7 +230,7 @@ void start(Product p, int depth, cudaStream_t stream) {
   if (format.element == DType::f32) {
     const dim3 grid(static_cast<unsigned>(blocks_for(p.w.out, kWarps)), static_cast<unsigned>(p.x.rows),
                     static_cast<unsigned>(depth));
-    launch(f32_kernel, grid, kThreads, 0, stream, p);
+    f32_kernel<<<grid, kThreads, 0, stream>>>(p);
   } else if (format.element == DType::f16) {
     launch_format<Plain<__half>>(p, depth, stream);
   } else if (p.w.in % 8 == 0) {

@@ -27,7 +27,7 @@ struct Call {
   float* parts = nullptr;                         // [kChains, T, out]; null: one block walks all chains
 };
 
-// A row of a run in shared memory: see place() in attention_mma.cu.
+// A row of a run in shared memory: see place() in attention_tile.cuh.
 __device__ __forceinline__ int place(int row, int chunk) {
   return row * kChunks + (chunk ^ ((row & 1) << 2 | (row >> 1 & 3)));
 }
@@ -74,20 +74,49 @@ __device__ __forceinline__ void fetch(const Call& c, int64_t row, int64_t token,
   }
 }
 
+// chain += weights * tokens of one run, for a warp's tiles of 16 rows from first_row on and of 8 tokens from first_col
+// on.
+template <int kRowTiles, int kTokens>
+__device__ __forceinline__ void multiply_run(float (&chain)[kRowTiles][kColTiles][4], const Stage<kTokens>& stage,
+                                             int first_row, int first_col, int lane) {
+  const int g = lane / 4, quad = lane % 4;
+#pragma unroll
+  for (int half = 0; half < kRun / 32; ++half) {
+    uint4 top[kRowTiles], bottom[kRowTiles];
+#pragma unroll
+    for (int i = 0; i < kRowTiles; ++i) {
+      top[i] = stage.weights[place(first_row + i * 16 + g, half * 4 + quad)];
+      bottom[i] = stage.weights[place(first_row + i * 16 + g + 8, half * 4 + quad)];
+    }
+#pragma unroll
+    for (int j = 0; j < kColTiles; ++j) {
+      const uint4 high = stage.high[place(first_col + j * 8 + g, half * 4 + quad)];
+      const uint4 low = stage.low[place(first_col + j * 8 + g, half * 4 + quad)];
+#pragma unroll
+      for (int i = 0; i < kRowTiles; ++i) {
+        const uint32_t left[4] = {top[i].x, bottom[i].x, top[i].y, bottom[i].y};
+        const uint32_t right[4] = {top[i].z, bottom[i].z, top[i].w, bottom[i].w};
+        multiply_add(chain[i][j], left, high.x, high.y);
+        multiply_add(chain[i][j], left, low.x, low.y);
+        multiply_add(chain[i][j], right, high.z, high.w);
+        multiply_add(chain[i][j], right, low.z, low.w);
+      }
+    }
+  }
+}
+
 // grid: (tiles of tokens, tiles of rows, kChains or 1). Neighbouring blocks share weights.
 template <int kTokens, int kStages>
 __global__ void __launch_bounds__(kThreads) many_kernel(Call c) {
   constexpr int kWarpCols = kTokens / (kColTiles * 8), kRowTiles = kRows / 16 / (kWarps / kWarpCols);
   extern __shared__ __align__(128) std::byte memory[];
   auto* stages = reinterpret_cast<Stage<kTokens>*>(memory);
-  let_next_start();
   const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp, g = lane / 4, quad = lane % 4;
   const int64_t row = static_cast<int64_t>(blockIdx.y) * kRows, token = static_cast<int64_t>(blockIdx.x) * kTokens;
   const int first_row = warp / kWarpCols * kRowTiles * 16, first_col = warp % kWarpCols * kColTiles * 8;
   const int runs = static_cast<int>((c.in + kRun - 1) / kRun);
   const int first = c.parts == nullptr ? 0 : blockIdx.z, last = c.parts == nullptr ? kChains : first + 1;
   Walk ahead(first, last, runs), now(first, last, runs);
-  wait_for_inputs();
 #pragma unroll
   for (int i = 0; i < kStages - 1; ++i) {
     if (!ahead.done()) {
@@ -106,30 +135,7 @@ __global__ void __launch_bounds__(kThreads) many_kernel(Call c) {
       ahead.next();
     }
     copies_issued();
-    const Stage<kTokens>& stage = stages[at];
-#pragma unroll
-    for (int half = 0; half < kRun / 32; ++half) {
-      uint4 top[kRowTiles], bottom[kRowTiles];
-#pragma unroll
-      for (int i = 0; i < kRowTiles; ++i) {
-        top[i] = stage.weights[place(first_row + i * 16 + g, half * 4 + quad)];
-        bottom[i] = stage.weights[place(first_row + i * 16 + g + 8, half * 4 + quad)];
-      }
-#pragma unroll
-      for (int j = 0; j < kColTiles; ++j) {
-        const uint4 high = stage.high[place(first_col + j * 8 + g, half * 4 + quad)];
-        const uint4 low = stage.low[place(first_col + j * 8 + g, half * 4 + quad)];
-#pragma unroll
-        for (int i = 0; i < kRowTiles; ++i) {
-          const uint32_t left[4] = {top[i].x, bottom[i].x, top[i].y, bottom[i].y};
-          const uint32_t right[4] = {top[i].z, bottom[i].z, top[i].w, bottom[i].w};
-          multiply_add(chain[i][j], left, high.x, high.y);
-          multiply_add(chain[i][j], left, low.x, low.y);
-          multiply_add(chain[i][j], right, high.z, high.w);
-          multiply_add(chain[i][j], right, low.z, low.w);
-        }
-      }
-    }
+    multiply_run<kRowTiles>(chain, stages[at], first_row, first_col, lane);
     const int finished = now.chain;
     now.next();
     if (now.chain == finished) continue;
@@ -165,8 +171,6 @@ __global__ void __launch_bounds__(kThreads) many_kernel(Call c) {
 
 // Takes tokens apart. grid: (eights of columns, T).
 __global__ void __launch_bounds__(kThreads) split_kernel(Call c) {
-  let_next_start();
-  wait_for_inputs();
   const int64_t k = (static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x) * 8, t = blockIdx.y;
   if (k >= c.in) return;
   float v[8];
@@ -179,8 +183,6 @@ __global__ void __launch_bounds__(kThreads) split_kernel(Call c) {
 
 // Adds the chains' sums. grid: (runs of rows, T).
 __global__ void __launch_bounds__(kThreads) add_kernel(Call c) {
-  let_next_start();
-  wait_for_inputs();
   const int64_t r = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x, t = blockIdx.y;
   if (r >= c.out) return;
   float sum = 0.0f;
@@ -197,14 +199,14 @@ void start(const Call& c, cudaStream_t stream) {
   (void)kAllowed;
   const dim3 grid(static_cast<unsigned>(blocks_for(c.x.rows, kTokens)), static_cast<unsigned>(blocks_for(c.out, kRows)),
                   c.parts == nullptr ? 1 : kChains);
-  launch(many_kernel<kTokens, kStages>, grid, kThreads, kBytes, stream, c);
+  many_kernel<kTokens, kStages><<<grid, kThreads, kBytes, stream>>>(c);
 }
 
 }  // namespace
 
 bool fits_many(const MatrixView& w, int64_t tokens) {
-  return tuning.many && tokens > kManyTokens && w.count == 1 && w.in <= (1 << 16) &&
-         w.format == WeightFormat::plain(DType::bf16) && w.in % 8 == 0;
+  return tokens > kManyTokens && w.count == 1 && w.in <= (1 << 16) && w.format == WeightFormat::plain(DType::bf16) &&
+         w.in % 8 == 0;
 }
 
 void product_many(const MatrixView& w, const TensorView& x, const TensorView& y, std::byte* scratch,
@@ -222,7 +224,7 @@ void product_many(const MatrixView& w, const TensorView& x, const TensorView& y,
     const bool fits = split_bytes + kChains * n * w.out * 4 <= kMaxPartsBytes;
     c.parts = few && fits ? reinterpret_cast<float*>(scratch + split_bytes) : nullptr;
     const dim3 eights(static_cast<unsigned>(blocks_for(w.in, kThreads * 8)), static_cast<unsigned>(n));
-    launch(split_kernel, eights, kThreads, 0, stream, c);
+    split_kernel<<<eights, kThreads, 0, stream>>>(c);
     if (n <= 64) {
       start<64, 6>(c, stream);
     } else {
@@ -230,7 +232,7 @@ void product_many(const MatrixView& w, const TensorView& x, const TensorView& y,
     }
     if (c.parts == nullptr) continue;
     const dim3 sums(static_cast<unsigned>(blocks_for(w.out, kThreads)), static_cast<unsigned>(n));
-    launch(add_kernel, sums, kThreads, 0, stream, c);
+    add_kernel<<<sums, kThreads, 0, stream>>>(c);
   }
 }
 
