@@ -4,8 +4,8 @@
 // meet 8 tokens at a time. A row's columns are dealt in runs of kRun to kWarps warps, whose sums are added in order. So
 // the order of a row's sum depends on the weight's width alone.
 //
-// Few tokens: what counts is the bytes in flight. A warp has its next run on its way while it works on one; more runs a
-// warp, in registers or in shared memory, leave room for fewer warps, and were slower.
+// Few tokens: what counts is the bytes in flight, and they come from many warps that ask for one run each. More runs a
+// warp, in registers or in shared memory, leave room for fewer warps: slower on an H200.
 //
 // Numbers that are no bf16 are taken apart in two, high and low, of which low * low is left out: a product is exact to
 // 2^-16 of its size, whatever the format. f32 weights keep f32.
