@@ -1,12 +1,12 @@
 // arc-gpu-bench: how fast a device decodes models of published shapes with random weights, against what it can read.
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <map>
-#include <numeric>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -26,10 +26,18 @@
 namespace arc::bench {
 namespace {
 
-constexpr int kMaxBatch = 64;
-constexpr int kContext = 512;  // tokens in the cache of each sequence
-constexpr int kSteps = 20, kWarmSteps = 3;
-constexpr int kLease = 60;  // fits behind the context
+constexpr int kReplays = 7;
+
+// A step to measure: `batch` sequences that each add `tokens` to a context.
+struct Load {
+  int batch = 1, context = 512, tokens = 1;
+};
+constexpr Load kLoads[] = {{1, 512}, {8, 512}, {64, 512}, {1, 8192}, {1, 32768}, {8, 8192}, {1, 0, 2048}};
+constexpr int kMaxBatch = 64, kMaxTokens = 2048, kMaxContext = 32768;
+
+int tiles_of(const Load& load) {
+  return (load.context + load.tokens + kTileTokens - 1) / kTileTokens;
+}
 
 struct Shape {
   const char* name;
@@ -46,10 +54,6 @@ constexpr Shape kShapes[] = {
  "num_hidden_layers": 36, "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128,
  "max_position_embeddings": 40960, "rms_norm_eps": 1e-6, "rope_theta": 1000000, "tie_word_embeddings": false})"},
 };
-
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 
 Plan lowered(const Shape& shape) {
   const Config config(parse_json(shape.config, shape.name));
@@ -82,27 +86,27 @@ Linear make_weight(const WeightSlot& slot, uint64_t seed, Device device) {
   return weight;
 }
 
-// One decode step of `batch` sequences, each with kContext tokens behind it.
-class DecodeStep {
+// One step of a load.
+class BenchStep {
  public:
-  DecodeStep(int batch, int tiles)
-      : tokens_(batch),
-        positions_(batch, kContext),
-        q_start_(batch + 1),
-        seq_lens_(batch, kContext + 1),
-        rows_(batch),
-        slots_(batch),
-        sampling_(batch, SamplingRow{.temperature = 0.0f}) {
-    std::iota(q_start_.begin(), q_start_.end(), 0);
-    std::iota(rows_.begin(), rows_.end(), 0);
-    for (int s = 0; s < batch; ++s) {
-      tokens_[s] = 1000 + 7 * s;
+  explicit BenchStep(const Load& load) : rows_(load.batch), seq_lens_(load.batch), sampling_(load.batch) {
+    const int tiles = tiles_of(load);
+    q_start_.push_back(0);
+    for (int s = 0; s < load.batch; ++s) {
       for (int i = 0; i < tiles; ++i) table_.push_back(1 + s * tiles + i);
-      slots_[s] = int64_t{table_[s * tiles + kContext / kTileTokens]} * kTileTokens + kContext % kTileTokens;
+      for (int i = 0; i < load.tokens; ++i) {
+        const int position = load.context + i;
+        tokens_.push_back(1000 + 7 * s + i);
+        positions_.push_back(position);
+        slots_.push_back(int64_t{table_[s * tiles + position / kTileTokens]} * kTileTokens + position % kTileTokens);
+      }
+      q_start_.push_back(static_cast<int32_t>(tokens_.size()));
+      seq_lens_[s] = load.context + load.tokens;
+      rows_[s] = q_start_.back() - 1;
     }
-    inputs_ = {.n_seqs = batch,
-               .n_tokens = batch,
-               .n_rows = batch,
+    inputs_ = {.n_seqs = load.batch,
+               .n_tokens = static_cast<int32_t>(tokens_.size()),
+               .n_rows = load.batch,
                .tokens = tokens_.data(),
                .positions = positions_.data(),
                .q_start = q_start_.data(),
@@ -110,69 +114,113 @@ class DecodeStep {
     inputs_.groups[0] = {.block_table = table_.data(), .table_stride = tiles, .slots = slots_.data()};
     inputs_.rows = rows_.data();
     inputs_.sampling = sampling_.data();
+    inputs_.row_token = tokens_.data();  // nothing is drawn
   }
   const StepInputs& inputs() const { return inputs_; }
 
  private:
-  std::vector<int32_t> tokens_, positions_, q_start_, seq_lens_, rows_, table_;
+  std::vector<int32_t> tokens_, positions_, q_start_, rows_, seq_lens_, table_;
   std::vector<int64_t> slots_;
   std::vector<SamplingRow> sampling_;
   StepInputs inputs_;
 };
 
-double median(std::vector<double>& values) {
-  std::ranges::nth_element(values, values.begin() + static_cast<ptrdiff_t>(values.size() / 2));
-  return values[values.size() / 2];
+bool any_stage(const Stage&) {
+  return true;
 }
 
-// Median seconds of a step.
-double step_seconds(CudaExecutor& executor, const StepInputs& inputs) {
-  std::vector<RowResult> results(inputs.n_rows);
-  std::vector<double> seconds;
-  for (int i = 0; i < kWarmSteps + kSteps; ++i) {
-    const auto start = std::chrono::steady_clock::now();
-    if (executor.run(inputs, results) != RunOutcome::ok) throw Error(ErrorCode::resource, "the device failed");
-    if (i >= kWarmSteps) seconds.push_back(seconds_since(start));
+// Measures loads of one model.
+class Bench {
+ public:
+  Bench(const Shape& shape, CudaExecutor& executor, double ceiling)
+      : shape_(shape), executor_(executor), stages_(executor.stages()), ceiling_(ceiling) {}
+
+  // Bytes that the chosen stages must read.
+  double bytes(const Load& load, const std::function<bool(const Stage&)>& chosen) const {
+    double sum = 0.0;
+    for (const Stage& stage : stages_) {
+      if (!chosen(stage)) continue;
+      const double tokens = static_cast<double>(load.batch) * (load.context + load.tokens);
+      sum +=
+          static_cast<double>(stage.cost.weight_bytes) + static_cast<double>(stage.cost.cache_bytes_per_token) * tokens;
+    }
+    return sum;
   }
-  return median(seconds);
-}
 
-// Median seconds of a step within leases.
-double lease_seconds(CudaExecutor& executor, StepInputs inputs) {
-  LoopControl control{.lease = kLease};
-  inputs.control = &control;
-  if (!executor.can_lease(inputs)) return 0.0;
-  std::vector<double> seconds;
-  for (int i = 0; i < 4; ++i) {
-    int n = 0;
-    const auto start = std::chrono::steady_clock::now();
-    const RunOutcome outcome = executor.run_lease(inputs, [&](const LeaseToken&) { ++n; });
-    if (outcome != RunOutcome::ok || n != kLease * inputs.n_rows) throw Error(ErrorCode::resource, "the device failed");
-    if (i > 0) seconds.push_back(seconds_since(start) / kLease);
+  void row(const Load& load, const std::string& what, const std::function<bool(const Stage&)>& chosen) {
+    const int n = static_cast<int>(std::ranges::count_if(stages_, chosen));
+    if (n == 0) return;
+    const BenchStep step(load);
+    const double seconds = executor_.graph_seconds(step.inputs(), chosen, kReplays);
+    const double read = bytes(load, chosen);
+    std::printf("%-10s batch %2d, context %5d, tokens %4d: %-20s %4d stages, %9.1f us, %7.2f us each", shape_.name,
+                load.batch, load.context, load.tokens, what.c_str(), n, 1e6 * seconds, 1e6 * seconds / n);
+    if (read > 0) std::printf(", %5.0f GB/s, %5.1f%%", read / 1e9 / seconds, 100 * read / 1e9 / seconds / ceiling_);
+    std::printf("\n");
+    std::fflush(stdout);
   }
-  return median(seconds);
-}
 
-// Where the time goes when every stage is waited for: microseconds by operation.
-std::string by_operation(CudaExecutor& executor, const Plan& plan, const StepInputs& inputs) {
-  std::map<std::string, double> us;
-  std::vector<RowResult> results(inputs.n_rows);
-  auto start = std::chrono::steady_clock::now();
-  executor.set_observer([&](size_t stage) {
-    us[std::string(op_name(plan.stages[stage].args))] += 1e6 * seconds_since(start);
-    start = std::chrono::steady_clock::now();
-  });
-  start = std::chrono::steady_clock::now();
-  executor.run(inputs, results);
-  executor.set_observer({});
-  std::string text;
-  for (const auto& [op, time] : us) text += fmt::format("{}{} {:.0f}", text.empty() ? "" : ", ", op, time);
-  return text;
+  void op_row(const Load& load, const std::string& op) {
+    row(load, op, [&](const Stage& stage) { return op_name(stage.args) == op; });
+  }
+
+  // Products, by the shape of their weights.
+  void product_rows(const Load& load) {
+    std::map<std::pair<int64_t, int64_t>, int> shapes;
+    for (size_t i = 0; i < stages_.size(); ++i) {
+      const Stage& stage = stages_[i];
+      if (op_name(stage.args) != "linear") continue;
+      const MatrixView& w = executor_.stage(i).weights[0];
+      ++shapes[{w.out, w.in}];
+    }
+    for (const auto& [wanted, count] : shapes) {
+      row(load, fmt::format("linear {}x{}", wanted.first, wanted.second), [&](const Stage& stage) {
+        if (op_name(stage.args) != "linear") return false;
+        const MatrixView& w = executor_.stage(static_cast<size_t>(&stage - stages_.data())).weights[0];
+        return w.out == wanted.first && w.in == wanted.second;
+      });
+    }
+  }
+
+  void load(const Load& load) {
+    const double tokens = load.batch * load.tokens;
+    const BenchStep step(load);
+    const double seconds = executor_.graph_seconds(step.inputs(), any_stage, kReplays);
+    const double read = bytes(load, any_stage);
+    std::printf(
+        "%-10s batch %2d, context %5d, tokens %4d: %8.3f ms a step in a graph, %9.1f tokens/s, %6.2f GB, %5.1f%%\n",
+        shape_.name, load.batch, load.context, load.tokens, 1e3 * seconds, tokens / seconds, read / 1e9,
+        100 * read / 1e9 / seconds / ceiling_);
+    std::map<std::string, int> ops;
+    for (const Stage& stage : stages_) ++ops[std::string(op_name(stage.args))];
+    for (const auto& [op, n] : ops) op_row(load, op);
+    product_rows(load);
+  }
+
+ private:
+  const Shape& shape_;
+  CudaExecutor& executor_;
+  std::span<const Stage> stages_;
+  double ceiling_;
+};
+
+// Keys and values at random, too.
+void fill_cache(const CudaExecutor& executor, const Plan& plan, int64_t blocks) {
+  std::byte* first = nullptr;
+  int64_t block_bytes = 0;
+  for (size_t i = 0; i < plan.stages.size(); ++i) {
+    if (op_name(plan.stages[i].args) != "append") continue;
+    const KvView& kv = executor.stage(i).kv;
+    if (first == nullptr || kv.data < first) first = kv.data;
+    block_bytes = kv.block_bytes;
+  }
+  fill_random_bf16(first, blocks * block_bytes / 2, 1.0f, uint64_t{1} << 60);
 }
 
 void bench_shape(const Shape& shape, const CudaDevice& device, double ceiling) {
   const Plan plan = lowered(shape);
-  const StepCapacity capacity{.tokens = kMaxBatch, .rows = kMaxBatch, .seqs = kMaxBatch, .positions = 2 * kContext};
+  const StepCapacity capacity{
+      .tokens = kMaxTokens, .rows = kMaxBatch, .seqs = kMaxBatch, .positions = kMaxContext + 64};
   if (const std::string problem = gpu::problem(plan, capacity, device); !problem.empty()) {
     std::printf("%s: %s\n", shape.name, problem.c_str());
     return;
@@ -182,28 +230,14 @@ void bench_shape(const Shape& shape, const CudaDevice& device, double ceiling) {
     weights.weights.push_back(make_weight(slot, weights.weights.size() + 1, device.device()));
   }
   CudaExecutor executor(plan, std::move(weights), capacity, device);
-  constexpr int kTiles = kContext / kTileTokens + 1;
+  int most = 0;
+  for (const Load& load : kLoads) most = std::max(most, load.batch * tiles_of(load));
   CacheCapacity cache;
-  cache.blocks[0] = 1 + kMaxBatch * kTiles;
+  cache.blocks[0] = 1 + most;
   executor.allocate_cache(cache);
-  const StageCost cost = total_cost(plan);
-  for (const int batch : {1, 8, 64}) {
-    const DecodeStep step(batch, kTiles);
-    const double seconds = step_seconds(executor, step.inputs());
-    const double bytes =
-        static_cast<double>(cost.weight_bytes) + static_cast<double>(cost.cache_bytes_per_token) * kContext * batch;
-    std::printf("%-12s batch %2d, context %d: %8.3f ms a step, %8.1f tokens/s, %6.2f GB read, %5.1f%% of the ceiling\n",
-                shape.name, batch, kContext, 1e3 * seconds, batch / seconds, bytes / 1e9,
-                100 * bytes / 1e9 / seconds / ceiling);
-    executor.set_graphs(true);
-    const double graph = step_seconds(executor, step.inputs());
-    executor.set_graphs(false);
-    const double loop = lease_seconds(executor, step.inputs());
-    std::printf("    ms a token: %.3f a launch per stage, %.3f as graphs, %.3f in a lease of %d (at growing context)\n",
-                1e3 * seconds, 1e3 * graph, 1e3 * loop, kLease);
-    std::printf("    us by operation, each waited for: %s\n", by_operation(executor, plan, step.inputs()).c_str());
-    std::fflush(stdout);
-  }
+  fill_cache(executor, plan, most);
+  Bench bench(shape, executor, ceiling);
+  for (const Load& load : kLoads) bench.load(load);
 }
 
 // The better of two readers over 16 GB, or half of what is free; median of 5. GB/s.

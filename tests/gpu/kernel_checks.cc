@@ -152,6 +152,8 @@ void attend(Report& report, const Target& target) {
       {{.heads = 8, .kv_heads = 1, .k_dim = 576, .v_dim = 512, .v_in_k = true, .scale = 0.07f}, DType::bf16},
       {{.heads = 8, .kv_heads = 8, .k_dim = 64, .v_dim = 64, .sinks = true, .window = 130, .scale = 0.125f},
        DType::bf16},
+      {{.heads = 24, .kv_heads = 2, .k_dim = 64, .v_dim = 64, .scale = 0.125f, .softcap = 20.0f}, DType::bf16},
+      {{.heads = 20, .kv_heads = 1, .k_dim = 128, .v_dim = 128, .window = 100, .scale = 0.09f}, DType::bf16},
       {{.heads = 4, .kv_heads = 2, .k_dim = 256, .v_dim = 256, .scale = 0.0625f, .softcap = 50.0f}, DType::f32},
       {{.heads = 10, .kv_heads = 2, .k_dim = 80, .v_dim = 80, .window = 40, .scale = 0.11f}, DType::f16},
       {{.heads = 6, .kv_heads = 2, .k_dim = 37, .v_dim = 29, .causal = false, .scale = 0.2f}, DType::f32},

@@ -4,6 +4,7 @@
 #include <cuda_runtime.h>
 #include <limits>
 #include <utility>
+#include <vector>
 
 #include "fmt/format.h"
 
@@ -75,16 +76,21 @@ bool CudaExecutor::works(int32_t error, const Stage* stage) const {
   return false;
 }
 
+// Queues one stage; what CUDA says to it.
+int32_t CudaExecutor::launch(size_t stage, const StepInputs& on_device) {
+  Operands operands = bound_.operands(stage, on_device);
+  operands.stream = stream_;
+  operands.scratch = scratch_->data();
+  plan_.stages[stage].launch(plan_.stages[stage].args, operands);
+  return cudaGetLastError();
+}
+
 bool CudaExecutor::launch_stages(const StepInputs& on_device) {
   for (size_t i = 0; i < plan_.stages.size(); ++i) {
-    const Stage& stage = plan_.stages[i];
-    Operands operands = bound_.operands(i, on_device);
-    operands.stream = stream_;
-    operands.scratch = scratch_->data();
-    stage.launch(stage.args, operands);
-    if (!works(cudaGetLastError(), &stage)) return false;
+    const Stage* stage = &plan_.stages[i];
+    if (!works(launch(i, on_device), stage)) return false;
     if (!observer_) continue;
-    if (!works(cudaStreamSynchronize(stream_of(stream_)), &stage)) return false;
+    if (!works(cudaStreamSynchronize(stream_of(stream_)), stage)) return false;
     observer_(i);
   }
   if (on_device.n_rows > 0) {
@@ -258,6 +264,42 @@ RunOutcome CudaExecutor::run_lease(const StepInputs& inputs, const LeaseSink& si
                  });
   lease_end_ = end.why;
   return end.outcome;
+}
+
+double CudaExecutor::graph_seconds(const StepInputs& inputs, const std::function<bool(const Stage&)>& chosen,
+                                   int replays) {
+  cudaSetDevice(info_.index);
+  cudaStream_t stream = stream_of(stream_);
+  const StepInputs& on_device = upload_.upload(inputs, stream_);
+  bound_.set_rows(plan_, inputs);
+  cudaStreamSynchronize(stream);
+  cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal);
+  for (size_t i = 0; i < plan_.stages.size(); ++i) {
+    if (chosen(plan_.stages[i])) launch(i, on_device);
+  }
+  cudaGraph_t graph = nullptr;
+  cudaGraphExec_t replay = nullptr;
+  cudaEvent_t begin = nullptr, end = nullptr;
+  cudaStreamEndCapture(stream, &graph);
+  cudaGraphInstantiate(&replay, graph, 0);
+  cudaEventCreate(&begin);
+  cudaEventCreate(&end);
+  std::vector<float> ms(static_cast<size_t>(replays) + 2);
+  for (float& time : ms) {
+    cudaEventRecord(begin, stream);
+    cudaGraphLaunch(replay, stream);
+    cudaEventRecord(end, stream);
+    cudaEventSynchronize(end);
+    cudaEventElapsedTime(&time, begin, end);
+  }
+  cudaEventDestroy(begin);
+  cudaEventDestroy(end);
+  if (replay != nullptr) cudaGraphExecDestroy(replay);
+  if (graph != nullptr) cudaGraphDestroy(graph);
+  if (!works(cudaGetLastError(), nullptr)) throw Error(ErrorCode::resource, "the GPU failed in a graph of stages");
+  const auto first = ms.begin() + 2, middle = first + replays / 2;  // behind the warm-ups
+  std::nth_element(first, middle, ms.end());
+  return *middle * 1e-3;
 }
 
 Tensor CudaExecutor::read_buffer(BufferId id, int64_t rows) const {

@@ -42,10 +42,14 @@ class CudaExecutor : public Executor {
 
   // For parity tests. Called after every stage, when its buffers are complete; what it changes, the next stage sees.
   void set_observer(std::function<void(size_t stage)> observer) { observer_ = std::move(observer); }
+  // For benches: median seconds of one replay of a graph of the stages that `chosen` takes. Launches cost the host
+  // nothing there; what stages read may be stale.
+  double graph_seconds(const StepInputs& inputs, const std::function<bool(const Stage&)>& chosen, int replays);
   // A copy on the host of the first `rows` rows; and back.
   Tensor read_buffer(BufferId id, int64_t rows) const;
   void write_buffer(BufferId id, const TensorView& rows);
   const BoundStage& stage(size_t index) const { return bound_.stage(index); }
+  std::span<const Stage> stages() const { return plan_.stages; }
 
  private:
   // Decode steps of a fixed number of rows.
@@ -57,6 +61,7 @@ class CudaExecutor : public Executor {
 
   bool launch_stages(const StepInputs& on_device);
   bool run_stages(const StepInputs& inputs);
+  int32_t launch(size_t stage, const StepInputs& on_device);
   bool run_graph(const StepInputs& inputs);
   bool finish(const StepInputs& inputs, std::span<RowResult> results);
   int32_t max_bucket() const;

@@ -3,6 +3,7 @@
 // The context of a query is walked in segments of kSegment positions, aligned to position 0. A segment gives a largest
 // score, a mass and weighted values; segments are merged in ascending order. That order is the same whether one block
 // walks all of them (many queries) or each has a block of its own (few queries, long context), so the bits are too.
+#include "kernels/cuda/attention_mma.h"
 #include "kernels/cuda/common.cuh"
 #include "kernels/cuda/cuda_kernels.h"
 #include "kernels/cuda/limits.h"
@@ -250,6 +251,7 @@ __global__ void __launch_bounds__(kThreads) merge_kernel(Call c) {
 }  // namespace
 
 void run(const AttendArgs& a, const Operands& o) noexcept {
+  if (attends_on_tensor_cores(a, o)) return attend_on_tensor_cores(a, o);
   const GroupInputs& group = o.step->groups[a.group];
   Call c{.a = a,
          .kv = o.kv,

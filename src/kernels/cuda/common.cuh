@@ -1,4 +1,4 @@
-// What all device kernels share: launches, sums in a fixed order, rows of views, numbers of every dtype.
+// What all device kernels share: sums in a fixed order, rows of views, numbers of every dtype.
 #pragma once
 
 #include <cstdint>
@@ -60,6 +60,12 @@ __device__ __forceinline__ float block_sum(float v) {
 
 __device__ __forceinline__ float sigmoid(float x) {
   return 1.0f / (1.0f + expf(-x));
+}
+
+__device__ __forceinline__ float exp2_of(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
 }
 
 // Element `i` of an array of a dtype that caches and tables have: f32, f16 or bf16.

@@ -6,6 +6,7 @@ namespace arc::cuda {
 namespace {
 
 constexpr int kThreads = 256;
+constexpr int kRopeHeads = 4;  // that share an angle and its thread
 
 // One thread per element of [rows, cols].
 template <typename F>
@@ -85,8 +86,10 @@ void run(const RopeArgs& a, const Operands& o) noexcept {
   const int32_t* positions = o.step->positions;
   const int32_t* q_start = o.step->q_start;
   const int32_t* known = o.step->known_lens != nullptr ? o.step->known_lens : o.step->seq_lens;
-  const int32_t half = a.dims / 2;
-  each(o, x.rows, half, [=] __device__(int64_t t, int64_t i) {
+  const int32_t half = a.dims / 2, runs = (a.heads + kRopeHeads - 1) / kRopeHeads;
+  each(o, x.rows, int64_t{half} * runs, [=] __device__(int64_t t, int64_t c) {
+    const int64_t i = c % half;
+    const int32_t first = static_cast<int32_t>(c / half) * kRopeHeads;
     const RopeFactors& f = a.factors;
     bool is_long = false;
     if (f.switch_at > 0) {
@@ -98,11 +101,19 @@ void run(const RopeArgs& a, const Operands& o) noexcept {
     const double factor = (is_long ? f.long_factor : f.factor) * temperature;
     double sine, cosine;
     sincos(positions[t] * frequencies[is_long ? half + i : i], &sine, &cosine);
-    const float c = static_cast<float>(cosine * factor), s = static_cast<float>(sine * factor);
-    for (int32_t h = 0; h < a.heads; ++h) {
-      const float left = x.row(t)[h * a.in_stride + i], right = x.row(t)[h * a.in_stride + i + half];
-      y.row(t)[h * a.out_stride + i] = left * c - right * s;
-      y.row(t)[h * a.out_stride + i + half] = right * c + left * s;
+    const float co = static_cast<float>(cosine * factor), si = static_cast<float>(sine * factor);
+    float left[kRopeHeads], right[kRopeHeads];
+#pragma unroll
+    for (int32_t j = 0; j < kRopeHeads; ++j) {
+      const float* in = x.row(t) + min(first + j, a.heads - 1) * a.in_stride + i;
+      left[j] = in[0], right[j] = in[half];
+    }
+#pragma unroll
+    for (int32_t j = 0; j < kRopeHeads; ++j) {
+      if (first + j >= a.heads) break;
+      float* out = y.row(t) + (first + j) * a.out_stride + i;
+      out[0] = left[j] * co - right[j] * si;
+      out[half] = right[j] * co + left[j] * si;
     }
   });
 }

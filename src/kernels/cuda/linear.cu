@@ -1,8 +1,11 @@
 // Products of weights with token rows on the device, and the embedding look-up.
 //
 // One formulation for any number of rows: weights are the first operand of m16n8k16 products, so 16 rows of a weight
-// meet 8 tokens at a time. A block takes 16 rows; its warps take runs of kRun columns in turn and are added in order.
-// So the order of a row's sum depends on the weight's width alone.
+// meet 8 tokens at a time. A row's columns are dealt in runs of kRun to kWarps warps, whose sums are added in order. So
+// the order of a row's sum depends on the weight's width alone.
+//
+// Few tokens: what counts is the bytes in flight, and they come from many warps that ask for one run each. More runs a
+// warp, in registers or in shared memory, leave room for fewer warps: slower on an H200.
 //
 // Numbers that are no bf16 are taken apart in two, high and low, of which low * low is left out: a product is exact to
 // 2^-16 of its size, whatever the format. f32 weights keep f32.
@@ -11,13 +14,14 @@
 #include "kernels/cuda/common.cuh"
 #include "kernels/cuda/cuda_kernels.h"
 #include "kernels/cuda/decode.cuh"
+#include "kernels/cuda/product_many.h"
+#include "kernels/cuda/tensor_core.cuh"
 
 namespace arc::cuda {
 namespace {
 
-constexpr int kWarps = 8, kThreads = kWarps * kWarp;
+constexpr int kWarps = kChains, kThreads = kWarps * kWarp;
 constexpr int kRows = 16, kTokens = 8;  // of a product
-constexpr int kRun = 64;                // columns that a warp takes at a time
 
 // Rows of x, matrices and columns of y that a block works on; z counts heads, or choices of experts.
 struct Product {
@@ -28,15 +32,8 @@ struct Product {
   const int32_t* ids = nullptr;       // [T, ids_stride] of experts: one token a block
   int64_t ids_stride = 0;
   int32_t first_expert = 0;
+  bool x_aligned = false;  // eight neighbours of x are two whole loads of 16 bytes
 };
-
-__device__ __forceinline__ void multiply_add(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
-  asm volatile(
-      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-      "{%0, %1, %2, %3};"
-      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-}
 
 // Eight neighbours of a row of a plain type; what lies behind `n` is zero.
 template <typename T>
@@ -48,32 +45,47 @@ __device__ __forceinline__ Split plain8(const T* row, int64_t k, int64_t n) {
   return split(v);
 }
 
-// Formats of weights: each knows how to give eight neighbours of row r, and whether they have a low part.
+// Formats of weights: fetch() asks for eight neighbours of a row, decode() gives them; kExact: they have no low part.
 struct Bf16Aligned {  // rows start at multiples of 16 bytes
   static constexpr bool kExact = true;
-  static __device__ Split load(const uint8_t* row, int64_t k, int64_t n) {
-    if (k >= n) return {};
-    const uint4 words = __ldcs(reinterpret_cast<const uint4*>(row) + k / 8);
-    return {.high = {words.x, words.y, words.z, words.w}};
+  using Raw = uint4;
+  static __device__ Raw fetch(const uint8_t* row, int64_t k, int64_t n) {
+    return k < n ? __ldcs(reinterpret_cast<const uint4*>(row) + k / 8) : Raw{};
   }
+  static __device__ Split decode(const Raw& raw) { return {.high = {raw.x, raw.y, raw.z, raw.w}}; }
+};
+// Where the bytes of eight neighbours have no fixed place, they are read when they are decoded.
+struct Place {
+  const uint8_t* row = nullptr;
+  int64_t k = 0, n = 0;
 };
 template <typename T>
 struct Plain {
   static constexpr bool kExact = std::is_same_v<T, __nv_bfloat16>;
-  static __device__ Split load(const uint8_t* row, int64_t k, int64_t n) {
-    return plain8(reinterpret_cast<const T*>(row), k, n);
-  }
+  using Raw = Place;
+  static __device__ Raw fetch(const uint8_t* row, int64_t k, int64_t n) { return {row, k, n}; }
+  static __device__ Split decode(const Raw& raw) { return plain8(reinterpret_cast<const T*>(raw.row), raw.k, raw.n); }
 };
 template <BlockCode kCode>
 struct Blocks {
   static constexpr bool kExact = false;
-  static __device__ Split load(const uint8_t* row, int64_t k, int64_t n) {
-    if (k >= n) return {};
+  using Raw = Place;
+  static __device__ Raw fetch(const uint8_t* row, int64_t k, int64_t n) { return {row, k, n}; }
+  static __device__ Split decode(const Raw& raw) {
+    if (raw.k >= raw.n) return {};
     float v[8];
-    decode8<kCode>(row, k, v);
+    decode8<kCode>(raw.row, raw.k, v);
     return split(v);
   }
 };
+
+// Eight neighbours of a row of activations.
+__device__ __forceinline__ Split activations8(const float* row, int64_t k, int64_t n, bool aligned) {
+  if (!aligned) return plain8(row, k, n);
+  if (k >= n) return {};
+  const float4 a = *reinterpret_cast<const float4*>(row + k), b = *reinterpret_cast<const float4*>(row + k + 4);
+  return split({a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w});
+}
 
 // sums += w x over the 16 columns of a step, for rows g and g + 8 of the weights.
 template <bool kExact>
@@ -89,8 +101,24 @@ __device__ __forceinline__ void multiply_step(float (&sums)[4], const Split& top
   }
 }
 
+// A warp's share of 16 rows in one run: rows g and g + 8, both halves. k is the lane's first column; nothing is asked
+// for from `n` on.
+template <typename Format>
+struct Run {
+  typename Format::Raw top[kRun / 32], bottom[kRun / 32];
+
+  __device__ __forceinline__ Run(const uint8_t* top_row, const uint8_t* bottom_row, int64_t k, int64_t n) {
+#pragma unroll
+    for (int half = 0; half < kRun / 32; ++half) {
+      top[half] = Format::fetch(top_row, k + half * 32, n);
+      bottom[half] = Format::fetch(bottom_row, k + half * 32, n);
+    }
+  }
+};
+
 // Column 8 c + 4 s + i of every 32 stands for place (2 c + i % 2) + 8 (i / 2) of step s: a lane's eight neighbours are
 // then its share of two steps, for weights and tokens alike.
+// grid: (blocks of 16 rows, tokens / (8 kTiles), z).
 template <typename Format, int kTiles>
 __global__ void __launch_bounds__(kThreads) product_kernel(Product p) {
   __shared__ float parts[kWarps][kRows][kTiles * kTokens + 1];
@@ -98,7 +126,7 @@ __global__ void __launch_bounds__(kThreads) product_kernel(Product p) {
   const int64_t row = static_cast<int64_t>(blockIdx.x) * kRows,
                 token = static_cast<int64_t>(blockIdx.y) * kTiles * kTokens;
   const int z = blockIdx.z;
-  int64_t matrix = p.ids == nullptr ? z : 0, first_token = token, n_tokens = p.x.rows - token;
+  int64_t matrix = z, first_token = token, n_tokens = p.x.rows - token;
   if (p.ids != nullptr) {
     first_token = blockIdx.y;
     n_tokens = 1;
@@ -109,21 +137,28 @@ __global__ void __launch_bounds__(kThreads) product_kernel(Product p) {
   const uint8_t* top_row = weights + min(row + g, p.w.out - 1) * p.row_bytes;
   const uint8_t* bottom_row = weights + min(row + g + 8, p.w.out - 1) * p.row_bytes;
 
+  const int runs = elsewhere ? 0 : static_cast<int>((p.w.in + kRun - 1) / kRun);
   float sums[kTiles][4] = {};
-  for (int64_t run = warp * kRun; run < p.w.in && !elsewhere; run += kWarps * kRun) {
+  const auto fetch = [&](int run) {
+    return Run<Format>(top_row, bottom_row, static_cast<int64_t>(run) * kRun + c * 8, run < runs ? p.w.in : 0);
+  };
+  Run<Format> ahead = fetch(warp);
+  for (int run = warp; run < runs; run += kWarps) {
+    const Run<Format> now = ahead;
 #pragma unroll
     for (int half = 0; half < kRun / 32; ++half) {
-      const int64_t k = run + half * 32 + c * 8;
-      const Split top = Format::load(top_row, k, p.w.in), bottom = Format::load(bottom_row, k, p.w.in);
+      const int64_t k = static_cast<int64_t>(run) * kRun + half * 32 + c * 8;
+      const Split top = Format::decode(now.top[half]), bottom = Format::decode(now.bottom[half]);
 #pragma unroll
       for (int tile = 0; tile < kTiles; ++tile) {
         const int64_t t = tile * kTokens + g;
         Split x;
-        if (t < n_tokens) x = plain8(p.x.row(first_token + t) + z * p.in_step, k, p.w.in);
+        if (t < n_tokens) x = activations8(p.x.row(first_token + t) + z * p.in_step, k, p.w.in, p.x_aligned);
         multiply_step<Format::kExact>(sums[tile], top, bottom, x, 0);
         multiply_step<Format::kExact>(sums[tile], top, bottom, x, 1);
       }
     }
+    ahead = fetch(run + kWarps);
   }
 #pragma unroll
   for (int tile = 0; tile < kTiles; ++tile) {
@@ -161,19 +196,22 @@ __global__ void __launch_bounds__(kThreads) f32_kernel(Product p) {
 
 template <typename Format>
 void launch_format(const Product& p, int depth, cudaStream_t stream) {
-  const auto rows = static_cast<unsigned>(blocks_for(p.w.out, kRows)), z = static_cast<unsigned>(depth);
-  const auto tokens = static_cast<unsigned>(p.x.rows);
+  const auto rows = static_cast<unsigned>(blocks_for(p.w.out, kRows)), z = static_cast<unsigned>(depth),
+             tokens = static_cast<unsigned>(p.x.rows);
   if (p.ids != nullptr || tokens <= kTokens) {
     product_kernel<Format, 1><<<dim3(rows, p.ids != nullptr ? tokens : 1, z), kThreads, 0, stream>>>(p);
   } else if (tokens <= 2 * kTokens) {
     product_kernel<Format, 2><<<dim3(rows, 1, z), kThreads, 0, stream>>>(p);
   } else {
-    product_kernel<Format, 4><<<dim3(rows, blocks_for(tokens, 4 * kTokens), z), kThreads, 0, stream>>>(p);
+    const auto tiles = static_cast<unsigned>(blocks_for(tokens, 4 * kTokens));
+    product_kernel<Format, 4><<<dim3(rows, tiles, z), kThreads, 0, stream>>>(p);
   }
 }
 
-void launch(const Product& p, int depth, cudaStream_t stream) {
+void start(Product p, int depth, cudaStream_t stream) {
   if (p.x.rows == 0) return;
+  p.x_aligned =
+      p.w.in % 8 == 0 && p.x.stride % 4 == 0 && p.in_step % 4 == 0 && reinterpret_cast<uintptr_t>(p.x.data) % 16 == 0;
   const WeightFormat& format = p.w.format;
   switch (format.code) {
     case BlockCode::q8_0:
@@ -251,14 +289,17 @@ void run(const EmbedArgs& a, const Operands& o) noexcept {
 }
 
 void run(const LinearArgs&, const Operands& o) noexcept {
-  launch(product_of(o), 1, stream_of(o));
+  if (fits_many(o.weights[0], o.reads[0].rows)) {
+    return product_many(o.weights[0], o.reads[0], o.writes[0], o.scratch, stream_of(o));
+  }
+  start(product_of(o), 1, stream_of(o));
 }
 
 void run(const HeadLinearArgs& a, const Operands& o) noexcept {
   Product p = product_of(o);
   p.in_step = a.in_stride;
   p.out_step = a.out_stride;
-  launch(p, a.heads, stream_of(o));
+  start(p, a.heads, stream_of(o));
 }
 
 void run(const ExpertLinearArgs& a, const Operands& o) noexcept {
@@ -268,7 +309,7 @@ void run(const ExpertLinearArgs& a, const Operands& o) noexcept {
   p.ids = static_cast<const int32_t*>(o.reads[1].data);
   p.ids_stride = o.reads[1].row_stride;
   p.first_expert = a.first;
-  launch(p, a.top_k, stream_of(o));
+  start(p, a.top_k, stream_of(o));
 }
 
 }  // namespace arc::cuda

@@ -41,7 +41,7 @@ __global__ void norm_kernel(NormCall call, Rows x, Rows z, Rows y) {
   }
 }
 
-void launch(const Operands& o, const NormCall& call, const Rows& z) {
+void start(const Operands& o, const NormCall& call, const Rows& z) {
   const Rows x(o.reads[0]), y(o.writes[0]);
   if (x.rows == 0) return;
   const dim3 grid(static_cast<unsigned>(x.cols / call.cols), static_cast<unsigned>(x.rows));
@@ -51,17 +51,17 @@ void launch(const Operands& o, const NormCall& call, const Rows& z) {
 }  // namespace
 
 void run(const NormArgs& a, const Operands& o) noexcept {
-  launch(o,
-         {.kind = a.kind,
-          .eps = a.eps,
-          .cols = a.cols,
-          .weight = static_cast<const float*>(o.weights[0].data),
-          .bias = o.weights[0].bias},
-         {});
+  start(o,
+        {.kind = a.kind,
+         .eps = a.eps,
+         .cols = a.cols,
+         .weight = static_cast<const float*>(o.weights[0].data),
+         .bias = o.weights[0].bias},
+        {});
 }
 
 void run(const GatedNormArgs& a, const Operands& o) noexcept {
-  launch(o,
+  start(o,
          {.eps = a.eps,
           .cols = a.cols,
           .weight = static_cast<const float*>(o.weights[0].data),

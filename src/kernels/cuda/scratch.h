@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cuda_runtime.h>
 
 #include "kernels/api/kernel.h"
 
@@ -11,6 +12,15 @@ namespace arc::cuda {
 inline constexpr int kSegment = 256;
 inline constexpr int64_t kFewBlocks = 512;  // fewer blocks than this are split over the context
 inline constexpr int64_t kMaxPartsBytes = int64_t{64} << 20;
+
+// Where segment i starts when long contexts are split by position alone: segments of kSegment, then longer ones.
+constexpr int kShortSegments = 128, kLongSegment = 1024, kLongFrom = kShortSegments * kSegment;
+__host__ __device__ constexpr int segment_begin(int i) {
+  return i < kShortSegments ? i * kSegment : kLongFrom + (i - kShortSegments) * kLongSegment;
+}
+__host__ __device__ constexpr int segment_of(int position) {
+  return position < kLongFrom ? position / kSegment : kShortSegments + (position - kLongFrom) / kLongSegment;
+}
 
 // Bytes of the parts of `tokens` queries over `segments` segments.
 constexpr int64_t attend_parts_bytes(const AttendArgs& a, int64_t tokens, int64_t segments) {

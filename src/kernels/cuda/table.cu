@@ -4,6 +4,7 @@
 #include "kernels/cuda/common.cuh"
 #include "kernels/cuda/cuda_kernels.h"
 #include "kernels/cuda/limits.h"
+#include "kernels/cuda/product_many.h"
 #include "kernels/cuda/scratch.h"
 
 namespace arc::cuda {
@@ -77,8 +78,9 @@ std::string_view why_not(const WeightFormat& format) {
 }
 
 int64_t scratch_bytes(const Args& args, int64_t tokens) {
-  // Where parts would not fit, attention walks its context in one block.
-  return std::holds_alternative<AttendArgs>(args) && tokens > 0 ? kMaxPartsBytes : 0;
+  // Where parts would not fit, one block does all of them.
+  const bool attends = std::holds_alternative<AttendArgs>(args) && tokens > 0;
+  return attends || (std::holds_alternative<LinearArgs>(args) && tokens > kManyTokens) ? kMaxPartsBytes : 0;
 }
 
 }  // namespace arc::cuda

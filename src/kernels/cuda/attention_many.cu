@@ -1,0 +1,161 @@
+// Attention on tensor cores for sequences with several tokens in a step: a warp has 16 rows of its own.
+#include "kernels/cuda/attention_tile.cuh"
+
+namespace arc::cuda::attention {
+namespace {
+
+template <int kDim>
+struct Shared {
+  uint4 stages[kStages][2 * kTile * kDim / 8];
+  float totals[kDim / 2 + 4][kThreads];  // of each thread: values, masses
+};
+
+// The sequence and its first token of block `tile`, when each sequence with several tokens has blocks of `per_block`
+// tokens of its own; -1: none.
+__device__ __forceinline__ int find_tokens(const Call& c, int tile, int per_block, int& first_token) {
+  for (int s = 0; s < c.n_seqs; ++s) {
+    const int n = c.q_start[s + 1] - c.q_start[s], tiles = n > 1 ? (n + per_block - 1) / per_block : 0;
+    if (tile < tiles) {
+      first_token = c.q_start[s] + tile * per_block;
+      return s;
+    }
+    tile -= tiles;
+  }
+  return -1;
+}
+
+// Which rows a block has: head by head of a token, then the next token.
+struct Block {
+  int s, first_token = 0, last_token = 0, per_block;
+  Heads heads;
+
+  __device__ explicit Block(const Call& c) : per_block(kWarps * kRows / c.chunk_heads), heads(c) {
+    s = find_tokens(c, gridDim.y - 1 - blockIdx.y, per_block, first_token);
+    if (s >= 0) last_token = min(first_token + per_block, c.q_start[s + 1]) - 1;
+  }
+};
+
+// Adds tile `tile`, which is in shared memory.
+template <int kDim>
+__device__ __forceinline__ void add_tile(Sums<kDim>& part, const Call& c, const Queries<kDim>& q,
+                                         const Sight (&sights)[2], int tile, const uint4* keys, int lane) {
+  const uint4* values = keys + kTile * kDim / 8;
+  float scores[kTile / 8][4], largest[2] = {-INFINITY, -INFINITY}, base[2];
+#pragma unroll
+  for (int n = 0; n < kTile / 8; ++n) {
+    scores8<kDim>(scores[n], largest, c, q, keys, sights, tile, n * 8, lane);
+  }
+  largest[0] = quad_max(largest[0]);
+  largest[1] = quad_max(largest[1]);
+  part.raise(largest, base);
+#pragma unroll
+  for (int step = 0; step < kTile / 16; ++step) {
+    const Weights w(scores[2 * step], scores[2 * step + 1], base);
+    part.template add<kDim>(w, values, step, 0, lane);
+  }
+}
+
+// A finished segment joins this thread's totals.
+template <int kDim>
+__device__ __forceinline__ void join(Shared<kDim>& shared, float (&total_top)[2], const Sums<kDim>& part) {
+#pragma unroll
+  for (int r = 0; r < 2; ++r) {
+    const Blend b = blend(total_top[r], part.top[r]);
+    total_top[r] = b.top;
+    float& mass = shared.totals[kDim / 2 + r][threadIdx.x];
+    mass = blended(b, mass, part.mass[2 * r]);
+#pragma unroll
+    for (int n = 0; n < kDim / 8; ++n) {
+#pragma unroll
+      for (int i = 2 * r; i < 2 * r + 2; ++i) {
+        float& sum = shared.totals[n * 4 + i][threadIdx.x];
+        sum = blended(b, sum, part.values[n][i]);
+      }
+    }
+  }
+}
+
+template <int kDim>
+__device__ __forceinline__ void store_row(const Call& c, const Shared<kDim>& shared, int t, int head, float top, int r,
+                                          int quad) {
+  const float share = share_of(c, head, top, shared.totals[kDim / 2 + r][threadIdx.x]);
+  float* out = c.out.row(t) + static_cast<int64_t>(head) * kDim + 2 * quad;
+#pragma unroll
+  for (int n = 0; n < kDim / 8; ++n) {
+    *reinterpret_cast<float2*>(out + n * 8) =
+        make_float2(__fmul_rn(shared.totals[n * 4 + 2 * r][threadIdx.x], share),
+                    __fmul_rn(shared.totals[n * 4 + 2 * r + 1][threadIdx.x], share));
+  }
+}
+
+// grid: (chunks of heads, blocks of tokens). The last blocks of a sequence, which see most, come first.
+template <int kDim>
+__global__ void __launch_bounds__(kThreads) many_kernel(Call c) {
+  extern __shared__ __align__(128) std::byte memory[];
+  auto& shared = *reinterpret_cast<Shared<kDim>*>(memory);
+  const Block block(c);
+  if (block.s < 0) return;
+  const int32_t* table = c.block_table + static_cast<int64_t>(block.s) * c.table_stride;
+  const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp, g = lane / 4, quad = lane % 4;
+  const int last = c.seq_lens[block.s] - 1, kv_head = block.heads.kv_head;
+  const int begin = Sight(c, block.s, block.first_token).first / kTile;
+  const int end = Sight(c, block.s, block.last_token).last / kTile + 1;
+
+  fetch_tile<kDim>(c, table, kv_head, begin, last, shared.stages[0]);
+  copies_issued();
+  Sight sights[2];
+  const float* rows[2] = {};
+#pragma unroll
+  for (int r = 0; r < 2; ++r) {
+    const int row = warp * kRows + g + 8 * r, t = block.first_token + row / c.chunk_heads, h = row % c.chunk_heads;
+    if (row >= block.per_block * c.chunk_heads || t > block.last_token || h >= block.heads.count) continue;
+    sights[r] = Sight(c, block.s, t);
+    rows[r] = c.q.row(t) + static_cast<int64_t>(block.heads.first + h) * kDim;
+  }
+  Queries<kDim> q;
+  q.load(rows[0], rows[1], quad);
+
+  Sums<kDim> part;
+  part.clear();
+  float total_top[2] = {-INFINITY, -INFINITY};
+#pragma unroll
+  for (int i = 0; i < kDim / 2 + 4; ++i) shared.totals[i][threadIdx.x] = 0.0f;
+  int segment = segment_of(begin * kTile);
+  for (int tile = begin; tile < end; ++tile) {
+    copies_arrived<0>();
+    __syncthreads();  // this tile is there for all, and the last one is used up
+    const int next = tile + 1;
+    if (next < end) fetch_tile<kDim>(c, table, kv_head, next, last, shared.stages[(next - begin) % kStages]);
+    copies_issued();
+    add_tile<kDim>(part, c, q, sights, tile, shared.stages[(tile - begin) % kStages], lane);
+    if (next < end && segment_of(next * kTile) == segment) continue;
+    segment = segment_of(next * kTile);
+    join<kDim>(shared, total_top, part);
+    part.clear();
+  }
+#pragma unroll
+  for (int r = 0; r < 2; ++r) {
+    if (sights[r].last < 0) continue;
+    const int row = warp * kRows + g + 8 * r, t = block.first_token + row / c.chunk_heads;
+    store_row<kDim>(c, shared, t, block.heads.first + row % c.chunk_heads, total_top[r], r, quad);
+  }
+}
+
+}  // namespace
+
+template <int kDim>
+void attend_many(const Call& c, cudaStream_t stream) {
+  constexpr size_t kBytes = sizeof(Shared<kDim>);
+  static const cudaError_t kAllowed =
+      cudaFuncSetAttribute(many_kernel<kDim>, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
+  (void)kAllowed;
+  const int64_t per_block = kWarps * kRows / c.chunk_heads;
+  const dim3 grid(static_cast<unsigned>(c.a.kv_heads * c.chunks_per_group),
+                  static_cast<unsigned>(c.q.rows / per_block + c.n_seqs));
+  many_kernel<kDim><<<grid, kThreads, kBytes, stream>>>(c);
+}
+
+template void attend_many<64>(const Call& c, cudaStream_t stream);
+template void attend_many<128>(const Call& c, cudaStream_t stream);
+
+}  // namespace arc::cuda::attention
