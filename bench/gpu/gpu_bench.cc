@@ -145,7 +145,8 @@ double lease_seconds(CudaExecutor& executor, StepInputs inputs) {
   for (int i = 0; i < 4; ++i) {
     int n = 0;
     const auto start = std::chrono::steady_clock::now();
-    const RunOutcome outcome = executor.run_lease(inputs, [&](const LeaseToken&) { ++n; });
+    const RunOutcome outcome =
+        executor.run_lease(inputs, [&](std::span<const LeaseToken> tokens) { n += static_cast<int>(tokens.size()); });
     if (outcome != RunOutcome::ok || n != kLease * inputs.n_rows) throw Error(ErrorCode::resource, "the device failed");
     if (i > 0) seconds.push_back(seconds_since(start) / kLease);
   }
