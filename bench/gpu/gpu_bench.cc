@@ -27,6 +27,7 @@ namespace arc::bench {
 namespace {
 
 constexpr int kReplays = 7;
+constexpr int kLease = 60, kLeases = 5;  // a lease fits behind a context of whole tiles
 
 // A step to measure: `batch` sequences that each add `tokens` to a context.
 struct Load {
@@ -54,6 +55,10 @@ constexpr Shape kShapes[] = {
  "num_hidden_layers": 36, "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128,
  "max_position_embeddings": 40960, "rms_norm_eps": 1e-6, "rope_theta": 1000000, "tie_word_embeddings": false})"},
 };
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
 
 Plan lowered(const Shape& shape) {
   const Config config(parse_json(shape.config, shape.name));
@@ -160,6 +165,31 @@ class Bench {
     std::fflush(stdout);
   }
 
+  // A token's time within leases, sampling and control of the loop included.
+  void lease_row(const Load& load, double step_seconds) {
+    const BenchStep step(load);
+    StepInputs inputs = step.inputs();
+    LoopControl control{.lease = kLease};
+    inputs.control = &control;
+    if (!executor_.can_lease(inputs)) {
+      std::puts("    no lease of this step");
+      return;
+    }
+    std::vector<double> seconds;
+    for (int i = 0; i < kLeases; ++i) {
+      int n = 0;
+      const auto start = std::chrono::steady_clock::now();
+      const RunOutcome outcome = executor_.run_lease(
+          inputs, [&](std::span<const LeaseToken> tokens) { n += static_cast<int>(tokens.size()); });
+      if (outcome != RunOutcome::ok || n != kLease * load.batch) throw Error(ErrorCode::resource, "the device failed");
+      seconds.push_back(seconds_since(start) / kLease);
+    }
+    std::ranges::nth_element(seconds, seconds.begin() + kLeases / 2);
+    const double median = seconds[kLeases / 2];
+    std::printf("    %.3f ms a token in leases of %d, greedy sampling included: %.1f us over the step in a graph\n",
+                1e3 * median, kLease, 1e6 * (median - step_seconds));
+  }
+
   void op_row(const Load& load, const std::string& op) {
     row(load, op, [&](const Stage& stage) { return op_name(stage.args) == op; });
   }
@@ -191,6 +221,7 @@ class Bench {
         "%-10s batch %2d, context %5d, tokens %4d: %8.3f ms a step in a graph, %9.1f tokens/s, %6.2f GB, %5.1f%%\n",
         shape_.name, load.batch, load.context, load.tokens, 1e3 * seconds, tokens / seconds, read / 1e9,
         100 * read / 1e9 / seconds / ceiling_);
+    if (load.tokens == 1) lease_row(load, seconds);
     std::map<std::string, int> ops;
     for (const Stage& stage : stages_) ++ops[std::string(op_name(stage.args))];
     for (const auto& [op, n] : ops) op_row(load, op);

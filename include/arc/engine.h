@@ -138,7 +138,8 @@ struct ModelInfo {
 struct EngineStats {
   int64_t requests_total = 0, requests_finished = 0, requests_cancelled = 0, requests_failed = 0, requests_refused = 0;
   int64_t prompt_tokens_total = 0, cached_tokens_total = 0, generated_tokens_total = 0;
-  int64_t preemptions_swap = 0, preemptions_recompute = 0, steps_total = 0;
+  int64_t preemptions_swap = 0, preemptions_recompute = 0;
+  int64_t steps_total = 0, lease_steps_total = 0;  // the latter: of all, those that ran in leases, without the host
   int32_t running = 0, waiting = 0;
   double cache_usage = 0;  // share of the cache's blocks in use
 };

@@ -53,6 +53,7 @@ EngineImpl::~EngineImpl() {
   {
     const std::lock_guard lock(mutex_);
     closing_ = true;
+    attention_ = 1;
   }
   wake_.notify_one();
   thread_.join();
@@ -64,6 +65,7 @@ void EngineImpl::post(const std::function<void(Commands&)>& change) {
   {
     const std::lock_guard lock(mutex_);
     change(commands_);
+    attention_ = 1;
   }
   wake_.notify_one();
 }
@@ -135,6 +137,7 @@ RequestId EngineImpl::submit(Request request, EventSink sink) {
     ++n_open_;
     ++stats_.requests_total;
     commands_.added.push_back(active);
+    attention_ = 1;
   }
   wake_.notify_one();
   return active->id;
@@ -165,6 +168,7 @@ bool EngineImpl::take_commands(bool wait) {
     if (wait) wake_.wait(lock, [this] { return closing_ || !commands_.empty(); });
     if (closing_) return false;
     std::swap(commands, commands_);
+    attention_ = 0;
   }
   for (const auto& request : commands.added) add(request);
   for (RequestId id : commands.cancelled) scheduler_.cancel(id);
@@ -231,6 +235,28 @@ RowSettings EngineImpl::settings_of(const PlannedSequence& planned) {
           .vocab = model_.info.vocab_size};
 }
 
+// A drawn token of an answer: counted, held against the stop rules, and put into the item for the output thread.
+int32_t EngineImpl::take_token(Choice& choice, const RowResult& row, OutputItem& item, bool& stopped) {
+  int32_t token = row.token;
+  if (row.outcome == SampleOutcome::ok) {
+    item.token = token;
+    item.logprobs = row;
+  } else {
+    choice.error = row.outcome == SampleOutcome::bad_logits ? "the model's output is not a number"
+                                                            : "every token is forbidden by the request's biases";
+    stopped = true;
+    token = model_.tokenizer.special().eos.value_or(0);
+  }
+  ++n_drawn_;
+  ++choice.n_generated;
+  if (!choice.first_token) choice.first_token = step_done_;
+  if (choice.counts_row >= 0) ++counts_[static_cast<size_t>(choice.counts_row) * model_.info.vocab_size + token];
+  const StopCause cause = choice.request->stop.check(token, choice.n_generated);
+  item.is_stop_token = cause == StopCause::eos || cause == StopCause::stop_id;
+  stopped = stopped || item.is_stop_token;
+  return token;
+}
+
 void EngineImpl::collect_one(const PlannedSequence& planned, size_t index, SequenceResult& result,
                              std::vector<OutputItem>& items) {
   Choice& choice = choices_.at(planned.sequence->id);
@@ -240,27 +266,12 @@ void EngineImpl::collect_one(const PlannedSequence& planned, size_t index, Seque
     const bool last = r + 1 == batch_.row_begin(index + 1) && end == planned.sequence->n_tokens();
     if (last && choice.request->stop.max_tokens == 0) break;  // the prompt was all that was asked for
     RowResult& row = results_[r];
-    if (row.outcome != SampleOutcome::ok) {
-      choice.error = row.outcome == SampleOutcome::bad_logits ? "the model's output is not a number"
-                                                              : "every token is forbidden by the request's biases";
-      result.stopped = true;
-      drawn_[index] = model_.tokenizer.special().eos.value_or(0);
-    } else if (!last) {
+    if (row.outcome == SampleOutcome::ok && !last) {
       item.prompt_logprobs.push_back(row);
       continue;
-    } else {
-      drawn_[index] = row.token;
-      item.token = row.token;
-      item.logprobs = row;
     }
+    drawn_[index] = take_token(choice, row, item, result.stopped);
     result.tokens = {&drawn_[index], 1};
-    ++choice.n_generated;
-    if (!choice.first_token) choice.first_token = step_done_;
-    if (choice.counts_row >= 0)
-      ++counts_[static_cast<size_t>(choice.counts_row) * model_.info.vocab_size + drawn_[index]];
-    const StopCause cause = choice.request->stop.check(drawn_[index], choice.n_generated);
-    item.is_stop_token = cause == StopCause::eos || cause == StopCause::stop_id;
-    result.stopped = result.stopped || item.is_stop_token;
     break;
   }
   if (item.token >= 0 || !item.prompt_logprobs.empty()) items.push_back(std::move(item));
@@ -272,10 +283,71 @@ void EngineImpl::collect(const StepPlan& plan, StepResult& result, std::vector<O
   for (size_t i = 0; i < plan.sequences.size(); ++i) collect_one(plan.sequences[i], i, result.sequences[i], items);
 }
 
+// Fills the control of a lease and gives it to the batch. False: the plan is a single step.
+bool EngineImpl::prepare_lease(const StepPlan& plan) {
+  batch_.set_control(&lease_.control);
+  lease_.control = {.lease = 1, .attention = &attention_};
+  for (const PlannedSequence& planned : plan.sequences) {
+    lease_.control.lease = std::max(lease_.control.lease, planned.lease_tokens);
+  }
+  if (lease_.control.lease == 1) return false;
+  size_t n_stop_ids = 0;
+  const size_t n = plan.sequences.size();
+  for (const PlannedSequence& planned : plan.sequences) {
+    const StopRules& stop = choices_.at(planned.sequence->id).request->stop;
+    n_stop_ids = std::max(n_stop_ids, stop.stop_ids.size() + (stop.ignore_eos ? 0 : stop.eos_ids.size()));
+  }
+  lease_.stop_ids.assign(n * n_stop_ids, -1);
+  lease_.tokens_left.clear();
+  for (size_t i = 0; i < n; ++i) {
+    const Choice& choice = choices_.at(plan.sequences[i].sequence->id);
+    const StopRules& stop = choice.request->stop;
+    // Biases change, and stop ids begin to count, where min_tokens are there: a lease does not cross that.
+    const int32_t before_min = stop.min_tokens - choice.n_generated, n_tokens = plan.sequences[i].lease_tokens;
+    lease_.tokens_left.push_back(before_min > 0 ? std::min(before_min, n_tokens) : n_tokens);
+    if (before_min > 0) continue;
+    const auto at = lease_.stop_ids.begin() + static_cast<ptrdiff_t>(i * n_stop_ids);
+    const auto end = std::ranges::copy(stop.stop_ids, at).out;
+    if (!stop.ignore_eos) std::ranges::copy(stop.eos_ids, end);
+  }
+  lease_.control.stop_ids = lease_.stop_ids.data();
+  lease_.control.n_stop_ids = static_cast<int32_t>(n_stop_ids);
+  lease_.control.tokens_left = lease_.tokens_left.data();
+  return true;
+}
+
+// Steps without this thread: it only passes tokens on. The first sequence that stops ends the lease.
+RunOutcome EngineImpl::run_lease(const StepPlan& plan, const StepInputs& inputs, StepResult& result) {
+  const size_t n = plan.sequences.size();
+  result.sequences.resize(n);
+  lease_.tokens.resize(std::max(lease_.tokens.size(), n));
+  for (auto& tokens : lease_.tokens) tokens.clear();
+  const RunOutcome outcome = model_.executor->run_lease(inputs, [&](std::span<const LeaseToken> tokens) {
+    step_done_ = Clock::now();
+    std::vector<OutputItem> items;
+    for (const LeaseToken& t : tokens) {
+      const auto row = static_cast<size_t>(t.row);
+      Choice& choice = choices_.at(plan.sequences[row].sequence->id);
+      OutputItem item{.request = choice.request, .choice = choice.index, .made = step_done_};
+      const RowResult drawn{.outcome = t.outcome, .token = t.token, .logprob = t.logprob};
+      lease_.tokens[row].push_back(take_token(choice, drawn, item, result.sequences[row].stopped));
+      if (item.token >= 0) items.push_back(std::move(item));
+      if (t.last) attention_ = 1;
+    }
+    output_.push(std::move(items));
+  });
+  for (size_t i = 0; i < n; ++i) {
+    result.sequences[i].tokens = lease_.tokens[i];
+    n_lease_steps_ = std::max(n_lease_steps_, static_cast<int64_t>(lease_.tokens[i].size()));
+  }
+  return outcome;
+}
+
 // False when there was nothing to do.
 bool EngineImpl::step() {
-  const StepPlan& plan =
-      scheduler_.plan_step({.max_batched_tokens = config_.max_batched_tokens, .max_seqs = config_.max_seqs});
+  const StepPlan& plan = scheduler_.plan_step({.max_batched_tokens = config_.max_batched_tokens,
+                                               .max_seqs = config_.max_seqs,
+                                               .lease_tokens = model_.executor->max_lease()});
   if (plan.empty()) return false;
   model_.executor->swap_out(StepBatch::to_step_copies(plan.swap_outs));
   model_.executor->swap_in(StepBatch::to_step_copies(plan.swap_ins));
@@ -284,18 +356,20 @@ bool EngineImpl::step() {
   if (!plan.sequences.empty()) {
     const StepInputs& inputs = batch_.fill(plan, [this](const PlannedSequence& p) { return settings_of(p); });
     batch_.set_counts(counts_.data());
-    if (model_.executor->run(inputs, results_) == RunOutcome::device_fault) {
+    const bool lease = prepare_lease(plan) && model_.executor->can_lease(inputs);
+    const RunOutcome outcome = lease ? run_lease(plan, inputs, result) : model_.executor->run(inputs, results_);
+    if (outcome == RunOutcome::device_fault) {
       scheduler_.abort(StepRan::maybe);
       fail_all("the device failed; restart the server");
       return true;
     }
     step_done_ = Clock::now();
-    collect(plan, result, items);
+    if (!lease) collect(plan, result, items);
   }
   scheduler_.commit(result);
   report_finished(items);
-  output_.push(std::move(items));
   update_stats();
+  output_.push(std::move(items));
   return true;
 }
 
@@ -348,17 +422,18 @@ void EngineImpl::update_stats() {
     const double total = std::max(cache_.group(g).n_blocks - 1, 1);
     usage = std::max(usage, 1.0 - cache_.n_available(g) / total);
   }
+  const int64_t n_lease_steps = std::exchange(n_lease_steps_, 0);
   const std::lock_guard lock(mutex_);
-  ++stats_.steps_total;
+  stats_.steps_total += std::max<int64_t>(n_lease_steps, 1);
+  stats_.lease_steps_total += n_lease_steps;
   stats_.prompt_tokens_total = s.n_prompt_tokens;
   stats_.cached_tokens_total = s.n_cached_tokens;
-  stats_.generated_tokens_total += std::ranges::count_if(drawn_, [](int32_t t) { return t >= 0; });
+  stats_.generated_tokens_total += std::exchange(n_drawn_, 0);
   stats_.preemptions_swap = s.n_preempted_swap;
   stats_.preemptions_recompute = s.n_preempted_recompute;
   stats_.running = scheduler_.n_running();
   stats_.waiting = scheduler_.n_pending();
   stats_.cache_usage = usage;
-  drawn_.clear();
 }
 
 void EngineImpl::loop() {
@@ -370,8 +445,8 @@ void EngineImpl::loop() {
     // Requests may have ended without a step (cancelled while waiting).
     std::vector<OutputItem> items;
     report_finished(items);
-    output_.push(std::move(items));
     update_stats();
+    output_.push(std::move(items));
   }
   // Closing: what was never added ends like the rest.
   Commands rest;

@@ -48,6 +48,11 @@ class EngineImpl : public Engine {
     std::string error;
     std::optional<Clock::time_point> started, first_token;
   };
+  struct Lease {
+    LoopControl control;
+    std::vector<int32_t> stop_ids, tokens_left;
+    std::vector<std::vector<int32_t>> tokens;  // per planned sequence
+  };
 
   std::shared_ptr<ActiveRequest> make_request(Request request, EventSink sink) const;
   void post(const std::function<void(Commands&)>& change);
@@ -58,6 +63,9 @@ class EngineImpl : public Engine {
   void add(const std::shared_ptr<const ActiveRequest>& request);
   bool step();
   RowSettings settings_of(const PlannedSequence& planned);
+  bool prepare_lease(const StepPlan& plan);
+  RunOutcome run_lease(const StepPlan& plan, const StepInputs& inputs, StepResult& result);
+  int32_t take_token(Choice& choice, const RowResult& row, OutputItem& item, bool& stopped);
   void collect(const StepPlan& plan, StepResult& result, std::vector<OutputItem>& items);
   void collect_one(const PlannedSequence& planned, size_t index, SequenceResult& result,
                    std::vector<OutputItem>& items);
@@ -78,6 +86,7 @@ class EngineImpl : public Engine {
   std::string fault_;
   int32_t n_open_ = 0;  // requests submitted and not finished
   bool closing_ = false;
+  std::atomic<int32_t> attention_ = 0;  // not zero: a lease should end, commands wait
 
   // Owned by the engine thread.
   KvCache cache_;
@@ -86,9 +95,11 @@ class EngineImpl : public Engine {
   std::unordered_map<SeqId, Choice> choices_;
   std::unordered_map<RequestId, std::pair<SeqId, int32_t>> requests_;  // first sequence, open choices
   std::vector<RowResult> results_;
-  Clock::time_point step_done_{};  // when the executor last came back
-  std::vector<int32_t> drawn_;     // one token per planned sequence
-  std::vector<uint32_t> counts_;   // [rows, V]
+  Clock::time_point step_done_{};            // when the executor last came back
+  std::vector<int32_t> drawn_;               // one token per planned sequence
+  int64_t n_drawn_ = 0, n_lease_steps_ = 0;  // tokens and steps since the statistics were brought up to date
+  Lease lease_;
+  std::vector<uint32_t> counts_;  // [rows, V]
   std::vector<int32_t> free_counts_rows_;
 
   OutputThread output_;

@@ -31,6 +31,9 @@ class StepBatch {
   // Counts of penalised sequences: [rows, V], owned by the caller.
   void set_counts(const uint32_t* counts) { inputs_.tables.counts = counts; }
 
+  // What a lease may do; owned by the caller.
+  void set_control(LoopControl* control) { inputs_.control = control; }
+
   // The same copies as executors want them.
   static std::vector<StepCopy> to_step_copies(const std::vector<BlockCopy>& copies);
 

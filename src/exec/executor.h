@@ -42,7 +42,7 @@ struct LeaseToken {
   SampleOutcome outcome = SampleOutcome::ok;
   bool last = false;  // the row has stopped
 };
-using LeaseSink = std::function<void(const LeaseToken&)>;
+using LeaseSink = std::function<void(std::span<const LeaseToken>)>;
 
 enum class RunOutcome : uint8_t {
   ok,
@@ -64,8 +64,10 @@ class Executor {
   // Carries out inputs.copies, then the stages; `results` [R].
   virtual RunOutcome run(const StepInputs& inputs, std::span<RowResult> results) noexcept = 0;
 
-  // Whether run_lease() can carry out these inputs, which decode one token per sequence.
-  virtual bool can_lease(const StepInputs&) const noexcept { return false; }
+  // Steps that a lease should have; 1: there are no leases here.
+  virtual int32_t max_lease() const noexcept { return 1; }
+  // Whether run_lease() can carry out these inputs, which decode one token per sequence. May prepare for that.
+  virtual bool can_lease(const StepInputs&) noexcept { return false; }
   // Steps without the host, as inputs.control says. Tokens go to `sink` as they come, step by step, rows ascending; it
   // must not throw. Returns when no row lives, the lease is over, or within a step of a non-zero attention word.
   virtual RunOutcome run_lease(const StepInputs&, const LeaseSink&) noexcept { return RunOutcome::device_fault; }

@@ -25,6 +25,7 @@ std::string metrics_text(const EngineStats& stats) {
   metric("counter", "preemptions_recompute_total", "Sequences dropped to be computed again.",
          stats.preemptions_recompute);
   metric("counter", "steps_total", "Steps of the engine.", stats.steps_total);
+  metric("counter", "lease_steps_total", "Steps that ran on the GPU without the host.", stats.lease_steps_total);
   metric("gauge", "requests_running", "Requests being computed.", stats.running);
   metric("gauge", "requests_waiting", "Requests in the queue.", stats.waiting);
   metric("gauge", "cache_usage_ratio", "Share of the cache's blocks in use.", stats.cache_usage);

@@ -1,8 +1,10 @@
 // The whole engine on the device: the CPU's greedy tokens, and an answer that does not depend on who else is in the
-// batch, on chunk sizes, on prefix hits or on preemption.
+// batch, on chunk sizes, on prefix hits, on preemption or on leases.
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdlib>
+#include <future>
 #include <optional>
 #include <random>
 #include <thread>
@@ -56,6 +58,30 @@ void compare(const std::string& what, const std::vector<Answer>& got, const std:
   }
 }
 
+// The same requests such that no step of them can be in a lease: the most likely tokens do not fit its ring.
+std::vector<Request> without_leases(std::vector<Request> requests) {
+  for (Request& request : requests) request.sampling.logprobs = true, request.sampling.top_logprobs = 2;
+  return requests;
+}
+std::vector<Request> with_leases(std::vector<Request> requests) {
+  for (Request& request : requests) request.sampling.logprobs = false, request.sampling.top_logprobs = 0;
+  return requests;
+}
+
+// Asks with leases and without; there must be leases on a device and nowhere else.
+void compare_leases(const std::string& what, Engine& engine, const std::vector<Request>& requests, bool on_device,
+                    Finding& finding) {
+  const std::vector<Answer> steps = ask(engine, without_leases(requests));
+  const EngineStats before = engine.stats();
+  compare(what + ", in leases", ask(engine, with_leases(requests)), steps, finding);
+  const EngineStats after = engine.stats();
+  const int64_t n_leased = after.lease_steps_total - before.lease_steps_total;
+  finding.details.push_back(
+      fmt::format("{}: {} of {} steps in leases", what, n_leased, after.steps_total - before.steps_total));
+  if (before.lease_steps_total == 0 && (n_leased > 0) == on_device) return;
+  finding.fail(fmt::format("{}: {} steps in leases before", what, before.lease_steps_total));
+}
+
 // ---- goldens -------------------------------------------------------------------------------------------------------
 
 class TinyEngine {
@@ -103,6 +129,7 @@ class TinyEngine {
       }
       return finding;
     });
+    report.check("same bits in leases as step by step", [&] { return leases(alone); });
     // The cache always holds the windows of all sequences.
     if (golden_.name == "mistral" || golden_.name == "starcoder2") {
       report.skip("same bits after preemption by swap", "windows in all layers: nothing is ever preempted");
@@ -144,6 +171,19 @@ class TinyEngine {
         {.temperature = 0.0f, .max_tokens = kAnswerTokens, .ignore_eos = true, .logprobs = true, .top_logprobs = 2});
     Finding finding;
     compare("greedy", ask(*load_engine(config(executor_)), greedy), ask(*load_engine(config("cpu")), greedy), finding);
+    return finding;
+  }
+
+  // Answers that go on to their length, and answers that a stop id ends, which min_tokens may have passed over before.
+  Finding leases(const std::vector<Answer>& alone) const {
+    Finding finding;
+    compare_leases("to the length", *load_engine(config(executor_)), sampled(), executor_ == "cuda", finding);
+    std::vector<Request> requests = sampled();
+    for (size_t i = 0; i < requests.size(); ++i) {
+      requests[i].sampling.min_tokens = 12;
+      requests[i].sampling.stop_token_ids = {alone[i].tokens[5], alone[i].tokens[20 + i]};
+    }
+    compare_leases("to a stop id", *load_engine(config(executor_)), requests, executor_ == "cuda", finding);
     return finding;
   }
 
@@ -285,6 +325,42 @@ Finding near_reference(const std::vector<Answer>& got, const std::vector<Answer>
   return finding;
 }
 
+// A request that is cancelled at its fifth token ends soon, and one beside it goes on as if alone.
+Finding cancelled(Engine& engine, const Answer& alone) {
+  constexpr size_t kCancelAt = 5, kMost = 40;  // a lease of its own would go on to 65
+  const std::vector<Request> requests = with_leases(prompts(2, 256));
+  Finding finding;
+  Client client(engine);
+  client.send(requests[0]);
+  size_t n_tokens = 0;
+  std::promise<FinishReason> finish;
+  engine.submit(requests[1], [&](const Event& e) {
+    n_tokens += e.tokens.size();
+    if (n_tokens == kCancelAt) engine.cancel(e.id);
+    if (e.finish) finish.set_value(*e.finish);
+  });
+  const FinishReason reason = finish.get_future().get();
+  compare("beside it", client.wait(), {alone}, finding);
+  finding.details.push_back(fmt::format("{} tokens", n_tokens));
+  if (reason != FinishReason::cancelled || n_tokens > kMost) finding.fail("not cancelled in time");
+  return finding;
+}
+
+// A stop string in the middle of an answer ends it where single steps would.
+Finding stopped(Engine& engine, const Answer& alone) {
+  std::vector<Request> requests = prompts(1, 256);
+  const size_t middle = alone.text.find(' ', alone.text.size() / 2);
+  requests[0].sampling.stop = {alone.text.substr(middle, 6)};
+  Finding finding;
+  const Answer steps = ask(engine, without_leases(requests))[0], leased = ask(engine, with_leases(requests))[0];
+  compare("to a stop string", {leased}, {steps}, finding);
+  finding.details.push_back(
+      fmt::format("{} tokens, {} bytes of {}", leased.tokens.size(), leased.text.size(), alone.text.size()));
+  if (steps.finish != FinishReason::stop || leased.finish != steps.finish || leased.text != steps.text)
+    finding.fail("other text: " + leased.text);
+  return finding;
+}
+
 void built_in_model(Report& report, const Target& target) {
   std::unique_ptr<Engine> engine;
   report.check("loads", [&] {
@@ -307,6 +383,24 @@ void built_in_model(Report& report, const Target& target) {
     compare("batch", ask(*engine, prompts(64, 256)), expected, finding);
     return finding;
   });
+  report.check("same tokens in leases, alone and 64", [&] {
+    Finding finding;
+    const EngineStats before = engine->stats();
+    const auto start = std::chrono::steady_clock::now();
+    compare("alone", ask_one_by_one(*engine, with_leases(prompts(20, 256))), alone, finding);
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+    std::vector<Answer> expected;
+    for (int i = 0; i < 64; ++i) expected.push_back(alone[static_cast<size_t>(i) % alone.size()]);
+    compare("batch", ask(*engine, with_leases(prompts(64, 256))), expected, finding);
+    const EngineStats after = engine->stats();
+    finding.details.push_back(fmt::format("{} of {} steps in leases; alone {:.0f} tokens/s",
+                                          after.lease_steps_total - before.lease_steps_total,
+                                          after.steps_total - before.steps_total, 20 * 256 / took.count()));
+    if (target.executor == "cuda" && after.lease_steps_total == 0) finding.fail("no leases");
+    return finding;
+  });
+  report.check("cancelled in a lease", [&] { return cancelled(*engine, alone[0]); });
+  report.check("a stop string in a lease", [&] { return stopped(*engine, alone[0]); });
   report.check("auto takes the device", [&] {
     Finding finding{.details = {load_engine(built_in("auto"))->info().runs_on}};
     finding.ok = finding.details[0].starts_with("CUDA");

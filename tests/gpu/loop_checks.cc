@@ -1,6 +1,7 @@
 // Decoding without the host: captured steps and loops on the device give the tokens of single steps, and the ring loses
 // none.
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cuda_runtime.h>
 #include <random>
@@ -87,7 +88,7 @@ class Decoder {
 
   // One lease. `limits` [S] may be empty; `on_token` is called after each token.
   void lease(std::vector<Sequence>& sequences, int n, const Tokens& limits = {}, const Tokens& stop_ids = {},
-             volatile int32_t* attention = nullptr, const std::function<void()>& on_token = {}) {
+             std::atomic<int32_t>* attention = nullptr, const std::function<void()>& on_token = {}) {
     StepInputs inputs = fill(sequences);
     LoopControl control{.lease = n, .attention = attention};
     if (!limits.empty()) control.tokens_left = limits.data();
@@ -96,10 +97,12 @@ class Decoder {
     inputs.control = &control;
     if (!executor_.can_lease(inputs)) throw std::runtime_error("no lease: " + executor_.describe());
     std::string broken;
-    const RunOutcome outcome = executor_.run_lease(inputs, [&](const LeaseToken& t) {
-      if (t.outcome != SampleOutcome::ok) broken = "a row was not drawn";
-      sequences[static_cast<size_t>(t.row)].tokens.push_back(t.token);
-      if (on_token) on_token();
+    const RunOutcome outcome = executor_.run_lease(inputs, [&](std::span<const LeaseToken> tokens) {
+      for (const LeaseToken& t : tokens) {
+        if (t.outcome != SampleOutcome::ok) broken = "a row was not drawn";
+        sequences[static_cast<size_t>(t.row)].tokens.push_back(t.token);
+        if (on_token) on_token();
+      }
     });
     if (outcome != RunOutcome::ok) throw std::runtime_error("the device failed: " + executor_.describe());
     if (!broken.empty()) throw std::runtime_error(broken);
@@ -228,7 +231,7 @@ class LoopChecks {
       return static_cast<int>(sequences[0].n_prompt + Decoder::kTokens - sequences[0].tokens.size());
     };
     while (left() > 0) {
-      volatile int32_t attention = 0;
+      std::atomic<int32_t> attention = 0;
       int n = 0;
       decoder_.lease(sequences, left(), {}, {}, &attention, [&] { attention = ++n >= 3 ? 1 : 0; });
     }
@@ -301,7 +304,8 @@ class Counter {
 
   TokenLoop::End run(int64_t steps, const std::function<void(const cuda::RingEntry&)>& sink) {
     const std::vector<cuda::LoopRow> rows(static_cast<size_t>(rows_), {.live = 1, .tokens_left = 1 << 30});
-    return loop_.run(graph_, stream_, {.lease = static_cast<int32_t>(steps), .rows = rows}, nullptr, sink);
+    return loop_.run(graph_, stream_, {.lease = static_cast<int32_t>(steps), .rows = rows}, nullptr,
+                     [&](std::span<const cuda::RingEntry> entries) { std::ranges::for_each(entries, sink); });
   }
 
  private:

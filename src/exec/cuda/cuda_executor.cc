@@ -41,6 +41,8 @@ CudaExecutor::CudaExecutor(Plan plan, LoadedWeights weights, const StepCapacity&
   cudaStream_t stream = nullptr;
   if (cudaStreamCreate(&stream) != cudaSuccess) throw Error(ErrorCode::resource, "the GPU gives no stream");
   stream_ = stream;
+  // A lease that waits for its reader in vain leaves recurrent states a step ahead: it never has to wait.
+  static_assert(kLeaseSteps * cuda::kMaxLoopRows <= kRingEntries);
   loop_.emplace(max_bucket(), kRingEntries, device.device());
 }
 
@@ -222,7 +224,7 @@ cuda::AdvanceCall CudaExecutor::advance_call(const StepInputs& on_device) {
 
 // ---- leases --------------------------------------------------------------------------------------------------------
 
-bool CudaExecutor::can_lease(const StepInputs& inputs) const noexcept {
+bool CudaExecutor::can_lease(const StepInputs& inputs) noexcept {
   if (!no_graphs_.empty() || inputs.control == nullptr || !is_decode(inputs) || inputs.n_rows > max_bucket())
     return false;
   if (inputs.control->n_stop_ids > TokenLoop::kMaxStopIds) return false;
@@ -231,7 +233,8 @@ bool CudaExecutor::can_lease(const StepInputs& inputs) const noexcept {
     // The most likely tokens do not fit the ring; a mask is good for one token.
     if (given || inputs.sampling[r].n_logprobs > 0 || inputs.sampling[r].mask_row >= 0) return false;
   }
-  return DeviceSampler::has_room(inputs);
+  cudaSetDevice(info_.index);
+  return DeviceSampler::has_room(inputs) && bucket_for(inputs) != nullptr;
 }
 
 RunOutcome CudaExecutor::run_lease(const StepInputs& inputs, const LeaseSink& sink) noexcept {
@@ -249,18 +252,21 @@ RunOutcome CudaExecutor::run_lease(const StepInputs& inputs, const LeaseSink& si
   for (int32_t r = 0; r < inputs.n_rows; ++r) {
     loop_rows_[static_cast<size_t>(r)] = {
         .live = 1,
-        .tokens_left = control.tokens_left != nullptr ? control.tokens_left[r] : std::numeric_limits<int32_t>::max(),
-        .stops_after = control.stops_after != nullptr ? control.stops_after[r] : 0};
+        .tokens_left = control.tokens_left != nullptr ? control.tokens_left[r] : std::numeric_limits<int32_t>::max()};
   }
   const TokenLoop::End end =
       loop_->run(bucket->loop, stream_,
                  {.lease = control.lease, .rows = loop_rows_, .stop_ids = stop_ids_, .n_stop_ids = control.n_stop_ids},
-                 control.attention, [&](const cuda::RingEntry& entry) {
-                   sink({.row = entry.row,
-                         .token = entry.token,
-                         .logprob = entry.logprob,
-                         .outcome = static_cast<SampleOutcome>(entry.outcome),
-                         .last = entry.last != 0});
+                 control.attention, [&](std::span<const cuda::RingEntry> entries) {
+                   lease_tokens_.clear();
+                   for (const cuda::RingEntry& entry : entries) {
+                     lease_tokens_.push_back({.row = entry.row,
+                                              .token = entry.token,
+                                              .logprob = entry.logprob,
+                                              .outcome = static_cast<SampleOutcome>(entry.outcome),
+                                              .last = entry.last != 0});
+                   }
+                   sink(lease_tokens_);
                  });
   lease_end_ = end.why;
   return end.outcome;
@@ -316,9 +322,10 @@ void CudaExecutor::write_buffer(BufferId id, const TensorView& rows) {
 }
 
 std::string CudaExecutor::describe() const {
-  const std::string loops = no_graphs_.empty() ? "" : fmt::format("; no graphs ({})", no_graphs_);
-  return fmt::format("CUDA executor on {} (sm_{}, {} SMs): {} stages, a launch each; sampling on the GPU{}", info_.name,
-                     info_.capability, info_.n_processors, plan_.stages.size(), loops);
+  const std::string leases =
+      no_graphs_.empty() ? fmt::format("up to {} decode steps in one launch", kLeaseSteps) : "no graphs: " + no_graphs_;
+  return fmt::format("CUDA executor on {} (sm_{}, {} SMs): {} stages, a launch each; sampling on the GPU; {}",
+                     info_.name, info_.capability, info_.n_processors, plan_.stages.size(), leases);
 }
 
 }  // namespace arc

@@ -29,7 +29,8 @@ class CudaExecutor : public Executor {
   void swap_out(std::span<const StepCopy> copies) noexcept override;
   void swap_in(std::span<const StepCopy> copies) noexcept override;
   RunOutcome run(const StepInputs& inputs, std::span<RowResult> results) noexcept override;
-  bool can_lease(const StepInputs& inputs) const noexcept override;
+  int32_t max_lease() const noexcept override { return kLeaseSteps; }
+  bool can_lease(const StepInputs& inputs) noexcept override;
   RunOutcome run_lease(const StepInputs& inputs, const LeaseSink& sink) noexcept override;
   std::string describe() const override;
 
@@ -52,6 +53,8 @@ class CudaExecutor : public Executor {
   std::span<const Stage> stages() const { return plan_.stages; }
 
  private:
+  static constexpr int32_t kLeaseSteps = 64;
+
   // Decode steps of a fixed number of rows.
   struct Bucket {
     int32_t n_rows = 0;
@@ -86,6 +89,7 @@ class CudaExecutor : public Executor {
   std::vector<std::unique_ptr<Bucket>> buckets_;
   std::vector<cuda::LoopRow> loop_rows_;
   std::vector<int32_t> stop_ids_;
+  std::vector<LeaseToken> lease_tokens_;
   bool use_graphs_ = false;
   std::string no_graphs_;  // why there are none; empty: there are
   int64_t n_host_rows_ = 0;

@@ -1,6 +1,6 @@
 #include "exec/cuda/token_loop.h"
 
-#include <atomic>
+#include <algorithm>
 #include <chrono>
 #include <cuda_runtime.h>
 #include <immintrin.h>
@@ -118,17 +118,21 @@ DeviceGraph TokenLoop::capture(cuda::AdvanceCall call, void* stream,
   return make.finish();
 }
 
-int64_t TokenLoop::read_entries(const std::function<void(const cuda::RingEntry&)>& sink) noexcept {
+int64_t TokenLoop::read_entries(const std::function<void(std::span<const cuda::RingEntry>)>& sink) noexcept {
   const uint64_t head = std::atomic_ref(control_->head).load(std::memory_order_acquire);
   const auto n = static_cast<int64_t>(head - tail_);
-  for (; tail_ < head; ++tail_) sink(ring_[tail_ % capacity_]);
+  while (tail_ < head) {
+    const uint64_t at = tail_ % capacity_, run = std::min(head - tail_, capacity_ - at);
+    sink({ring_ + at, run});
+    tail_ += run;
+  }
   if (n > 0) std::atomic_ref(control_->tail).store(tail_, std::memory_order_release);
   return n;
 }
 
 TokenLoop::End TokenLoop::run(const DeviceGraph& graph, void* stream, const Start& start,
-                              const volatile int32_t* attention,
-                              const std::function<void(const cuda::RingEntry&)>& sink) noexcept {
+                              const std::atomic<int32_t>* attention,
+                              const std::function<void(std::span<const cuda::RingEntry>)>& sink) noexcept {
   ARC_CHECK(static_cast<int32_t>(start.rows.size()) <= max_rows_ && start.n_stop_ids <= kMaxStopIds);
   const std::atomic_ref ended(control_->ended);
   ended.store(0);
@@ -147,7 +151,7 @@ TokenLoop::End TokenLoop::run(const DeviceGraph& graph, void* stream, const Star
   auto last = Clock::now();
   int idle = 0;
   while (error == cudaSuccess && ended.load(std::memory_order_acquire) == 0) {
-    if (attention != nullptr && *attention != 0) std::atomic_ref(control_->attention).store(1);
+    if (attention != nullptr && attention->load() != 0) std::atomic_ref(control_->attention).store(1);
     if (read_entries(sink) > 0) {
       last = Clock::now();
       idle = 0;

@@ -2,6 +2,7 @@
 // their tokens come.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <span>
@@ -62,13 +63,13 @@ class TokenLoop {
     cuda::LoopEnd why = cuda::LoopEnd::running;
   };
   // Runs the graph to its end; entries go to `sink` as they come. A non-zero `attention` (may be null) ends the loop.
-  End run(const DeviceGraph& graph, void* stream, const Start& start, const volatile int32_t* attention,
-          const std::function<void(const cuda::RingEntry&)>& sink) noexcept;
+  End run(const DeviceGraph& graph, void* stream, const Start& start, const std::atomic<int32_t>* attention,
+          const std::function<void(std::span<const cuda::RingEntry>)>& sink) noexcept;
 
   void set_patience_ms(int64_t ms) { patience_ms_ = ms; }  // of loops captured from now on
 
  private:
-  int64_t read_entries(const std::function<void(const cuda::RingEntry&)>& sink) noexcept;
+  int64_t read_entries(const std::function<void(std::span<const cuda::RingEntry>)>& sink) noexcept;
 
   int32_t max_rows_ = 0;
   uint64_t capacity_ = 0, tail_ = 0;

@@ -3,6 +3,7 @@
 // step, S sequences, R token rows that reach the head, V vocabulary.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 
 #include "quant/kv_policy.h"
@@ -32,9 +33,8 @@ struct LoopControl {
   int32_t lease = 1;                  // tokens per sequence whose blocks are reserved
   const int32_t* stop_ids = nullptr;  // [S, n_stop_ids]; -1: none
   int32_t n_stop_ids = 0;
-  const int32_t* tokens_left = nullptr;         // [S]
-  const int32_t* stops_after = nullptr;         // [S] tokens of the lease before stop ids count; null: none
-  volatile const int32_t* attention = nullptr;  // non-zero ends the loop within one step
+  const int32_t* tokens_left = nullptr;             // [S]
+  const std::atomic<int32_t>* attention = nullptr;  // non-zero ends the loop within one step
 };
 
 struct StepInputs {

@@ -124,8 +124,7 @@ __global__ void __launch_bounds__(kMaxLoopRows) advance_kernel(AdvanceCall c) {
     entry.token = drawn.token;
     entry.logprob = drawn.logprob;
     entry.outcome = static_cast<uint16_t>(drawn.outcome);
-    last =
-        drawn.outcome != 0 || rules.tokens_left <= 1 || (step + 1 > rules.stops_after && is_stop(c, row, drawn.token));
+    last = drawn.outcome != 0 || rules.tokens_left <= 1 || is_stop(c, row, drawn.token);
     entry.last = last ? 1 : 0;
   }
   put(c, live, entry, head);

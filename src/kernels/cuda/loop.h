@@ -39,7 +39,6 @@ struct LoopState {
 
 struct LoopRow {
   int32_t live = 0, tokens_left = 0;
-  int32_t stops_after = 0;  // tokens of the lease before stop ids count
 };
 
 // All pointers but `control` and `ring` (mapped host memory) are device memory.
