@@ -1,5 +1,6 @@
 // arc-gpu-bench: how fast a device decodes models of published shapes with random weights, against what it can read.
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>

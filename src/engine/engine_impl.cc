@@ -345,9 +345,11 @@ RunOutcome EngineImpl::run_lease(const StepPlan& plan, const StepInputs& inputs,
 
 // False when there was nothing to do.
 bool EngineImpl::step() {
+  // Where rotations switch with a sequence's length, the scheduler must look between two tokens.
+  const int32_t lease = model_.rope_switch > 0 ? 1 : model_.executor->max_lease();
   const StepPlan& plan = scheduler_.plan_step({.max_batched_tokens = config_.max_batched_tokens,
                                                .max_seqs = config_.max_seqs,
-                                               .lease_tokens = model_.executor->max_lease()});
+                                               .lease_tokens = lease});
   if (plan.empty()) return false;
   model_.executor->swap_out(StepBatch::to_step_copies(plan.swap_outs));
   model_.executor->swap_in(StepBatch::to_step_copies(plan.swap_ins));
@@ -356,15 +358,15 @@ bool EngineImpl::step() {
   if (!plan.sequences.empty()) {
     const StepInputs& inputs = batch_.fill(plan, [this](const PlannedSequence& p) { return settings_of(p); });
     batch_.set_counts(counts_.data());
-    const bool lease = prepare_lease(plan) && model_.executor->can_lease(inputs);
-    const RunOutcome outcome = lease ? run_lease(plan, inputs, result) : model_.executor->run(inputs, results_);
+    const bool leased = prepare_lease(plan) && model_.executor->can_lease(inputs);
+    const RunOutcome outcome = leased ? run_lease(plan, inputs, result) : model_.executor->run(inputs, results_);
     if (outcome == RunOutcome::device_fault) {
       scheduler_.abort(StepRan::maybe);
       fail_all("the device failed; restart the server");
       return true;
     }
     step_done_ = Clock::now();
-    if (!lease) collect(plan, result, items);
+    if (!leased) collect(plan, result, items);
   }
   scheduler_.commit(result);
   report_finished(items);
