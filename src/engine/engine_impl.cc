@@ -347,9 +347,8 @@ RunOutcome EngineImpl::run_lease(const StepPlan& plan, const StepInputs& inputs,
 bool EngineImpl::step() {
   // Where rotations switch with a sequence's length, the scheduler must look between two tokens.
   const int32_t lease = model_.rope_switch > 0 ? 1 : model_.executor->max_lease();
-  const StepPlan& plan = scheduler_.plan_step({.max_batched_tokens = config_.max_batched_tokens,
-                                               .max_seqs = config_.max_seqs,
-                                               .lease_tokens = lease});
+  const StepPlan& plan = scheduler_.plan_step(
+      {.max_batched_tokens = config_.max_batched_tokens, .max_seqs = config_.max_seqs, .lease_tokens = lease});
   if (plan.empty()) return false;
   model_.executor->swap_out(StepBatch::to_step_copies(plan.swap_outs));
   model_.executor->swap_in(StepBatch::to_step_copies(plan.swap_ins));

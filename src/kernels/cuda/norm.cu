@@ -62,12 +62,12 @@ void run(const NormArgs& a, const Operands& o) noexcept {
 
 void run(const GatedNormArgs& a, const Operands& o) noexcept {
   start(o,
-         {.eps = a.eps,
-          .cols = a.cols,
-          .weight = static_cast<const float*>(o.weights[0].data),
-          .gated = true,
-          .gate_first = a.gate_first},
-         Rows(o.reads[1]));
+        {.eps = a.eps,
+         .cols = a.cols,
+         .weight = static_cast<const float*>(o.weights[0].data),
+         .gated = true,
+         .gate_first = a.gate_first},
+        Rows(o.reads[1]));
 }
 
 }  // namespace arc::cuda
