@@ -121,7 +121,7 @@ class Decoder {
     constexpr int kTiles = 4;
     const auto n = static_cast<int32_t>(sequences.size());
     const auto vocab = static_cast<size_t>(tiny_.plan().vocab);
-    for (auto* list : {&tokens_, &positions_, &seq_lens_, &rows_, &table_, &state_}) list->clear();
+    for (auto* list : {&tokens_, &positions_, &seq_lens_, &known_lens_, &rows_, &table_, &state_}) list->clear();
     q_start_.assign(1, 0);
     slots_.clear();
     sampling_.clear();
@@ -131,6 +131,7 @@ class Decoder {
       tokens_.push_back(s.tokens.back());
       positions_.push_back(position);
       seq_lens_.push_back(position + 1);
+      known_lens_.push_back(static_cast<int32_t>(s.n_prompt) + kTokens);  // a lease never crosses a rope's switch
       rows_.push_back(static_cast<int32_t>(rows_.size()));
       q_start_.push_back(static_cast<int32_t>(rows_.size()));
       for (int i = 0; i < kTiles; ++i) table_.push_back(1 + s.place * kTiles + i);
@@ -152,7 +153,8 @@ class Decoder {
                .tokens = tokens_.data(),
                .positions = positions_.data(),
                .q_start = q_start_.data(),
-               .seq_lens = seq_lens_.data()};
+               .seq_lens = seq_lens_.data(),
+               .known_lens = known_lens_.data()};
     for (GroupInputs& group : inputs_.groups) {
       group = {.block_table = table_.data(), .table_stride = kTiles, .slots = slots_.data()};
       group.state_read = group.state_write = state_.data();
@@ -166,7 +168,7 @@ class Decoder {
   const Golden& golden_;
   TinyModel tiny_;
   CudaExecutor& executor_;
-  Tokens tokens_, positions_, seq_lens_, rows_, table_, state_, q_start_;
+  Tokens tokens_, positions_, seq_lens_, known_lens_, rows_, table_, state_, q_start_;
   std::vector<int64_t> slots_;
   std::vector<SamplingRow> sampling_;
   std::vector<uint32_t> counts_;
