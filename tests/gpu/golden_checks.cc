@@ -98,7 +98,8 @@ class GoldenChecks {
         if (n == 0) continue;
         pieces.push_back({.tokens = std::span(tokens[i]).subspan(done[i], n),
                           .position = static_cast<int>(done[i]),
-                          .place = static_cast<int>(i)});
+                          .place = static_cast<int>(i),
+                          .known = static_cast<int>(tokens[i].size())});
         done[i] += n;
       }
       if (pieces.empty()) break;
@@ -125,11 +126,11 @@ class GoldenChecks {
     TinyModel tiny = model(dtype);
     const auto tokens = sequences();
     const std::vector<double> expected = tiny.run(tokens[0]).logits;
-    const int half = static_cast<int>(tokens[0].size() / 2);
+    const int half = static_cast<int>(tokens[0].size() / 2), known = static_cast<int>(tokens[0].size());
     const auto first = std::span(tokens[0]).first(half), second = std::span(tokens[0]).subspan(half);
     const auto step = [&](std::span<const int32_t> part, int position, int place, std::span<const StepCopy> copies) {
       TinyModel::Outputs outputs;
-      const TinyModel::Piece piece{.tokens = part, .position = position, .place = place};
+      const TinyModel::Piece piece{.tokens = part, .position = position, .place = place, .known = known};
       tiny.step({&piece, 1}, outputs, copies);
       return outputs.logits;
     };
