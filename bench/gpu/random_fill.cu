@@ -2,7 +2,7 @@
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
 
-#include "gpu/random_fill.h"
+#include "random_fill.h"
 
 namespace arc::bench {
 namespace {
