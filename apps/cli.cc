@@ -1,6 +1,10 @@
 #include "cli.h"
 
+#include <limits>
 #include <sstream>
+#include <type_traits>
+
+#include "fmt/format.h"
 
 #include "arc/error.h"
 
@@ -73,9 +77,22 @@ constexpr const char* kCompletionsFooter = R"(Examples:
   arc completions fish > ~/.config/fish/completions/arc.fish
 )";
 
+// What is wrong with `text` as a number of type T; empty: nothing.
+template <typename T>
+std::string misfit(const std::string& text) {
+  T value{};
+  if (CLI::detail::lexical_cast(text, value)) return "";
+  if constexpr (std::is_floating_point_v<T>) return text + " is not a number";
+  using Limits = std::numeric_limits<T>;
+  return fmt::format("{} is not a whole number from {} to {}", text, Limits::min(), Limits::max());
+}
+
 template <typename T>
 CLI::Option* option(CLI::App& command, const std::string& names, T& value, const char* type, const char* help) {
-  return command.add_option(names, value, help)->type_name(type);
+  CLI::Option* made = command.add_option(names, value, help)->type_name(type);
+  using Element = typename CLI::detail::wrapped_type<T, T>::type;  // what a list, a text or an optional holds
+  if constexpr (std::is_arithmetic_v<Element> && !std::is_same_v<Element, char>) made->check(misfit<Element>, "");
+  return made;
 }
 
 CLI::Option* choice(CLI::App& command, const std::string& names, std::string& value, const char* help,

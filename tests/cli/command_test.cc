@@ -65,6 +65,8 @@ TEST(Errors, NameTheThingAndTheNextStep) {
       {{"run", "--temprature", "1"}, 2, {"--temprature", "arc run --help"}},
       {{"run", "-m", "x", "--dtype", "f8", "hi"}, 2, {"--dtype", "bf16", "arc run --help"}},
       {{"run", "-m", "x", "--threads", "-1", "hi"}, 2, {"--threads"}},
+      {{"run", "--temperature", "hot", "hi"}, 2, {"--temperature", "hot", "number"}},
+      {{"serve", "-p", "99999"}, 2, {"--port", "99999", "65535", "arc serve --help"}},
       {{"completions", "tcsh"}, 2, {"tcsh", "bash"}},
       {{"run", "-m", empty, "hi"}, 1, {"config.json"}},
       {{"run", "-m", "/no/such/folder", "hi"}, 1, {"/no/such/folder"}},
