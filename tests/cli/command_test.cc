@@ -161,8 +161,10 @@ TEST(Bench, FiguresFitTheClockOutside) {
     EXPECT_LE(speed["median"], speed["max"]);
     const double slowest = *std::ranges::max_element(row["seconds"]);
     EXPECT_NEAR(speed["min"].get<double>() * slowest, row["batch"].get<double>() * row["tokens"].get<double>(), 1e-6);
-    EXPECT_GT(row["share"], 0.0);
-    EXPECT_LT(row["share"], 1.0);
+    const std::string unit = row["test"] == "prefill" ? "flops" : "bytes";
+    const double reached = row[unit + "_per_second"], ceiling = row["ceiling_" + unit + "_per_second"]["median"];
+    EXPECT_NEAR(reached, speed["median"].get<double>() * row[unit + "_per_token"].get<double>(), 1e-9 * reached);
+    EXPECT_NEAR(row["share"], reached / ceiling, 1e-9);
   }
   EXPECT_LT(measured, wall.count());
 }
