@@ -29,7 +29,7 @@ from optimizer import Optimizer
 @dataclass(frozen=True)
 class Plan:
     shape: Shape = Shape()
-    steps: int = 7300
+    steps: int = 7000
     rows: int = 16
     row_length: int = 8192
     rate: float = 3e-3
