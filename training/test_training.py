@@ -219,8 +219,8 @@ class Training(unittest.TestCase):
             self.assertIn(spaced, ([SPACE, *tokens], [SPACE + tokens[0], *tokens[1:]]))
 
     def test_rows_are_packed(self):
-        tokens, weights, documents = self.packer().batch(0, mixture.SHORT, 512)
-        self.assertEqual(tokens.shape, (2, 512))
+        tokens, weights, documents = mixture.Packer(self.sources, self.tokenizer_file, 24, 512, 1).batch(0, mixture.SHORT, 512)
+        self.assertEqual(tokens.shape, (24, 512))
         starts = np.diff(documents.astype(int), axis=1, prepend=-1)
         self.assertTrue(((starts == 0) | (starts == 1)).all())
         self.assertTrue((weights[starts == 1] == 0).all())
