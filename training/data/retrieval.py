@@ -57,7 +57,8 @@ def plant(rng, paragraphs, sentences):
 
 def needles(rng, split, n_tokens, filler):
     """Facts in prose, then questions about them, turn by turn, some twice; a few ask for what the text does not say."""
-    n_facts = rng.randint(1, 3) if rng.random() < 0.3 else rng.randint(3, max(4, min(60, n_tokens // 70)))
+    draw, most = rng.random(), max(4, min(60, n_tokens // 70))
+    n_facts = rng.randint(1, 3) if draw < 0.25 else rng.randint(3, most) if draw < 0.6 else rng.randint(2 * most // 3, most)
     found = facts.distinct_facts(rng, split, n_facts)
     size = max(200, (n_tokens - 60 - 72 * n_facts) * CHARACTERS_PER_TOKEN)
     context = plant(rng, filler.paragraphs(rng, split, size), [facts.sentence(rng, split, *item) for item in found])
