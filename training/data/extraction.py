@@ -177,7 +177,7 @@ ASK = Mixed(Pool("extract-ask", [
     "Turn this into JSON. Keys: {keys}.", "Answer with a JSON object that has the keys {keys}.", "Extract this information as JSON: {keys}.", "Fields: {keys}. Format: JSON."], 0.15), Grammar(
     "extract", ["Extract", "Return", "Give me", "Write", "Output", "Make", "Create", "Find", "Get", "List", "Please extract", "I need", "Please return", "Can you extract"],
     [" {keys}", " the fields {keys}", " the keys {keys}", " these fields: {keys}", " the following fields: {keys}", " only {keys}", " the values of {keys}", " {keys} from the text"],
-    [" as JSON.", " as a JSON object.", " in JSON.", " in JSON format.", " as one JSON object.", " and answer in JSON.", " and reply with JSON only.", " as valid JSON."]))
+    [" as JSON.", " as a JSON object.", " in JSON.", " in JSON format.", " as one JSON object.", ", formatted as JSON.", " and reply with JSON only.", " as valid JSON."]))
 SYSTEMS = Pool("extract-system", ["You extract data. Answer with JSON only.", "Reply with one JSON object and nothing else.", "You turn text into JSON.",
                                   "You are an information extraction service. Output JSON.", "Output valid JSON. Use null for what is missing.",
                                   "Answer only with JSON.", "You read texts and return structured data.", "You are a parser. No comments, just JSON."])

@@ -50,23 +50,21 @@ def opened(rng, split, text, share=0.12):
 
 NAMES = Pool("text-names", "text document message note report page passage article email letter record entry description file excerpt story notice post", 0.15)
 FRAMES = Pool("frames", [
-    "{t}", "{t}\n", "\"{t}\"", "```\n{t}\n```", "---\n{t}\n---", "<{n}>\n{t}\n</{n}>", "{N}:\n{t}", "{N}: {t}", "{N}:\n\n{t}", "Here is the {n}:\n{t}", "Here is a {n}.\n\n{t}",
+    "\"{t}\"", "```\n{t}\n```", "---\n{t}\n---", "<{n}>\n{t}\n</{n}>", "{N}:\n{t}", "{N}: {t}", "{N}:\n\n{t}", "Here is the {n}:\n{t}", "Here is a {n}.\n\n{t}",
     "Read this {n}.\n\n{t}", "# {N}\n\n{t}", "Below is a {n}.\n\n{t}", "I got this {n}:\n\n{t}", "Use the {n} below.\n\n{t}", "Look at the {n}:\n{t}", "Given this {n}:\n\n{t}",
     "Context:\n{t}", "\"\"\"\n{t}\n\"\"\"", "This is the {n}:\n\n{t}", "Please read the {n} below.\n\n{t}"], 0.15)
-ASKED = Pool("asked", ["{q}", "{q} ", "Question: {q}", "Question:\n{q}", "Task: {q}", "Now the question: {q}", "My question: {q}", "Answer this: {q}", "Q: {q}", "**Question:** {q}",
-                       "Please answer: {q}", "Now answer this: {q}"], 0.15)
+ASKED = Pool("asked", ["Question: {q}", "Question:\n{q}", "Task: {q}", "Now the question: {q}", "My question: {q}", "Answer this: {q}", "Q: {q}", "**Question:** {q}",
+                       "Please answer: {q}", "Now answer this: {q}"], 0.2)
 BREAKS = ["\n\n", "\n\n", "\n\n", "\n", "\n\n---\n\n"]
 
 
 def layout(rng, split, both=0.1, first=0.3):
     """A template of {context} and {question}: the question after the text, before it (share `first`), or on both sides (share `both`).
 
-    Half of the templates are only the text and the question; the others name them. A held-out one has a held-out frame or a held-out way to ask."""
-    if rng.random() < 0.5 and split == "train":
-        frame, asked = "{t}", "{q}"
-    else:
-        part = rng.randrange(2) if split == "held" else -1
-        frame, asked = FRAMES.draw(rng, "held" if part == 0 else "train"), ASKED.draw(rng, "held" if part == 1 else "train")
+    In half of the templates the text, and in half the question, stands bare; in a held-out one, either has a held-out frame."""
+    part = rng.randrange(2) if split == "held" else -1
+    frame = FRAMES.draw(rng, "held") if part == 0 else FRAMES.draw(rng, "train") if rng.random() < 0.5 else "{t}"
+    asked = ASKED.draw(rng, "held") if part == 1 else ASKED.draw(rng, "train") if rng.random() < 0.5 else "{q}"
     name = NAMES.draw(rng, split)
     text = frame.replace("{n}", name).replace("{N}", capital(name)).replace("{t}", "{context}")
     question = asked.replace("{q}", "{question}").rstrip()
