@@ -132,6 +132,19 @@ class Training(unittest.TestCase):
                         if value is not None and not isinstance(value, bool) and str(value)[4:5] != "-":
                             self.assertIn(str(value), asked)
 
+    def test_calls_fit_the_tools(self):
+        rng = random.Random(8)
+        for split in pools.SPLITS:
+            for make in (tools.function_calls, tools.tool_session, tools.tool_answers):
+                for _ in range(300):
+                    made = make(rng, split)
+                    declared = {tool["function"]["name"]: tool["function"]["parameters"] for tool in made.tools}
+                    self.assertEqual(len(declared), len(made.tools))
+                    for call in (call["function"] for message in made.messages for call in message.get("tool_calls", ())):
+                        parameters = declared[call["name"]]
+                        self.assertLessEqual(set(parameters["required"]), set(call["arguments"]))
+                        self.assertLessEqual(set(call["arguments"]), set(parameters["properties"]))
+
     def test_generators_are_deterministic(self):
         for split in pools.SPLITS:
             again = [made.messages for made in self.dialogues(split, 5)]

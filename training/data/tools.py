@@ -307,9 +307,9 @@ GREETINGS = {"Hello!": "Hello! What can I do for you?", "Thank you!": "You are w
 class Tool:
     """A declared function together with the means to ask for it."""
 
-    def __init__(self, name, description, parameters, required, made_of=()):
+    def __init__(self, name, description, parameters, required, made_of):
         self.name, self.parameters, self.required = name, parameters, required
-        self.made_of = made_of  # action and entity of a composed tool
+        self.made_of = made_of  # action and entity, or the name before it was changed
         properties = {key: {"type": json_type, "description": text} for key, (json_type, text) in parameters.items()}
         self.declaration = {"type": "function", "function": {"name": name, "description": description, "parameters": {
             "type": "object", "properties": properties, "required": required}}}
@@ -341,7 +341,7 @@ def json_type(kind):
 
 def natural_tool(rng, split):
     """(tool, request, arguments, result)"""
-    name = NATURAL_NAMES.draw(rng, split)
+    name = first_name = NATURAL_NAMES.draw(rng, split)
     description, parameters, requests, results = NATURAL[name]
     arguments = {key.rstrip("?"): argument(rng, split, kind) for key, (kind, _) in parameters.items()}
     if split == "held":
@@ -354,8 +354,14 @@ def natural_tool(rng, split):
             else:
                 text += f" {key[:-1].capitalize()}: {arguments[key[:-1]]}."
     text, arguments = spoken(rng, text, arguments)
-    tool = Tool(name, description, {key.rstrip("?"): (json_type(kind), about) for key, (kind, about) in parameters.items()},
-                [key for key in parameters if not key.endswith("?")])
+    keys = {key.rstrip("?"): key.rstrip("?") for key in parameters}
+    if split == "train" and rng.random() < 0.4:
+        name = renamed(rng, name)
+        name = camel(name) if rng.random() < 0.15 else name
+        keys = {key: key + rng.choice(KEY_ENDS) if rng.random() < 0.3 else key for key in keys}
+    tool = Tool(name, description, {keys[key.rstrip("?")]: (json_type(kind), about) for key, (kind, about) in parameters.items()},
+                [keys[key] for key in parameters if not key.endswith("?")], (first_name,))
+    arguments = {keys[key]: value for key, value in arguments.items()}
     return tool, text, arguments, {key: argument(rng, split, kind) for key, kind in results.items()}
 
 
@@ -373,9 +379,39 @@ def spoken(rng, text, arguments):
     return text, arguments
 
 
-def function_name(rng, action, entity):
-    forms = (f"{action}_{entity}", f"{action}_{entity}", f"{action}{entity.capitalize()}", f"{entity}_{action}")
-    return rng.choice([form for form in forms if form not in NATURAL])
+# Other names for the same: a tool's name and keys are to be read from the list, not made up from the request or remembered.
+OTHER_VERBS = {"get": "fetch read load query lookup retrieve", "find": "lookup query locate search_for", "search": "lookup query scan find_all", "set": "change adjust update put",
+               "create": "make insert new generate_new", "add": "insert append put attach", "delete": "remove erase drop", "send": "post submit deliver dispatch", "book": "reserve arrange",
+               "start": "launch run begin", "stop": "halt end", "cancel": "revoke drop undo", "check": "verify inspect test", "list": "enumerate index all", "show": "display view render",
+               "update": "modify edit patch", "open": "unseal enter", "close": "shut finish", "play": "run stream", "rent": "hire lease", "read": "load view cat", "write": "store put dump"}
+OTHER_ENDS = ["_tool", "_v2", "_info", "_api", "_now", "_service", "_action", "_fn", "_2", "_request"]
+OTHER_HEADS = ["do_", "app_", "my_", "api_", "user_", "run_", "call_", "x_"]
+KEY_ENDS = ["_name", "_value", "_arg", "_text", "_in", "_1", "_field", "_param"]
+
+
+def camel(name):
+    head, *rest = name.split("_")
+    return head + "".join(map(str.capitalize, rest))
+
+
+def renamed(rng, name):
+    verb, _, rest = name.partition("_")
+    draw = rng.random()
+    if draw < 0.45 and verb in OTHER_VERBS:
+        other = f"{rng.choice(OTHER_VERBS[verb].split())}_{rest}"
+    elif draw < 0.75:
+        other = name + rng.choice(OTHER_ENDS)
+    else:
+        other = rng.choice(OTHER_HEADS) + name
+    return name if other in NATURAL else other
+
+
+def function_name(rng, split, action, entity):
+    name = f"{action}_{entity}" if rng.random() < 0.85 or split == "held" else f"{entity}_{action}"
+    if split == "train" and rng.random() < 0.3:
+        name = renamed(rng, name)
+    name = camel(name) if rng.random() < 0.15 else name
+    return f"{name}_item" if name in NATURAL else name
 
 
 def themed_fields(rng, split, entity, n):
@@ -401,7 +437,7 @@ def composed_tool(rng, split, action=None, entity=None):
     required = [field.key for field in fields[: rng.randint(1, len(fields))]]
     said = fields if rng.random() < 0.8 else [field for field in fields if field.key in required]
     parameters = {field.key: (json_type(field.kind), f"{field.label} of the {entity}") for field in fields}
-    tool = Tool(function_name(rng, action, entity), with_article(f"{action.capitalize()} a {entity}"), parameters, required, (action, entity))
+    tool = Tool(function_name(rng, split, action, entity), with_article(f"{action.capitalize()} a {entity}"), parameters, required, (action, entity))
     form = ARGUMENTS.draw(rng, split)
     args = [form.format(label=field.label, value=field.text()) for field in (said if rng.random() < 0.5 else rng.sample(said, len(said)))]
     text = phrasing.capital(REQUESTS.draw(rng, split).format(action=action, Action=action.capitalize(), entity=entity, args="{args}"))
@@ -421,8 +457,16 @@ def any_tool(rng, split):
 
 
 def same_name(tool):
-    """Equal for exportContract, export_contract and contract_export, which one list must not hold together."""
-    return "".join(sorted(tool.name.lower().replace("_", "")))
+    """Equal for exportContract, contract_export and do_export_contract, which one list must not hold together."""
+    return "".join(sorted("".join(tool.made_of).lower().replace("_", "")))
+
+
+def different_tools(rng, split, n):
+    found = {}
+    while len(found) < n:
+        made = any_tool(rng, split)
+        found.setdefault(same_name(made[0]), made)
+    return list(found.values())
 
 
 def tool_list(rng, split, chosen):
@@ -431,7 +475,7 @@ def tool_list(rng, split, chosen):
     for _ in range(rng.choice((0, 1, 2, 3, 4, 5))):
         tool = any_tool(rng, split)[0]
         made_of = rng.choice(chosen).made_of
-        if made_of and rng.random() < 0.4:
+        if len(made_of) == 2 and rng.random() < 0.4:
             action, entity = made_of
             same = {"action": action} if rng.random() < 0.5 else {"entity": entity}
             tool = composed_tool(rng, split, **same)[0]
@@ -455,9 +499,7 @@ def with_system(rng, split, messages):
 
 def function_calls(rng, split):
     """The last message is a call, or the words that stand where no function fits."""
-    chosen = [any_tool(rng, split)]
-    if rng.random() < 0.08:
-        chosen.append(any_tool(rng, split))
+    chosen = different_tools(rng, split, 2 if rng.random() < 0.08 else 1)
     tools = tool_list(rng, split, [tool for tool, *_ in chosen])
     if rng.random() < 0.06:
         question, answer = rng.choice([(UNRELATED.draw(rng, split), REFUSALS.draw(rng, "train")), *GREETINGS.items()])
@@ -495,7 +537,7 @@ def tool_answers(rng, split):
 
 def tool_session(rng, split):
     """Several exchanges over one tool list, small talk between them: more calls learned per declared tool."""
-    chosen = [any_tool(rng, split) for _ in range(rng.randint(2, 6))]
+    chosen = different_tools(rng, split, rng.randint(2, 6))
     messages = []
     for tool, *rest in chosen:
         if rng.random() < 0.15:
