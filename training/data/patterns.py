@@ -119,7 +119,7 @@ def copying(rng, split):
     if kind == "sort":
         numbers = rng.sample(range(1, 100), rng.randint(3, 6))
         return Dialogue([user(SORT.draw(rng, split).format(x=", ".join(map(str, numbers)))), assistant(", ".join(map(str, sorted(numbers))))])
-    word = pools.NOUNS.draw(rng, split)
+    word = (pools.WORDS if split == "train" and rng.random() < 0.6 else pools.NOUNS).draw(rng, split)
     if kind == "spell":
         return Dialogue([user(SPELL.draw(rng, split).format(a=word)), assistant("-".join(word))])
     if kind == "upper":
