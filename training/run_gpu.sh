@@ -2,7 +2,7 @@
 # One training run on one GPU, piece by piece. Each piece ends by itself before its time; call them one after the other on one machine.
 #
 #   export DATA=build/training/data OUT=results WORK=/tmp/arc-training
-#   training/run_gpu.sh piece      up to MINUTES (8.5); repeat until it prints "all steps done"
+#   training/run_gpu.sh piece      up to MINUTES (8.9); repeat until it prints "all steps done"
 #   training/run_gpu.sh probe      a quick look at what the checkpoint can do: OUT/probe.json
 #   training/run_gpu.sh finish     GGUF file, evaluation, results into OUT
 #
@@ -12,7 +12,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 : "${DATA:=build/training/data}" "${OUT:=build/training/results}" "${WORK:=/tmp/arc-training}" "${SEED:=1}" "${ATTENTION:=flex}"
-: "${MINUTES:=8.5}" "${STEPS:=6400}" "${RESUME:=}" "${EVALUATE:=}"
+: "${MINUTES:=8.9}" "${STEPS:=7000}" "${RESUME:=}" "${EVALUATE:=}"
 mkdir -p "$OUT" "$WORK"
 export PYTHONUNBUFFERED=1 TORCHINDUCTOR_CACHE_DIR="$WORK/inductor"
 

@@ -28,6 +28,7 @@ import dialogue
 import evaluate
 import export
 import extraction
+import facts
 import gguf
 import heldout
 import mixture
@@ -93,16 +94,56 @@ class Training(unittest.TestCase):
 
     def test_split_is_stable(self):
         self.assertEqual(pools.stable_hash("arc"), 17730848009556015994)
-        for pool in (pools.NOUNS, retrieval.FACTS, tools.ENTITIES, pools.WORDS):
+        for pool in (pools.NOUNS, pools.CITIES, facts.LABELS, tools.ENTITIES, tools.PARAMETERS, pools.WORDS):
             self.assertFalse(set(pool.parts["train"]) & set(pool.parts["held"]))
             self.assertTrue(pool.parts["held"])
 
     def test_held_out_phrases_are_not_trained(self):
         rng = random.Random(3)
-        for phrases in (retrieval.TELL, retrieval.QUESTIONS, extraction.ASK, tools.REQUESTS, patterns.REPEAT):
+        for phrases in (facts.TELL, facts.ASK, facts.REQUEST, facts.BRIEF, extraction.ASK, tools.REQUESTS, patterns.REPEAT, patterns.AFTER):
             trained, held = ({phrases.draw(rng, split) for _ in range(n)} for split, n in (("train", 20000), ("held", 500)))
-            self.assertGreater(len(trained), 250)
+            self.assertGreater(len(trained), 15)
             self.assertFalse(trained & held)
+
+    def test_held_out_words_are_not_trained(self):
+        rng = random.Random(4)
+        for pool in pools.OpenPool.ALL:
+            held = {word.lower() for word in (*pool.parts["held"], *pool.more.parts["held"])}
+            self.assertFalse(held & {pool.draw(rng, "train").lower() for _ in range(2000)}, pool.name)
+            self.assertLessEqual({pool.draw(rng, "held").lower() for _ in range(300)}, held, pool.name)
+        self.assertFalse(pools.held_words() & {word.lower() for word in pools.WORDS.parts["train"] + pools.TERMS.parts["train"]})
+
+    def test_held_out_answers_stand_in_the_text(self):
+        """So that a reader who was never trained can find them; dates may be said in words, truth values as yes and no."""
+        rng = random.Random(6)
+        for who, what, value in facts.distinct_facts(rng, "held", 300):
+            text, question = facts.sentence(rng, "held", who, what, value), facts.ask(rng, "held", who, what)
+            for part, whole in ((value, text), (who, text), (what, text), (who, question), (what, question)):
+                self.assertIn(part.lower(), whole.lower())
+        for task in ("extraction", "calls"):
+            for made in heldout.task_set(self.sources, task, 200):
+                asked = made.messages[-2]["content"]
+                if made.check == "call":
+                    found = [arguments for _, arguments in heldout.calls_in(dialogue.answer_text(made.messages[-1]))]
+                else:
+                    found = json.loads(made.messages[-1]["content"]) if made.check == "json" else []
+                for values in found if isinstance(found, list) else [found]:
+                    for value in values.values():
+                        if value is not None and not isinstance(value, bool) and str(value)[4:5] != "-":
+                            self.assertIn(str(value), asked)
+
+    def test_calls_fit_the_tools(self):
+        rng = random.Random(8)
+        for split in pools.SPLITS:
+            for make in (tools.function_calls, tools.tool_session, tools.tool_answers):
+                for _ in range(300):
+                    made = make(rng, split)
+                    declared = {tool["function"]["name"]: tool["function"]["parameters"] for tool in made.tools}
+                    self.assertEqual(len(declared), len(made.tools))
+                    for call in (call["function"] for message in made.messages for call in message.get("tool_calls", ())):
+                        parameters = declared[call["name"]]
+                        self.assertLessEqual(set(parameters["required"]), set(call["arguments"]))
+                        self.assertLessEqual(set(call["arguments"]), set(parameters["properties"]))
 
     def test_generators_are_deterministic(self):
         for split in pools.SPLITS:
@@ -136,7 +177,7 @@ class Training(unittest.TestCase):
         for task in heldout.TASKS:
             for made in heldout.task_set(self.sources, task, 60):
                 self.assertTrue(heldout.is_right(made, dialogue.answer_text(made.messages[-1])), (task, made.messages))
-                self.assertFalse(heldout.is_right(made, "nonsense"), task)
+                self.assertFalse(heldout.is_right(made, "#"), task)
 
     def test_judged_as_by_arc(self):
         for case in json.loads((HERE / "is_right_cases.json").read_text()):
@@ -191,12 +232,12 @@ class Training(unittest.TestCase):
             self.assertIn(spaced, ([SPACE, *tokens], [SPACE + tokens[0], *tokens[1:]]))
 
     def test_rows_are_packed(self):
-        tokens, weights, documents = self.packer().batch(0, mixture.SHORT, 512)
-        self.assertEqual(tokens.shape, (2, 512))
+        tokens, weights, documents = mixture.Packer(self.sources, self.tokenizer_file, 24, 512, 1).batch(0, mixture.SHORT, 512)
+        self.assertEqual(tokens.shape, (24, 512))
         starts = np.diff(documents.astype(int), axis=1, prepend=-1)
         self.assertTrue(((starts == 0) | (starts == 1)).all())
         self.assertTrue((weights[starts == 1] == 0).all())
-        self.assertGreater((weights == mixture.LEARNED).mean(), 0.05)
+        self.assertGreater((weights >= mixture.LEARNED).mean(), 0.05)
         self.assertLess((weights[:, -mixture.MIN_GAP - 1 :] == 0).all(axis=1).mean(), 1)
 
     # ---- model -----------------------------------------------------------------------------------------------------------

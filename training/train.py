@@ -29,13 +29,13 @@ from optimizer import Optimizer
 @dataclass(frozen=True)
 class Plan:
     shape: Shape = Shape()
-    steps: int = 6400
+    steps: int = 7000
     rows: int = 16
     row_length: int = 8192
     rate: float = 3e-3
     warmup: int = 150
     decay_from: float = 0.2  # share of the steps after which the rate falls linearly to zero
-    short_until: float = 0.5  # share of the steps with contexts up to short_context; after it long ones, and the extra layer learns
+    short_until: float = 0.7  # share of the steps with contexts up to short_context; after it long ones, and the extra layer learns
     short_context: int = 2048
     seed: int = 1
 

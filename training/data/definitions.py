@@ -5,6 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from dialogue import Dialogue, assistant, user
+import pools
 from pools import Pool, stable_hash
 
 DEFINE = Pool("define", [
@@ -17,7 +18,7 @@ IS_A = Pool("is-a", ["Is a {w} a kind of {k}?", "Is {w} a kind of {k}?", "Would 
 SAME = Pool("same", ["Name a synonym of {w}.", "What is another word for {w}?", "Which word means the same as {w}?", "Give a synonym for {w}.",
                      "Find a word with the same meaning as {w}."])
 MEANT = Pool("meant", ["Which word is meant: {g}?", "What word has the definition \"{g}\"?", "Find the word for this: {g}.", "Name the word that means: {g}."])
-CLASSES = {"person": "person", "city": "structure", "thing": "artifact", "food": "food", "animal": "animal"}  # kind of value: WordNet's word for what it is
+CLASSES = {pools.NOUNS: "artifact", pools.FOODS: "food", pools.ANIMALS: "animal", pools.JOBS: "worker"}  # pool: WordNet's word for what it holds
 NAMES = {"n": "noun", "v": "verb", "a": "adjective", "r": "adverb"}
 PART = Pool("part", ["Which part of speech is {w}?", "Is {w} a noun, a verb, an adjective or an adverb?", "What kind of word is {w}?"])
 
@@ -28,6 +29,7 @@ class Dictionary:
     def __init__(self, wordnet, n_words=6000):
         self.synsets = wordnet["synsets"]
         self.words = sorted({lemma for lemma, *_ in wordnet["frequent"][:40000] if re.fullmatch("[a-z]{3,12}", lemma)})
+        self.tagged = sorted({lemma for lemma, part, _, count in wordnet["frequent"] if part == "n" and count > 0 and re.fullmatch("[a-z]{3,10}", lemma)})
         self.first_noun_sense = {lemma: synset for lemma, part, synset, _ in wordnet["frequent"] if part == "n"}
         seen, self.entries = set(), []
         for lemma, part, synset, count in wordnet["frequent"]:
@@ -41,8 +43,23 @@ class Dictionary:
         self.nouns = [entry for entry in self.entries if entry[1] == "n" and self.synsets[entry[2]][2]]
         self.with_synonym = [entry for entry in self.entries if len(self.synsets[entry[2]][0]) > 1]
 
+    def names(self):
+        """Words for the open pools: names of persons and cities, nouns by what they are."""
+        first, last, cities = set(), set(), set()
+        for key, (lemmas, gloss, parents) in self.synsets.items():
+            if key[0] != "n" or parents:
+                continue  # a single person or place is an instance and has no class above it
+            if re.search(r"\(.*\b1[4-9]\d\d", gloss):
+                for lemma in lemmas:
+                    if re.fullmatch(r"[A-Z][a-z]{2,9}( [A-Z][a-z]{2,9}){1,2}", lemma):
+                        first.add(lemma.split()[0])
+                        last.add(lemma.split()[-1])
+            elif re.match(r"((a|an|the) )?((\w|-)+ ){0,4}(city|town|port|capital|resort)\b", gloss) and re.fullmatch(r"[A-Z][a-z]{2,10}", lemmas[0]):
+                cities.add(lemmas[0])
+        return {pools.FIRST_NAMES: first, pools.LAST_NAMES: last, pools.CITIES: cities} | {pool: self.nouns_of(what) for pool, what in CLASSES.items()}
+
     def nouns_of(self, what):
-        """The frequent nouns whose first sense is, at any distance, the first sense of `what`."""
+        """The nouns of WordNet's tagged texts whose first sense is, at any distance, the first sense of `what`."""
         known = {self.first_noun_sense[what]: True}
 
         def inside(synset):
@@ -51,7 +68,7 @@ class Dictionary:
                 known[synset] = any(inside(parent) for parent in self.synsets[synset][2])
             return known[synset]
 
-        return [lemma for lemma, part, synset, _ in self.entries if part == "n" and lemma.isalpha() and lemma.islower() and inside(synset)]
+        return [lemma for lemma in self.tagged if inside(self.first_noun_sense[lemma])]
 
     def parent(self, entry):
         return self.synsets[self.synsets[entry[2]][2][0]][0][0]

@@ -27,14 +27,15 @@ import retrieval
 import tools
 
 LEARNED, TEXT, READ = 100, 60, 8  # loss weights in percent: the assistant's words, plain text, what the assistant only reads
+FOUND = 200  # the assistant's words where they were looked up in a long text: there are few of them
 MIN_GAP = 24  # tokens: a row with less space than this is filled up with plain text
 
 # Shares of tokens: while contexts are short, and when they are long.
-SHORT = {"text": 17, "retrieval": 22, "stretch": 9, "copying": 7, "calls": 10, "answers": 3, "sessions": 8, "extraction": 11, "arithmetic": 4,
-         "conversion": 2, "dates": 3, "definition": 2, "arc": 6, "chat": 2}
-LONG = {"text": 12, "retrieval": 37, "stretch": 6, "copying": 4, "calls": 8, "answers": 2, "sessions": 6, "extraction": 9, "arithmetic": 3,
-        "conversion": 1.5, "dates": 2.5, "definition": 1.5, "arc": 6, "chat": 1.5}
-SIZES = {"calls": 400, "answers": 450, "sessions": 900, "extraction": 150, "retrieval": 200, "stretch": 200}  # a usual document; others are shorter
+SHORT = {"text": 14, "retrieval": 25, "stretch": 7, "copying": 7, "calls": 10, "answers": 1.5, "sessions": 11, "extraction": 13, "arithmetic": 2.5,
+         "conversion": 1, "dates": 2, "definition": 1, "arc": 5, "chat": 2}
+LONG = {"text": 12, "retrieval": 42, "stretch": 4, "copying": 4, "calls": 7, "answers": 1, "sessions": 7, "extraction": 9, "arithmetic": 2.5,
+        "conversion": 1, "dates": 2, "definition": 1, "arc": 5, "chat": 2}
+SIZES = {"calls": 400, "answers": 450, "sessions": 1100, "extraction": 150, "retrieval": 200, "stretch": 200}  # a usual document; others are shorter
 EXCHANGES = ("copying", "extraction", "arithmetic", "conversion", "dates", "definition", "arc", "chat")  # may be chained into one conversation
 
 
@@ -49,11 +50,11 @@ class Sources:
             self.documents["held" if pools.stable_hash(text) % 33 == 0 else "train"].append(text)
         self.filler = retrieval.Filler(self.documents)
         self.dictionary = definitions.Dictionary(json.loads(lzma.open(folder / "wordnet.json.xz").read()))
-        pools.WORDS.fill(self.dictionary.words)
-        pools.TERMS.fill(terms(self.documents["train"]))
+        for pool, words in self.dictionary.names().items():
+            pool.fill(words)
+        pools.WORDS.fill(self.dictionary.words, pools.held_words())
+        pools.TERMS.fill(terms(self.documents["train"]), pools.held_words())
         pools.SPANS.parts = self.documents
-        for kind, what in definitions.CLASSES.items():
-            pools.NOUNS_OF[kind].fill(self.dictionary.nouns_of(what))
         self.arc = arc.Facts(Path(__file__).resolve().parent.parent / "arc_facts.toml")
 
     def exchange(self, family, rng, split):
@@ -64,7 +65,8 @@ class Sources:
             return arc.question(rng, split, self.arc)
         made = definitions.definition(rng, split, self.dictionary) if family == "definition" else make[family](rng, split)
         first = next(message for message in made.messages if message["role"] == "user")
-        first["content"] = phrasing.opened(rng, split, first["content"])
+        if family != "chat" and len(first["content"]) > 20:
+            first["content"] = phrasing.opened(rng, split, first["content"])
         return made
 
     def conversation(self, family, rng):
@@ -94,7 +96,8 @@ class Sources:
                 made.messages.insert(0, dialogue.system(chat.SYSTEMS.draw(rng, "train")))
         else:
             made = self.conversation(family, rng)
-        return [(text, LEARNED if learned else READ) for text, learned in dialogue.segments(made.messages, made.tools)]
+        said = FOUND if family == "retrieval" else LEARNED
+        return [(text, said if learned else READ) for text, learned in dialogue.segments(made.messages, made.tools)]
 
 
 def terms(documents):
@@ -106,8 +109,8 @@ def terms(documents):
 
 
 def context_length(rng, limit):
-    """Tokens that a retrieval context aims at: every fourth fills most of the limit, the others spread evenly over the logarithm."""
-    return int(limit * rng.uniform(0.75, 1.0) if rng.random() < 0.25 else 150 * (limit * 0.95 / 150) ** rng.random())
+    """Tokens that a retrieval context aims at: every fifth fills most of the limit, the others spread evenly over the logarithm."""
+    return int(limit * rng.uniform(0.75, 1.0) if rng.random() < 0.2 else 150 * (limit * 0.95 / 150) ** rng.random())
 
 
 class Packer:

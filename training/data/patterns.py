@@ -8,46 +8,81 @@ from dialogue import Dialogue, assistant, user
 from phrasing import Grammar, Mixed
 from pools import Pool
 
-SAY = ["Repeat", "Copy", "Say", "Write", "Echo", "Reproduce", "Type", "Print", "Output", "Give back", "Return", "Recite", "Please repeat", "Please copy", "Now write",
-       "Read back", "Send back", "Write out", "State", "Render", "Can you repeat", "I want you to copy"]
-MANNER = ["", " exactly", " word for word", " without changes", " again", " as it is", " unchanged", " once more", " verbatim", " to me", ", please", " in full"]
+SAY = ["Repeat", "Copy", "Say", "Write", "Echo", "Type", "Print", "Output", "Return", "Please repeat", "Please copy", "Write out", "Can you repeat", "Please write", "Reproduce"]
+MANNER = ["", " exactly", " word for word", " without changes", " again", " unchanged", " once more", " verbatim", " to me", " as it is"]
 REPEAT = Mixed(
-    Grammar("repeat", SAY, [" this", " the following", " the following text", " these words", " this text", " what follows", " the text below", " this line", " after me",
-                            " exactly this", " the words below", " this passage", " everything after this"], MANNER,
-            [": {x}", ":\n{x}", ":\n\n{x}", ". {x}", ": \"{x}\"", "\n{x}", ":\n```\n{x}\n```", " - {x}", " > {x}", ":\n---\n{x}"]),
-    Grammar("repeat-above", ["{x}\n\n", "{x}\n", "\"{x}\"\n", "{x}\n---\n", "```\n{x}\n```\n"], SAY,
-            [" the text above", " the above", " what I just wrote", " these words", " that", " the text before this line", " all of that"], MANNER, [".", "", "!"]))
-TWICE = Pool("twice", ["Write this {n} times: {x}", "Repeat {n} times: {x}", "Say this {n} times: {x}", "Print the following {n} times: {x}",
-                       "Give me this {n} times: {x}"])
-CONTINUE = Pool("continue", ["Continue the pattern: {x}", "What comes next? {x}", "Continue: {x}", "Which item comes next in this sequence? {x}",
-                             "Name the next element: {x}", "The sequence is {x}. What follows?", "Go on with this: {x}", "Extend: {x}", "How does this go on? {x}", "Next item? {x}", "Predict the next one: {x}", "{x} ... and then?"])
-NTH = Pool("nth", ["What is the {n} item of this list? {x}", "Give me the {n} item: {x}", "Name the {n} entry of {x}", "From this list, what is the {n} item? {x}",
-                   "Which item is the {n} in this list: {x}", "{x}\nWhich one is the {n}?", "Item number {n} of: {x}", "Pick the {n} item: {x}", "List: {x}\nThe {n} item, please.", "I need the {n} of these: {x}", "{x} - what is the {n} one?"])
-AFTER = Pool("after", ["In this list, what comes after {a}? {x}", "Which item follows {a}? {x}", "{x}\nWhat stands right after {a}?", "Find the item after {a}: {x}", "{x}\nName the item after {a}.", "What is next to {a} on the right? {x}", "List: {x}\nWhat follows {a}?", "The item behind {a} in {x}?", "Which one comes directly after {a}? {x}"])
-BEFORE = Pool("before", ["In this list, what comes before {a}? {x}", "Which item precedes {a}? {x}", "{x}\nWhat stands right before {a}?", "{x}\nName the item before {a}.", "What is next to {a} on the left? {x}", "List: {x}\nWhat precedes {a}?", "Which one comes directly before {a}? {x}"])
-REVERSE = Pool("reverse", ["Reverse this list: {x}", "Write this list backwards: {x}", "Give the items in reverse order: {x}", "Turn this list around: {x}", "Backwards, please: {x}", "Start from the end: {x}", "Flip the order: {x}", "Reverse the order of {x}", "List these from last to first: {x}"])
-SORT = Pool("sort", ["Sort these numbers: {x}", "Put these numbers in ascending order: {x}", "Arrange from small to large: {x}", "Order these numbers: {x}", "Ascending order, please: {x}", "Smallest first: {x}", "Sort {x}", "Write these from the smallest to the largest: {x}"])
-SPELL = Pool("spell", ["Spell the word {a}.", "Spell {a} letter by letter.", "How do you spell {a}?", "Write {a} one letter at a time.", "Letter by letter: {a}", "Which letters has {a}?", "Split {a} into letters.", "Please spell out {a}."])
-UPPER = Pool("upper", ["Write {a} in capital letters.", "Put {a} into upper case.", "Convert to upper case: {a}", "Make this all capitals: {a}", "Capitals: {a}", "{a} in upper case, please.", "Shout {a}.", "Make {a} upper case."])
-MISSING = Pool("missing", ["Is {a} in this list? {x}", "Does this list contain {a}? {x}", "{x}\nIs {a} among these?", "Check whether {a} is in the list: {x}", "{x} - is {a} there?", "Look for {a} in {x}. Is it there?", "Does {a} occur here? {x}", "Among these, is there {a}? {x}"])
+    Grammar("repeat", SAY, [" this", " the following", " the following text", " these words", " this text", " the text below", " this line", " this sentence", " the words below"], MANNER,
+            [": {x}", ":\n{x}", ":\n\n{x}", ': "{x}"', "\n{x}", ":\n```\n{x}\n```", " - {x}"]),
+    Grammar("repeat-above", ["{x}\n\n", "{x}\n", '"{x}"\n', "{x}\n---\n", "```\n{x}\n```\n"], SAY, [" the text above", " the above", " these words", " the words above", " that text"], MANNER, [".", ""]))
+TWICE = Grammar("twice", ["Write", "Repeat", "Say", "Print", "Type", "Please write", "Please repeat", "Output", "Copy", "Give me"], [" this", " the following", " these words", " the text", ""], " {n} times",
+                [": {x}", ":\n{x}", ", each on its own line: {x}", ', one per line: {x}', ': "{x}"', ":\n\n{x}"])
+
+
+class Asked:
+    """A question about a list, laid out with the list; a held-out one has a held-out question or a held-out layout."""
+
+    LAYOUTS = Pool("list-layouts", ["{q} {x}", "{q}\n{x}", "{q}\n\n{x}", "{x}\n{q}", "{x}\n\n{q}", "List: {x}\n{q}", "{q} List: {x}", "Here is a list: {x}\n{q}", "{q}\nList: {x}", "{x}. {q}",
+                                    "Given the list {x}: {q}", "Items: {x}\n{q}", "Look at this list: {x}\n{q}", "{q} The list: {x}"], 0.15)
+
+    def __init__(self, name, questions):
+        self.questions = Pool(name, questions, 0.15)
+
+    def draw(self, rng, split):
+        part = rng.randrange(2) if split == "held" else -1
+        layout, question = self.LAYOUTS.draw(rng, "held" if part == 0 else "train"), self.questions.draw(rng, "held" if part == 1 else "train")
+        return layout.replace("{q}", question)
+
+
+CONTINUE = Asked("continue", [
+    "Continue the pattern.", "What comes next in this pattern?", "How does this pattern go on?", "Which word comes next?", "What comes next?", "Continue.", "Give the next item of the pattern.",
+    "Which item comes next?", "Name the next item.", "What is the next item?", "Continue this sequence.", "What is next in the sequence?", "Say what comes next.", "Give me the next one."])
+NTH = Asked("nth", [
+    "What is the {n} item?", "Give me the {n} item.", "Name the {n} entry.", "What is the {n} item of the list?", "Which item is the {n}?", "Which one is the {n}?", "Pick the {n} item.",
+    "The {n} item, please.", "Which item is the {n} in this list?", "Tell me the {n} item.", "What is the {n} one?", "Say the {n} word.", "I need the {n} item.", "What is the {n} entry?", "Find the {n} item."])
+AFTER = Asked("after", [
+    "What comes after {a}?", "Which item follows {a}?", "What comes right after {a}?", "Find the item after {a}.", "Name the item after {a}.", "What follows {a}?", "Which one comes directly after {a}?",
+    "What stands right after {a}?", "Which item comes after {a}?", "Give me the item after {a}.", "Tell me what comes after {a}.", "What is the item after {a}?", "Say what follows {a}."])
+BEFORE = Asked("before", [
+    "What comes before {a}?", "Which item precedes {a}?", "What comes right before {a}?", "Find the item before {a}.", "Name the item before {a}.", "What stands before {a}?",
+    "Which one comes directly before {a}?", "Which item comes before {a}?", "Give me the item before {a}.", "Tell me what comes before {a}.", "What is the item before {a}?", "Say what stands before {a}."])
+REVERSE = Asked("reverse", [
+    "Reverse this list.", "Write this list backwards.", "Give the items in reverse order.", "Reverse the list.", "Put the list in reverse order.", "List these in reverse order.", "Reverse the order.",
+    "Write the items backwards.", "Please reverse the items.", "Turn the list backwards.", "Write the list in reverse.", "Reverse the items."])
+SORT = Asked("sort", [
+    "Sort these numbers.", "Put these numbers in ascending order.", "Sort the numbers from small to large.", "Order these numbers.", "Sort in ascending order.", "Write these numbers in ascending order.",
+    "Sort this list of numbers.", "Sort from the smallest to the largest.", "Please sort the numbers.", "Arrange the numbers in ascending order.", "Give the numbers sorted.", "Order them from small to large."])
+MISSING = Asked("missing", [
+    "Is {a} in this list?", "Does this list contain {a}?", "Is {a} among these?", "Check whether {a} is in the list.", "Is {a} there?", "Is {a} in the list?", "Does the list contain {a}?",
+    "Does {a} occur in the list?", "Is there {a} in this list?", "Can you find {a} in the list?", "Tell me whether {a} is in the list.", "Is {a} one of these?"])
+SPELL = Pool("spell", [
+    "Spell the word {a}.", "Spell {a} letter by letter.", "How do you spell {a}?", "Spell {a}.", "Spell out {a}.", "Write {a} letter by letter.", "Please spell out {a}.", "Can you spell {a}?",
+    "Please spell {a}.", "How is {a} spelled?", "Split {a} into its letters.", "Give the letters of {a}.", "Which letters are in {a}?", "Spell this word: {a}", "Write the letters of {a}."], 0.15)
+UPPER = Pool("upper", [
+    "Write {a} in capital letters.", "Put {a} into upper case.", "Convert to upper case: {a}", "Write {a} in upper case.", "Convert {a} to capital letters.", "{a} in upper case, please.",
+    "{a} in capital letters, please.", "Make {a} upper case.", "Turn {a} into upper case.", "Write this in capital letters: {a}", "Upper case: {a}", "Convert {a} to upper case.", "Change {a} to capitals."], 0.15)
 ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth last".split()
 
 
+ITEMS = (pools.WORDS.draw, pools.NOUNS.draw, pools.CITIES.draw, pools.FIRST_NAMES.draw, pools.FOODS.draw, pools.ANIMALS.draw, lambda rng, split: str(rng.randint(10, 10 ** rng.randint(2, 5))),
+         lambda rng, split: pools.code(rng), pools.person, pools.made_up_word, pools.TERMS.draw, lambda rng, split: pools.WORDS.draw(rng, split).capitalize())
+SHARES = {"train": (5, 4, 3, 3, 2, 2, 3, 2, 2, 3, 2, 2), "held": (4, 5, 4, 4, 3, 3, 3, 2, 2, 0, 0, 0)}  # the last three train copying what has no sense
+
+
 def random_items(rng, split, n):
-    """n different items of one kind."""
-    make = rng.choices(ITEMS, (4, 3, 2, 2, 3, 2, 1, 1, 1))[0]
-    found = {}
+    """n different items of one kind; of two where a kind has too few."""
+    found, tries = {}, 0
     while len(found) < n:
+        if tries % (8 * n) == 0:
+            make = rng.choices(ITEMS, SHARES[split])[0]
         found[make(rng, split)] = True
+        tries += 1
     return list(found)
 
 
-ITEMS = (pools.WORDS.draw, pools.made_up_word, pools.TERMS.draw, lambda rng, split: pools.code(rng), lambda rng, split: str(rng.randint(10, 10 ** rng.randint(3, 6))),
-         lambda rng, split: pools.WORDS.draw(rng, split).capitalize(), pools.CITIES.draw, pools.FIRST_NAMES.draw, pools.NOUNS.draw)
-
-
 def random_text(rng, split, n_words):
-    """Words of all kinds in a row: nothing but copying predicts it."""
+    """A run of words from a document, or words of all kinds in a row, which nothing but copying predicts."""
+    if rng.random() < (0.4 if split == "train" else 0.7):
+        return pools.SPANS.draw(rng, split, n_words)
     words = []
     while len(words) < n_words:
         words += random_items(rng, split, rng.randint(1, 5)) if rng.random() < 0.75 else pools.SPANS.draw(rng, split, rng.randint(3, 8)).split()
@@ -64,13 +99,13 @@ def copying(rng, split):
     if kind == "twice":
         n, text = rng.randint(2, 4), random_text(rng, split, rng.randint(1, 4))
         return Dialogue([user(TWICE.draw(rng, split).format(x=text, n=n)), assistant("\n".join([text] * n))])
-    items = random_items(rng, split, rng.randint(4, 10))
-    joined = rng.choice((", ", " ", "; ", "\n")).join(items)
+    items = random_items(rng, split, rng.randint(3, 6) if kind in ("reverse", "nth") else rng.randint(4, 9))
+    joined = rng.choice((", ", ", ", "; ", "\n", " | ") if any(" " in item for item in items) else (", ", ", ", " ", "; ", "\n")).join(items)
     index = rng.randrange(1, len(items) - 1)
     if kind == "continue":
         period = items[: rng.randint(2, 4)]
         shown = (period * 4)[: len(period) * 2 + rng.randint(0, len(period) - 1)]
-        return Dialogue([user(CONTINUE.draw(rng, split).format(x=" ".join(shown))), assistant(period[len(shown) % len(period)])])
+        return Dialogue([user(CONTINUE.draw(rng, split).format(x=rng.choice((" ", ", ")).join(shown))), assistant(period[len(shown) % len(period)])])
     if kind == "nth":
         name = rng.choice(ORDINALS[: len(items)] + ["last"])
         answer = items[-1] if name == "last" else items[ORDINALS.index(name)]
@@ -84,7 +119,7 @@ def copying(rng, split):
     if kind == "sort":
         numbers = rng.sample(range(1, 100), rng.randint(3, 6))
         return Dialogue([user(SORT.draw(rng, split).format(x=", ".join(map(str, numbers)))), assistant(", ".join(map(str, sorted(numbers))))])
-    word = rng.choice((pools.NOUNS.draw(rng, split), pools.made_up_word(rng, split)))
+    word = (pools.WORDS if split == "train" and rng.random() < 0.6 else pools.NOUNS).draw(rng, split)
     if kind == "spell":
         return Dialogue([user(SPELL.draw(rng, split).format(a=word)), assistant("-".join(word))])
     if kind == "upper":

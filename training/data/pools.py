@@ -41,10 +41,12 @@ class Words:
     def __init__(self, name):
         self.name, self.parts = name, {split: [] for split in SPLITS}
 
-    def fill(self, words):
+    def fill(self, words, elsewhere=()):
+        """`elsewhere`: words in lower case that another pool holds out; they are held out here too."""
         self.parts = {split: [] for split in SPLITS}
         for word in words:
-            self.parts["held" if stable_hash(f"{self.name}/{word}") % 8 == 0 else "train"].append(word)
+            held = word.lower() in elsewhere or stable_hash(f"{self.name}/{word}") % 8 == 0
+            self.parts["held" if held else "train"].append(word)
 
     def draw(self, rng, split):
         return rng.choice(self.parts[split]) if self.parts[split] else made_up_word(rng, split)
@@ -52,7 +54,6 @@ class Words:
 
 WORDS = Words("word")  # of the dictionary
 TERMS = Words("term")  # of documents: names, abbreviations, identifiers
-NOUNS_OF = {kind: Words("noun-of") for kind in ("person", "city", "thing", "food", "animal")}  # by what they are; see definitions.CLASSES
 
 
 class Spans:
@@ -74,23 +75,37 @@ SPANS = Spans()
 
 
 class OpenPool(Pool):
-    """A pool of which every second draw is any word at all: what stands in a text is to be read, not guessed from its kind."""
+    """A list, and beside it thousands of words of the same kind from WordNet (`fill`), which every second draw takes: what stands in a text is to
+    be read, not guessed from a list. Every tenth value of training is any word at all; held-out sets have none of these."""
 
-    def __init__(self, name, items, held_share=0.12, share=0.5):
+    ALL = []
+
+    def __init__(self, name, items, held_share=0.12, odd_share=0.1):
         super().__init__(name, items, held_share)
-        self.share, self.titled = share, self.parts["train"][0][0].isupper()
+        self.more, self.odd_share, self.titled = Words(name + "-more"), odd_share, self.parts["train"][0][0].isupper()
+        self.ALL.append(self)
+
+    def fill(self, words):
+        listed = {item for part in self.parts.values() for item in part}
+        self.more.fill(sorted(set(words) - listed))
 
     def draw(self, rng, split):
-        if rng.random() >= self.share:
-            return super().draw(rng, split)
-        word = WORDS.draw(rng, split) if rng.random() < 0.7 else made_up_word(rng, split)
-        return word.capitalize() if self.titled else word
+        draw = rng.random()
+        if split == "train" and draw < self.odd_share:
+            word = WORDS.draw(rng, split) if rng.random() < 0.7 else made_up_word(rng, split)
+            return word.capitalize() if self.titled else word
+        return self.more.draw(rng, split) if draw > 0.55 and self.more.parts[split] else super().draw(rng, split)
 
     def sample(self, rng, split, n):
         found = {}
         while len(found) < n:
             found[self.draw(rng, split)] = True
         return list(found)
+
+
+def held_words():
+    """In lower case, what the open pools hold out."""
+    return {word.lower() for pool in OpenPool.ALL for word in (*pool.parts["held"], *pool.more.parts["held"])}
 
 
 FIRST_NAMES = OpenPool("first", """
@@ -157,7 +172,7 @@ designer doctor driver editor electrician engineer farmer firefighter fisher flo
 lawyer librarian locksmith mechanic miner musician nurse optician painter photographer pilot plumber potter programmer sailor scientist sculptor
 singer surgeon surveyor tailor teacher translator vet waiter weaver welder writer""")
 
-COLOURS = OpenPool("colour", "black blue brown crimson cyan gold gray green indigo ivory magenta maroon navy orange pink purple red silver teal white yellow")
+COLOURS = Pool("colour", "black blue brown crimson cyan gold gray green indigo ivory magenta maroon navy orange pink purple red silver teal white yellow")
 MONTHS = "January February March April May June July August September October November December".split()
 WEEKDAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
 
@@ -185,12 +200,14 @@ def piece(rng):
     return word[at : at + rng.randint(2, 5)]
 
 
-def code(rng):
-    """An identifier such as KX-4821; random, so training and held-out sets practically never share one."""
-    letters = "".join(rng.choice("ABCDEFGHIJKLMNOPQRSTUVWXYZ") for _ in range(rng.randint(1, 4)))
-    digits, more = ("".join(rng.choice("0123456789") for _ in range(rng.randint(1, 5))) for _ in range(2))
-    return rng.choice((f"{letters}-{digits}", f"{letters}{digits}", digits + letters, f"{digits}-{more}", f"{letters}-{digits}-{more}", f"{letters.lower()}{digits}",
-                       f"{digits}.{letters}", f"{letters}/{digits}", f"{digits}:{letters}", f"{letters.lower()}_{digits}"))
+def code(rng, odd_share=0.0):
+    """An identifier such as KX-482; random, so training and held-out sets practically never share one."""
+    letters = "".join(rng.choice("ABCDEFGHIJKLMNOPQRSTUVWXYZ") for _ in range(rng.randint(1, 3)))
+    digits, more = ("".join(rng.choice("0123456789") for _ in range(rng.randint(2, 4))) for _ in range(2))
+    if rng.random() < odd_share:
+        return rng.choice((digits + letters, f"{digits}-{more}", f"{letters}-{digits}-{more}", f"{digits}.{letters}", f"{letters}/{digits}", f"{digits}:{letters}",
+                           f"{letters.lower()}_{digits}"))
+    return rng.choice((f"{letters}-{digits}", f"{letters}-{digits}", f"{letters}{digits}", f"{letters.lower()}{digits}"))
 
 
 def person(rng, split):
@@ -201,10 +218,30 @@ def thing(rng, split):
     return f"{ADJECTIVES.draw(rng, split)} {NOUNS.draw(rng, split)}"
 
 
+COMPANY_ENDS = Pool("company-ends", "Systems Works Group Labs Trading Foods Energy Logistics Press Partners Software Motors Insurance Bank Travel Media Textiles Engineering")
+
+
 def company(rng, split):
-    ending = rng.choice(("Systems", "Works", "Group", "Labs", "Trading", "Foods", "Energy", "Logistics", "Press", "Partners"))
-    head = rng.choice((LAST_NAMES.draw(rng, split), made_up_word(rng, split).capitalize()))
-    return f"{head} {ending}"
+    head = (LAST_NAMES if rng.random() < 0.6 else CITIES).draw(rng, split)
+    return f"{head} {COMPANY_ENDS.draw(rng, 'train')}"
+
+
+def title(rng, split):
+    """Of a book or a film."""
+    adjective, noun = (pool.draw(rng, split).capitalize() for pool in (ADJECTIVES, NOUNS))
+    return rng.choice((f"The {adjective} {noun}", f"The {noun} of {CITIES.draw(rng, split)}", f"{adjective} {noun}"))
+
+
+VERBS = Pool("phrase-verbs", """buy sell fix clean find bring check paint move order return repair pack print send take replace book
+wash open close sign copy measure lend borrow describe draw collect""")
+
+
+def phrase(rng, split):
+    """A few words as in a note or a message."""
+    verb, noun = VERBS.draw(rng, "train"), NOUNS.draw(rng, split)
+    return rng.choice((f"{verb} the {noun}", f"{verb} the {ADJECTIVES.draw(rng, split)} {noun}", f"{verb} {FOODS.draw(rng, split)}", f"call {FIRST_NAMES.draw(rng, split)}",
+                       f"meet {FIRST_NAMES.draw(rng, split)} in {CITIES.draw(rng, split)}", f"the {noun} is {ADJECTIVES.draw(rng, split)}", f"new {noun} for {FIRST_NAMES.draw(rng, split)}",
+                       f"{verb} the {noun} for {FIRST_NAMES.draw(rng, split)}", f"{noun} and {NOUNS.draw(rng, split)}", f"{FOODS.draw(rng, split)} for {rng.choice(WEEKDAYS)}"))
 
 
 def iso_date(rng):

@@ -9,69 +9,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import pools
 from dialogue import Dialogue, assistant, user
+import facts
 from extraction import STATEMENTS, state
 from fields import draw_value, draw_fields
 import phrasing
-from phrasing import Grammar, Mixed
 from pools import Pool
 
 CHARACTERS_PER_TOKEN = 4.5
-
-# kind of value: what is told
-_KINDS = {
-    "number": "access code, pass key, secret number, PIN, magic number, phone extension, member number, combination, lucky number, door code, alarm code, "
-              "badge number, account number, bus number, lottery number, security code, telephone number, ticket number",
-    "word": "password, codename, nickname, secret word, signal, call sign, watchword, username, stage name, brand name, passphrase, file name, project name",
-    "code": "serial number, ticket, registration, vault code, license plate, order code, tracking code, room number, model number, reference number, flight number",
-    "city": "home port, birthplace, hiding place, meeting place, destination, headquarters, home town, place of origin, next stop, winter residence",
-    "person": "owner, guardian, builder, contact, inventor, director, best friend, founder, designer, heir, rival, landlord, successor, first captain",
-    "date": "opening date, departure date, birthday, delivery date, anniversary, expiry date, founding date, inspection date, deadline",
-    "time": "closing time, departure, opening time, lunch break, curfew, arrival time, feeding time", "colour": "color, emblem color, flag color, door color, ink color",
-    "food": "favorite food, breakfast, main export, daily special, specialty, usual order", "animal": "mascot, pet, totem, heraldic animal, favorite animal",
-    "job": "profession, former job, occupation, dream job, second job", "noun": "symbol, trophy, logo, keepsake, birthday gift, hobby item, first prize",
-    "count": "price, weight, age, height, length, capacity, number of rooms, number of visitors, top speed, annual budget, number of pages, score"}
-FACTS = Pool("facts", [(kind, what) for kind, names in _KINDS.items() for what in names.split(", ")], 0.15)
-TELL = Mixed(Grammar(
-    "tell", ["", "By the way, ", "Note that ", "As everyone knows, ", "I heard that ", "In fact, ", "Remember: ", "It seems that ", "Once again, ", "For the record, ", "They say ",
-             "Officially, ", "As far as I know, ", "According to the list, ", "You may like to know that ", "It is written that "],
-    ["the {what} of {who} is {value}", "{value} is the {what} of {who}", "{who} has {value} as {what}", "{who} has the {what} {value}", "the {what} that {who} has is {value}",
-     "{who} got {value} as {what}", "the {what} for {who} is {value}", "{who} goes with {value} for the {what}", "{value} was chosen as the {what} of {who}",
-     "{value} serves as {what} of {who}", "the {what} of {who} was given as {value}", "for {who} the {what} reads {value}"],
-    [".", ", as you know.", ", they say.", "; do not forget it.", "!", ", which surprised everyone.", ", as before."]), Pool("needle-tell", [
-    "The {what} of {who} is {value}.", "{value} is the {what} of {who}.", "Remember that the {what} of {who} is {value}.", "Note: the {what} of {who} is {value}.",
-    "As for {who}, the {what} is {value}.", "It is well known that {who} has the {what} {value}.", "One thing to keep in mind: {who} has {value} as its {what}.",
-    "For {who}, the {what} was set to {value}.", "The {what} that belongs to {who} is {value}.", "Important: {who}, {what} {value}.",
-    "Someone wrote down that the {what} of {who} is {value}.", "By the way, the {what} of {who} is {value}.", "If anyone asks for the {what} of {who}, say {value}.",
-    "In the records, {who} is listed with the {what} {value}.", "Here is the {what} of {who}: {value}.", "{who} uses {value} as {what}.",
-    "Last week the {what} of {who} became {value}.", "Do not forget the {what} of {who}, which is {value}.", "{who} has {value} as {what}.",
-    "They told me that {value} is the {what} of {who}.", "What {who} has as {what} is {value}.", "When it comes to {who}, the {what} is known to be {value}.",
-    "The files say that {who} has the {what} {value}.", "According to the register, the {what} of {who} is {value}.", "Concerning {who}: {what} {value}.",
-    "We learned today that the {what} of {who} is {value}.", "Everyone agrees that the {what} of {who} must be {value}.", "{who}: the {what} is {value}.",
-    "The {what} of {who} has always been {value}.", "Since spring, {value} has been the {what} of {who}.", "It turned out that {who} chose {value} as {what}.",
-    "A little known fact: the {what} of {who} is {value}.", "I can confirm that the {what} of {who} is {value}.", "The {what} given for {who} reads {value}.",
-    "Let it be noted that {value} serves as the {what} of {who}.", "Under {who} the book lists the {what} {value}.", "Please write down: {what} of {who}, {value}.",
-    "My notes on {who} mention {value} as the {what}.", "The special {what} for {who} is {value}.", "You should know that {who} has {value} for its {what}.",
-    "Nobody but us knows that the {what} of {who} is {value}.", "The guide says: {what} of {who} = {value}.", "{value}, that is the {what} of {who}."], 0.15))
-QUESTIONS = Mixed(Grammar(
-    "ask", ["", "Tell me: ", "Say: ", "According to the text, ", "In the text, ", "Quick: ", "I forgot: ", "One question: ", "Look it up: ", "Once more: ", "Now, ", "Please say, ", "Well, "],
-    ["what is the {what} of {who}", "which {what} does {who} have", "what {what} has {who}", "what does {who} have as {what}", "what is given as the {what} of {who}",
-     "what is the {what} for {who}", "what was said about the {what} of {who}", "what would be the {what} of {who}", "which is the {what} that {who} has"], ["?", "??", " again?", "? Do you know?"]),
-    Pool("needle-ask", [
-    "What is the {what} of {who}?", "Which {what} does {who} have?", "Tell me the {what} of {who}.", "What {what} belongs to {who}?", "Name the {what} of {who}.",
-    "Do you remember the {what} of {who}?", "According to the text, what is the {what} of {who}?", "Give me the {what} of {who}.", "{who}: what is the {what}?",
-    "I need the {what} of {who}.", "Find the {what} of {who}.", "What does the text say about the {what} of {who}?", "Please look up the {what} of {who}.",
-    "What was the {what} of {who} again?", "Can you tell me the {what} of {who}?", "I am looking for the {what} of {who}.", "Which {what} is given for {who}?",
-    "What {what} is named for {who}?", "From the text above, what is the {what} of {who}?", "State the {what} of {who}.", "And the {what} of {who}?",
-    "What did the text give as the {what} of {who}?", "What is mentioned as the {what} of {who}?", "I forgot the {what} of {who}. What is it?",
-    "Someone asks for the {what} of {who}. What do I say?", "Say the {what} of {who}.", "What's the {what} of {who}?", "Search the text for the {what} of {who}.",
-    "The {what} of {who}, please.", "What can you find out about the {what} of {who}?", "Which is the {what} of {who}?", "Do you know what the {what} of {who} is?",
-    "Would you tell me what {who} has as {what}?", "For {who}, what is the {what}?"], 0.15))
-BRIEF = Mixed(Grammar("brief", ["Answer", "Reply", "Respond", "Give your answer", "Say it", "Please answer"], [" with the value", " with the bare value", " with just that value", " with one value", " with the answer itself", " with the exact words", " with the value from the text", " in one word or number"], [".", " only.", " and nothing else.", ", no sentence.", ", please.", " alone.", ", without more words."]),
-              Pool("needle-brief", [
-    "Answer with the value only.", "Just the value.", "Only the value, please.", "Reply with nothing else.", "One value, no sentence.", "Give only the value.",
-    "Say the value and nothing more.", "Answer briefly, with the value alone.", "No explanation, only the value.", "Reply with the value only.", "Value only.",
-    "Nothing but the value, please.", "Write just the value.", "Answer in as few words as possible.", "Keep it to the value itself.", "Respond with the bare value.",
-    "I want the value and no sentence.", "Do not write a sentence, just the value.", "The value is enough.", "Short answer: the value."], 0.15))
 UNKNOWN = "The text does not say."
 
 
@@ -97,63 +41,6 @@ class Filler:
         return found
 
 
-def holder(rng, split):
-    kind = rng.randrange(7)
-    if kind == 5:
-        return f"{rng.choice(('project', 'team', 'room', 'group', 'station', 'number', 'planet', 'agent'))} {rng.choice((pools.code(rng), pools.WORDS.draw(rng, split).capitalize()))}"
-    if kind == 6:
-        return f"the {pools.WORDS.draw(rng, split)}"
-    if kind == 0:
-        return "the " + pools.thing(rng, split)
-    if kind == 1:
-        return pools.person(rng, split)
-    if kind == 2:
-        return f"the {pools.NOUNS.draw(rng, split)} in {pools.CITIES.draw(rng, split)}"
-    if kind == 3:
-        return pools.company(rng, split)
-    return f"the {pools.ANIMALS.draw(rng, split)} {pools.made_up_word(rng, split).capitalize()}"
-
-
-def fact(rng, split, like=None):
-    """(holder, what, value); `like` gives what is told of the holder."""
-    kind, what = like or FACTS.draw(rng, split)
-    if not like and rng.random() < 0.25:
-        what = pools.WORDS.draw(rng, split)
-    if kind == "number":
-        value = str(rng.randint(10 ** rng.randint(2, 6), 10 ** 7 - 1))[: rng.randint(3, 7)]
-    else:
-        value = pools.NOUNS.draw(rng, split) if kind == "noun" else str(draw_value(rng, split, kind))
-    return holder(rng, split), (kind, what), value
-
-
-def distinct_facts(rng, split, n):
-    """n facts; some share the holder or the kind with another one, so that both have to be matched."""
-    found = {}
-    while len(found) < n:
-        who, what, value = fact(rng, split)
-        if found and rng.random() < 0.35:
-            other_who, other_what = rng.choice(list(found))
-            who, what, value = (other_who, what, value) if rng.random() < 0.5 else fact(rng, split, other_what)
-        found.setdefault((who, what), value)
-    return [(who, what[1], value) for (who, what), value in found.items()]
-
-
-def ask(rng, split, who, what):
-    return phrasing.capital(QUESTIONS.draw(rng, split).format(who=who, what=what))
-
-
-def sentence(rng, split, who, what, value):
-    text = TELL.draw(rng, split).format(who=who, what=what, value=value)
-    return text if text.startswith(value) else phrasing.capital(text)
-
-
-def reply(rng, split, question, who, what, value):
-    """(question, answer): the bare value when the question asks for it, else a sentence."""
-    if split == "held" or rng.random() < 0.6:
-        return f"{question} {BRIEF.draw(rng, split)}", value
-    return question, f"The {what} of {who} is {value}."
-
-
 def plant(rng, paragraphs, sentences):
     """Each sentence goes somewhere into the paragraphs: as a paragraph of its own, or inside one."""
     paragraphs = list(paragraphs)
@@ -169,23 +56,24 @@ def plant(rng, paragraphs, sentences):
 
 
 def needles(rng, split, n_tokens, filler):
-    """Facts in prose, then questions about them, turn by turn; a few ask for what the text does not say."""
-    n_facts = rng.randint(1, 3) if rng.random() < 0.3 else rng.randint(3, max(4, min(60, n_tokens // 80)))
-    found = distinct_facts(rng, split, n_facts)
-    size = max(200, (n_tokens - 60 - 65 * n_facts) * CHARACTERS_PER_TOKEN)
-    context = plant(rng, filler.paragraphs(rng, split, size), [sentence(rng, split, *item) for item in found])
+    """Facts in prose, then questions about them, turn by turn, some twice; a few ask for what the text does not say."""
+    draw, most = rng.random(), max(4, min(60, n_tokens // 70))
+    n_facts = rng.randint(1, 3) if draw < 0.25 else rng.randint(3, most) if draw < 0.6 else rng.randint(2 * most // 3, most)
+    found = facts.distinct_facts(rng, split, n_facts)
+    size = max(200, (n_tokens - 60 - 72 * n_facts) * CHARACTERS_PER_TOKEN)
+    context = plant(rng, filler.paragraphs(rng, split, size), [facts.sentence(rng, split, *item) for item in found])
     rng.shuffle(found)
-    turns = [reply(rng, split, ask(rng, split, who, what), who, what, value) for who, what, value in found]
-    if rng.random() < 0.25:
-        who, (_, what), _ = fact(rng, split)
-        if (who, what) not in {(a, b) for a, b, _ in found}:
-            turns.insert(rng.randint(0, len(turns)), (ask(rng, split, who, what), UNKNOWN))
+    turns = [(facts.ask(rng, split, who, what), value) for who, what, value in [*found, *rng.sample(found, n_facts // 3)]]
+    if rng.random() < 0.08:
+        who, (_, what, _), _ = facts.fact(rng, split)
+        if who not in {who for who, _, _ in found}:
+            turns.insert(rng.randint(0, len(turns)), (facts.ask(rng, split, who, what), UNKNOWN))
     return conversation(rng, split, context, turns)
 
 
 def conversation(rng, split, context, turns):
     first, answer = turns[0]
-    messages = [user(phrasing.layout(rng, split, first=0.05).format(context=context, question=first)), assistant(answer)]
+    messages = [user(phrasing.layout(rng, split, both=0.02, first=0.03).format(context=context, question=first)), assistant(answer)]
     for question, answer in turns[1:]:
         messages += [user(question), assistant(answer)]
     return Dialogue(messages)
@@ -194,8 +82,8 @@ def conversation(rng, split, context, turns):
 def table(rng, split, n_tokens, _filler):
     """A list of keys and values in one of several layouts; lookups forwards and backwards."""
     n_rows = max(3, min(600, n_tokens // 17))
-    make_key = rng.choice((pools.code, lambda r: pools.person(r, split), lambda r: pools.thing(r, split), lambda r: pools.made_up_word(r, split)))
-    kind = rng.choice(("person", "city", "code", "count", "word", "date", "colour", "email"))
+    make_key = rng.choice((pools.code, lambda r: pools.person(r, split), lambda r: pools.thing(r, split), lambda r: pools.CITIES.draw(r, split), lambda r: pools.NOUNS.draw(r, split)))
+    kind = rng.choice(("person", "city", "code", "count", "count", "word", "date", "time", "colour", "job", "company", "state"))
     rows = list(dict.fromkeys(make_key(rng) for _ in range(n_rows)))
     rows = {key: str(draw_value(rng, split, kind)) for key in rows}
     form = rng.choice(("{k}: {v}", "{k} = {v}", "{k},{v}", "- {k}: {v}", "| {k} | {v} |", "{k} -> {v}", "{k}\t{v}"))
@@ -245,39 +133,38 @@ TALK = Pool("memory-talk", ["Please remember: {fact}", "{fact}", "Keep this in m
 
 def memory(rng, split, n_tokens, filler):
     """Facts told turn by turn, with copied text between them, asked for later in the same conversation."""
-    found = distinct_facts(rng, split, max(2, min(120, n_tokens // 78)))
+    found = facts.distinct_facts(rng, split, max(2, min(120, n_tokens // 78)))
     messages, known = [], []
     for item in found:
-        text = sentence(rng, split, *item)
+        text = facts.sentence(rng, split, *item)
         if n_tokens > 600 and rng.random() < 0.3:
             text += "\n\n" + filler.paragraph(rng, split)
         messages += [user(TALK.draw(rng, split).format(fact=text)), assistant(rng.choice(ACKNOWLEDGE))]
         known.append(item)
         if rng.random() < 0.6 or item is found[-1]:
             who, what, value = rng.choice(known)
-            question, answer = reply(rng, split, ask(rng, split, who, what), who, what, value)
-            messages += [user(question), assistant(answer)]
+            messages += [user(facts.ask(rng, split, who, what)), assistant(value)]
     return Dialogue(messages)
 
 
 def reading(rng, split, n_tokens, _filler):
     """Records said in sentences, one after the other; questions name the record and the field."""
     n_records = max(2, min(190, n_tokens // 50))
-    names = list(dict.fromkeys(holder(rng, split) for _ in range(n_records)))
+    kind = rng.choice(list(facts.ATTRIBUTES))
+    names = list(dict.fromkeys(facts.holder(rng, split, kind) for _ in range(n_records)))
     records = {name: draw_fields(rng, split, rng.randint(2, 4)) for name in names}
     blocks = []
     for name, fields in records.items():
         said = [state(rng, split, field, STATEMENTS.draw(rng, split)).rstrip(".").lstrip("-* ") for field in fields]
-        blocks.append(f"About {name}: {'. '.join(said)}.")
+        blocks.append(rng.choice(("About {n}: {s}.", "{n}. {s}.", "{n}\n{s}\n", "## {n}\n{s}\n", "{n}: {s}")).format(n=facts.capital(name), s=". ".join(said)))
     turns = []
     for name in rng.sample(names, min(len(names), rng.randint(2, max(12, n_tokens // 160)))):
         field = rng.choice(records[name])
-        question = ask(rng, split, name, field.label)
-        turns.append((f"{question} {BRIEF.draw(rng, split)}", field.text()))
+        turns.append((facts.ask(rng, split, name, field.label), field.text()))
     return conversation(rng, split, "\n".join(blocks), turns)
 
 
-KINDS = {needles: 45, table: 15, quotation: 15, memory: 12, reading: 13}
+KINDS = {needles: 58, table: 11, quotation: 7, memory: 12, reading: 12}
 
 
 def retrieval(rng, split, n_tokens, filler):
@@ -290,13 +177,12 @@ def needle_trial(rng, split, n_tokens, depth, filler, count):
 
     `count(text)` gives the number of tokens; the context is cut so that prompt and answer stay within n_tokens.
     """
-    found = distinct_facts(rng, split, 4)
-    (who, what, value), others = found[0], found[1:]
-    question, answer = reply(rng, split, ask(rng, split, who, what), who, what, value)
-    others = [sentence(rng, split, *item) for item in others]
-    layout = phrasing.layout(rng, split, first=0.05)
-    needle = sentence(rng, split, who, what, value)
-    spare = n_tokens - count("\n\n".join([layout.format(context="", question=question), needle, *others])) - count(answer) - 24
+    found = facts.distinct_facts(rng, split, 4)
+    (who, what, value), others = found[0], [facts.sentence(rng, split, *item) for item in found[1:]]
+    question = facts.ask(rng, split, who, what)
+    layout = phrasing.layout(rng, split, both=0, first=0)
+    needle = facts.sentence(rng, split, who, what, value)
+    spare = n_tokens - count("\n\n".join([layout.format(context="", question=question), needle, *others])) - count(value) - 24
     paragraphs, used = [], 0
     while used < spare:
         paragraph = filler.paragraph(rng, split)
@@ -311,4 +197,4 @@ def needle_trial(rng, split, n_tokens, depth, filler, count):
         paragraphs.insert(rng.randrange(len(paragraphs) + 1), text)
     paragraphs.insert(round(depth * len(paragraphs)), needle)
     prompt = layout.format(context="\n\n".join(paragraphs), question=question)
-    return Dialogue([user(prompt), assistant(answer)], note={"tokens": n_tokens, "depth": depth})
+    return Dialogue([user(prompt), assistant(value)], note={"tokens": n_tokens, "depth": depth})
