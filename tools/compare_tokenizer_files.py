@@ -6,7 +6,8 @@ usage: compare_tokenizer_files.py [--random N] [--quick] TOOL SHARED_FOLDER [NAM
 TOOL, SHARED_FOLDER and the texts are those of compare_tokenizers.py. Compared are
 * SentencePiece models (`sentencepiece`): real ones, and ones trained here with every option;
 * tiktoken and tekken files (`tiktoken`, `mistral-common`) with the ranks of real tokenizers;
-* GGUF files (written with `gguf` as converters do) with real tokenizers, against their tokenizer.json (`tokenizers`).
+* GGUF files (written with `gguf` as converters do) with real tokenizers, against their tokenizer.json (`tokenizers`);
+  T5's against `sentencepiece` with the same pieces: `tokenizers` applies its rules to clusters of characters instead.
 """
 
 import base64
@@ -16,6 +17,7 @@ import sys
 import tempfile
 
 import gguf
+from sentencepiece import sentencepiece_model_pb2
 from compare_tokenizers import Package, Tool, compare_answers, parse_arguments
 from tokenizer_files import SentencePiece, rank_files, ranks_of, sentencepiece_files
 
@@ -73,6 +75,20 @@ def write_gguf(document, model, pre, keys, path):
     writer.close()
 
 
+def sentencepiece_of(document):
+    """The SentencePiece model that a tokenizer.json of Unigram came from."""
+    proto = sentencepiece_model_pb2.ModelProto()
+    special = {token["content"] for token in document["added_tokens"]}
+    unk = document["model"]["unk_id"]
+    for i, (text, score) in enumerate(document["model"]["vocab"]):
+        kind = proto.SentencePiece.UNKNOWN if i == unk else proto.SentencePiece.CONTROL
+        proto.pieces.add(piece=text, score=score, type=kind if text in special else proto.SentencePiece.NORMAL)
+    proto.trainer_spec.model_type = proto.trainer_spec.UNIGRAM
+    proto.trainer_spec.unk_id, proto.trainer_spec.bos_id = unk, -1
+    proto.normalizer_spec.precompiled_charsmap = base64.b64decode(document["normalizer"]["precompiled_charsmap"])
+    return SentencePiece(proto.SerializeToString())
+
+
 def folders(data, scratch):
     """(name, files, package), in plain mode: special tokens neither added nor parsed."""
     for path in sorted((data / "tokenizers").glob("*/tokenizer.model")):
@@ -111,8 +127,13 @@ def main():
             path = scratch / f"{name}.gguf"
             if not wanted(path.name):
                 continue
-            write_gguf(json.loads(source.read_text(encoding="utf-8")), model, pre, keys, path)
-            results.append(compare_answers(path.name, Package(source), Tool(arguments.tool, path), arguments))
+            document = json.loads(source.read_text(encoding="utf-8"))
+            write_gguf(document, model, pre, keys, path)
+            if model == "t5":
+                package, tool = OneByOne(sentencepiece_of(document)), Tool(arguments.tool, path, "plain")
+            else:
+                package, tool = Package(source), Tool(arguments.tool, path)
+            results.append(compare_answers(path.name, package, tool, arguments))
     sys.exit(0 if results and all(results) else 1)
 
 

@@ -22,7 +22,9 @@ std::optional<ChatTemplate> open_chat_template(const std::filesystem::path& fold
   std::optional<ChatTemplate> found = override_path.empty()
                                           ? ChatTemplate::from_folder(folder)
                                           : ChatTemplate(read_text_file(override_path, kMaxTemplateBytes));
-  if (found) found->set_special_tokens(tokenizer);
+  if (!found) return found;
+  if (!override_path.empty()) found->set_special_tokens(folder);
+  found->set_special_tokens(tokenizer);
   return found;
 }
 

@@ -9,10 +9,15 @@
 #include "models/arch.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  const std::string_view text(reinterpret_cast<const char*>(data), size);
+  arc::Json json;
+  try {
+    json = arc::parse_json({reinterpret_cast<const char*>(data), size}, "config.json");
+  } catch (const arc::Error&) {
+    return 0;
+  }
   for (const arc::Arch* arch : arc::all_archs()) {
     try {
-      const arc::Config config(arc::parse_json(text, "config.json"));
+      const arc::Config config(json);
       const arc::ModelSpec spec = arch->build(config);
       arc::validate(spec);
       config.expect_known();

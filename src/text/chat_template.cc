@@ -111,7 +111,6 @@ ChatTemplate ChatTemplate::from_json(const Json& value, std::string_view where, 
 }
 
 std::optional<ChatTemplate> ChatTemplate::from_folder(const fs::path& folder, const jinja::Limits& limits) {
-  const Json config = read_json_if_present(folder / "tokenizer_config.json");
   ChatTemplate files;
   const auto add_file = [&](const std::string& name, const fs::path& path) {
     files.add(name, read_text_file(path, limits.max_template_bytes), limits);
@@ -130,10 +129,14 @@ std::optional<ChatTemplate> ChatTemplate::from_folder(const fs::path& folder, co
     if (!json.is_object() || !json.contains("chat_template") || json["chat_template"].is_null()) continue;
     result = from_json(json["chat_template"], fmt::format("{}: chat_template", file), limits);
   }
-  if (!result) return std::nullopt;
-  collect_special_tokens(read_json_if_present(folder / "special_tokens_map.json"), *result);
-  collect_special_tokens(config, *result);
+  if (result) result->set_special_tokens(folder);
   return result;
+}
+
+void ChatTemplate::set_special_tokens(const fs::path& folder) {
+  for (const char* file : {"special_tokens_map.json", "tokenizer_config.json"}) {
+    collect_special_tokens(read_json_if_present(folder / file), *this);
+  }
 }
 
 void ChatTemplate::set_special_tokens(const Tokenizer& tokenizer) {

@@ -35,12 +35,14 @@ class ChatTemplate {
   static ChatTemplate from_json(const Json& value, std::string_view where, const jinja::Limits& limits = {});
 
   // A model folder: chat_template.jinja and additional_chat_templates/*.jinja, else `chat_template` of
-  // tokenizer_config.json or of chat_template.json. Special tokens come from tokenizer_config.json and
-  // special_tokens_map.json. Nothing when the folder has no template.
+  // tokenizer_config.json or of chat_template.json; with the folder's special tokens. Nothing when the folder has no
+  // template.
   static std::optional<ChatTemplate> from_folder(const std::filesystem::path& folder, const jinja::Limits& limits = {});
 
   // Sets the variable `name` ("bos_token") of every rendering.
   void set_special_token(const std::string& name, const std::string& text) { special_tokens_[name] = text; }
+  // The same for those that tokenizer_config.json and special_tokens_map.json of a model folder name.
+  void set_special_tokens(const std::filesystem::path& folder);
   // The same for the tokens of `tokenizer` that are not set yet.
   void set_special_tokens(const Tokenizer& tokenizer);
 

@@ -88,6 +88,9 @@ TEST_F(ChatTemplateFolder, SpecialTokensComeFromTheConfigs) {
             "extra_special_tokens": {"image_token": "<img>"},
             "chat_template": "{{ bos_token }}{{ eos_token }}{{ pad_token }}{{ image_token }}{{ unk_token is defined }}"})");
   EXPECT_EQ(render(), "<s></s><pad><img>False");
+  ChatTemplate of_the_user("{{ pad_token }}{{ image_token }}");
+  of_the_user.set_special_tokens(folder_);
+  EXPECT_EQ(of_the_user.render({.messages = Json::array()}).text, "<pad><img>");
 }
 
 TEST(ChatTemplate, ExtraVariablesReplaceTokensButNotTheConversation) {

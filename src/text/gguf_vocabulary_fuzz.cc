@@ -31,7 +31,7 @@ std::string text_of(const FileJson& file, const char* key) {
 }
 std::optional<int64_t> id_of(const FileJson& file, const char* key) {
   const auto found = file.find(key);
-  return found != file.end() && found->is_number() ? std::optional(found->get<int64_t>()) : std::nullopt;
+  return found != file.end() && found->is_number_integer() ? std::optional(found->get<int64_t>()) : std::nullopt;
 }
 std::optional<bool> flag_of(const FileJson& file, const char* key) {
   const auto found = file.find(key);

@@ -231,6 +231,18 @@ TEST(GgufVocabulary, EveryNameOfACutIsKnown) {
   }
 }
 
+// Files do not say it. As transformers' own tokenizers of these families: Qwen2, Qwen3.5, GPT-NeoX and Cohere
+// normalise.
+TEST(GgufVocabulary, NormalFormsAreTheFamilies) {
+  for (const char* name : {"qwen2", "deepseek-r1-qwen", "qwen35", "mpt", "olmo", "modern-bert", "command-r"}) {
+    EXPECT_TRUE(gguf_pre(name).nfc) << name;
+  }
+  for (const char* name : {"gpt-2", "roberta-bpe", "llama-bpe", "glm4", "gpt-4o", "llama4", "tekken", "kimi-k2",
+                           "smollm", "starcoder", "deepseek-llm", "deepseek-v3", "falcon", "bloom"}) {
+    EXPECT_FALSE(gguf_pre(name).nfc) << name;
+  }
+}
+
 std::string error_of(const GgufVocabulary& file) {
   try {
     tokenizer_of_gguf(file);

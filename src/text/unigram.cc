@@ -13,6 +13,7 @@ namespace arc {
 namespace {
 
 constexpr double kUnknownPenalty = 10.0;  // below the lowest score of the vocabulary
+constexpr double kRestartSum = 100'000;   // of SentencePiece
 
 }  // namespace
 
@@ -60,7 +61,9 @@ void Unigram::encode(std::string_view piece, UnigramScratch& scratch, std::vecto
 void Unigram::find_best(std::string_view piece, UnigramScratch& scratch) const {
   auto& best = scratch.best;
   best.assign(piece.size() + 1, {});
+  size_t frontier = 0;  // the last position with a way
   const auto offer = [&](size_t begin, size_t end, double score) {
+    frontier = std::max(frontier, end);
     double sum = best[begin].score + score;
     if (options_.as_sentencepiece) sum = static_cast<float>(sum);
     if (best[end].begin >= 0 && !(sum > best[end].score)) return false;
@@ -70,6 +73,9 @@ void Unigram::find_best(std::string_view piece, UnigramScratch& scratch) const {
   };
   for (size_t begin = 0, next = 0; begin < piece.size(); begin = next) {
     utf8_decode(piece, next);
+    if (const double start = best[begin].score; options_.as_sentencepiece && std::abs(start) > kRestartSum) {
+      for (size_t i = begin; i <= frontier; ++i) best[i].score = static_cast<float>(best[i].score - start);
+    }
     bool has_character = false;
     int32_t node = Trie::kRoot;
     for (size_t end = begin; end < piece.size();) {

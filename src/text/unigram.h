@@ -21,8 +21,8 @@ struct UnigramOptions {
   std::optional<int64_t> unk_id;    // of neighbouring characters without a token; needed only where there are any
   bool byte_fallback = false;       // they become tokens <0x00> to <0xFF>, if all their bytes have one
   std::optional<double> unk_score;  // of such a character; by default 10 below the lowest score
-  // As SentencePiece itself does it: sums are rounded to float, and unknown characters that together spell a token stay
-  // unknown.
+  // As SentencePiece itself (0.2.3) does it: sums are rounded to float and start anew beyond 100,000, and unknown
+  // characters that together spell a token stay unknown.
   bool as_sentencepiece = false;
 };
 

@@ -69,6 +69,19 @@ TEST(Unigram, UnknownCharactersAreOneTokenOrBytes) {
   EXPECT_THROW(Unigram({{std::string(2000, 'a'), 0.0}}, {}), Error);
 }
 
+// "a", "b" beat "ab" by less than a float near 92,160 can tell, but by enough for sums that started anew at 100,000.
+TEST(Unigram, FloatSumsStartAnew) {
+  const std::vector<ScoredToken> tokens = {{"<unk>", 0}, {"x", -1024}, {"a", -1}, {"b", -1}, {"ab", -2.003}};
+  const auto last = [&](size_t n, bool as_sentencepiece) {
+    Ids ids = encode(Unigram(tokens, {.unk_id = 0, .as_sentencepiece = as_sentencepiece}), std::string(n, 'x') + "ab");
+    ids.erase(ids.begin(), ids.begin() + static_cast<ptrdiff_t>(n));
+    return ids;
+  };
+  EXPECT_EQ(last(90, false), (Ids{2, 3}));
+  EXPECT_EQ(last(90, true), (Ids{4}));
+  EXPECT_EQ(last(98, true), (Ids{2, 3}));
+}
+
 TEST(Unigram, HugeScoresDoNoHarm) {
   const std::vector<ScoredToken> tokens = {{"a", 1e308}, {"b", -1e308}, {"ab", 1e308}, {"aa", -1e308}};
   EXPECT_FALSE(encode(Unigram(tokens, {.unk_id = 0}), "aabbaabbabx").empty());
