@@ -17,7 +17,7 @@ namespace arc::bench {
 namespace {
 
 constexpr int kMostTokens = 2048, kRounds = 5;
-constexpr double kLeaseMs = 2000;  // as long as a lease should be, so that 500 ms of sleep lie within
+constexpr double kLeaseMs = 1200;  // as long as a lease should be, so that 500 ms of sleep lie within
 
 enum Host { reads, sleeps, busy, kHosts };
 constexpr std::array<const char*, kHosts> kHostNames = {"while the host reads along", "while it sleeps 500 ms",
