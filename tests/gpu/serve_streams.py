@@ -310,7 +310,7 @@ def main():
     parser.add_argument("--log", default="serve.log", help="what the server says")
     parser.add_argument("options", nargs="*", help="of arc serve, behind --; default: 256 sequences on the GPU, and less cache than they want")
     args = parser.parse_args()
-    options = args.options or ["--executor", "cuda", "--max-seqs", "256", "--max-seq-len", "1024", "--kv-memory", "512MB"]
+    options = args.options or ["--executor", "cuda", "--max-seqs", "256", "--max-seq-len", "1024", "--kv-memory", "128MB"]
     with open(args.log, "w") as log:
         server, port = start_server(str(args.arc), options, log)
         try:
