@@ -4,8 +4,9 @@
 #   tools/build_gpu_folder.sh [FOLDER]      default: .gpu
 #
 # The folder holds arc and the programs that test and measure, in lib/ the libraries that they need, found beside them,
-# the goldens, and run_all.sh, which runs everything. From outside only glibc and the driver are used. ARC_GPU_BUILD names
-# the build folder (default build/gpu), ARC_JOBS the number of jobs. With ARC_SHARED set, the TinyStories model goes along.
+# the goldens, and run_all.sh, which runs everything. From outside only glibc and the driver are used. ARC_GPU_BUILD
+# names the build folder (default build/gpu), ARC_JOBS the number of jobs. With ARC_SHARED set, the TinyStories model
+# goes along, too.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

@@ -27,6 +27,8 @@ WORDS = """the a weather alarm bread river code light story friend small green q
 train letter music garden question answer window winter system function value list of to and in with for""".split()
 LEAVES, WHOLE, TOKEN_IDS = 0.08, 0.1, 0.5  # shares of the requests
 KEPT = 5  # differences that are told in full
+ENDS = ("finished", "cancelled", "failed")
+OPTIONS = "--executor cuda --max-seqs 256 --max-seq-len 1024 --kv-memory 128MB".split()
 
 
 def make_cases(n, most_tokens, randomness):
@@ -58,8 +60,9 @@ class Connection:
         if self.writer is None:
             self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port)
         data = b"" if body is None else json.dumps(body).encode()
-        head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
-        self.writer.write(head.encode() + data)
+        head = [f"{method} {path} HTTP/1.1", "Host: x", "Content-Type: application/json",
+                f"Content-Length: {len(data)}", "", ""]
+        self.writer.write("\r\n".join(head).encode() + data)
         await self.writer.drain()
         lines = (await self.reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         self.headers = dict(line.lower().split(": ", 1) for line in lines[1:] if line)
@@ -128,15 +131,20 @@ def answer_of(body, stream):
     return "".join(text), ids or None, finish
 
 
+def parting(what, got, wanted):
+    """Where two lists or texts that are not the same part."""
+    at = next((i for i, (a, b) in enumerate(zip(got, wanted)) if a != b), min(len(got), len(wanted)))
+    return (f"{len(got)} {what} instead of {len(wanted)}, other from {at} on: "
+            f"{got[at:at + 5]!r} instead of {wanted[at:at + 5]!r}")
+
+
 def difference(got, expected):
     """Empty, or where an answer parts from the one that came alone."""
     (text, ids, finish), (wanted_text, wanted_ids, wanted_finish) = got, expected
     if ids is not None and ids != wanted_ids:
-        at = next((i for i, (a, b) in enumerate(zip(ids, wanted_ids)) if a != b), min(len(ids), len(wanted_ids)))
-        return f"{len(ids)} tokens instead of {len(wanted_ids)}, other from token {at} on: {ids[at:at+3]} instead of {wanted_ids[at:at+3]}"
+        return parting("tokens", ids, wanted_ids)
     if text != wanted_text:
-        at = len(os.path.commonprefix([text, wanted_text]))
-        return f"{len(text)} characters instead of {len(wanted_text)}, other from {at} on: {text[at:at+30]!r} instead of {wanted_text[at:at+30]!r}"
+        return parting("characters", text, wanted_text)
     return "" if finish == wanted_finish else f"ended with {finish} instead of {wanted_finish}"
 
 
@@ -259,7 +267,7 @@ def accounts(counts, before, after):
     d = {name: after[name] - before[name] for name in after}
     rules = {
         "every request that was sent was accepted": d["requests_total"] == counts["sent"],
-        "each has one end": d["requests_total"] == sum(d[f"requests_{e}_total"] for e in ("finished", "cancelled", "failed")),
+        "each has one end": d["requests_total"] == sum(d[f"requests_{end}_total"] for end in ENDS),
         "what the clients read whole was finished": d["requests_finished_total"] >= counts["whole"],
         "only those were cancelled whose clients left": d["requests_cancelled_total"] <= counts["left"],
         "none failed": d["requests_failed_total"] == 0,
@@ -304,15 +312,15 @@ def main():
     parser.add_argument("--arc", default=here / "arc", help="the program; default: beside this file")
     parser.add_argument("--streams", type=int, default=256)
     parser.add_argument("--seconds", type=float, default=300)
-    parser.add_argument("--cases", type=int, default=48)
+    parser.add_argument("--cases", type=int, default=36, help="different requests")
     parser.add_argument("--max-tokens", type=int, default=200, help="of the longest answer")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--log", default="serve.log", help="what the server says")
-    parser.add_argument("options", nargs="*", help="of arc serve, behind --; default: 256 sequences on the GPU, and less cache than they want")
+    parser.add_argument("options", nargs="*", default=OPTIONS,
+                        help=f"of arc serve, behind --; default: {' '.join(OPTIONS)}, less cache than the streams want")
     args = parser.parse_args()
-    options = args.options or ["--executor", "cuda", "--max-seqs", "256", "--max-seq-len", "1024", "--kv-memory", "128MB"]
     with open(args.log, "w") as log:
-        server, port = start_server(str(args.arc), options, log)
+        server, port = start_server(str(args.arc), args.options, log)
         try:
             status = run(server, port, args)
             server.send_signal(signal.SIGTERM)
