@@ -41,7 +41,8 @@ class BusyCores {
 // One sequence that decodes from `context` on, again and again.
 class FreeRunning {
  public:
-  FreeRunning(CudaExecutor& executor, int context, int n_blocks) : executor_(executor), table_(n_blocks) {
+  FreeRunning(CudaExecutor& executor, int context)
+      : executor_(executor), table_((context + kMostTokens + kTileTokens - 1) / kTileTokens) {
     std::iota(table_.begin(), table_.end(), 1);
     position_ = context;
     seq_len_ = context + 1;
@@ -53,7 +54,8 @@ class FreeRunning {
                .positions = &position_,
                .q_start = q_start_.data(),
                .seq_lens = &seq_len_};
-    inputs_.groups[0] = {.block_table = table_.data(), .table_stride = n_blocks, .slots = &slot_};
+    inputs_.groups[0] = {
+        .block_table = table_.data(), .table_stride = static_cast<int32_t>(table_.size()), .slots = &slot_};
     inputs_.rows = &row_;
     inputs_.sampling = &sampling_;
     inputs_.control = &control_;
@@ -102,12 +104,12 @@ class FreeRunning {
 
 }  // namespace
 
-void bench_free_running(const char* name, CudaExecutor& executor, int context, int n_blocks) {
-  FreeRunning sequence(executor, context, n_blocks);
-  const int room = std::min(kMostTokens, n_blocks * kTileTokens - context), few = 64;
+void bench_free_running(const char* name, CudaExecutor& executor, int context) {
+  FreeRunning sequence(executor, context);
+  const int few = 64;
   sequence.lease_ms(few, reads);  // what is made at first use
   const double token_ms = sequence.lease_ms(few, reads) / few;
-  const int n = std::clamp(static_cast<int>(kLeaseMs / token_ms), few, room);
+  const int n = std::clamp(static_cast<int>(kLeaseMs / token_ms), few, kMostTokens);
   std::array<std::vector<double>, kHosts> ms;
   for (int round = 0; round < kRounds; ++round) {
     ms[reads].push_back(sequence.lease_ms(n, reads));

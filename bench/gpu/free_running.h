@@ -6,8 +6,8 @@
 namespace arc::bench {
 
 // Leases of one sequence over `context` tokens of cache, by the device's clock: the host reads along, sleeps 500 ms, or
-// has all its cores busy. Prints the medians and their ratios. The cache has blocks [1, n_blocks]. Throws
-// Error(resource).
-void bench_free_running(const char* name, CudaExecutor& executor, int context, int n_blocks);
+// has all its cores busy. Prints the medians and their ratios. A lease has up to 2048 tokens, for which the cache must
+// have blocks. Throws Error(resource).
+void bench_free_running(const char* name, CudaExecutor& executor, int context);
 
 }  // namespace arc::bench

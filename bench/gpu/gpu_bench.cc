@@ -319,7 +319,7 @@ void bench_shape(const Shape& shape, const CudaDevice& device, double ceiling, c
     if (choice.wants("loads")) bench.load(load);
   }
   if (choice.part == "products") bench.product_rows(kPrefill);
-  if (choice.wants("loop")) bench_free_running(shape.name, executor, 512, most);
+  if (choice.wants("loop")) bench_free_running(shape.name, executor, 512);
 }
 
 // The better of two readers over 16 GB, or half of what is free; median of 5. GB/s.
