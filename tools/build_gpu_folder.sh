@@ -49,9 +49,9 @@ echo "$folder: $size bytes compressed (at most $max_bytes); needs $needs and an 
 
 cat <<TEXT
 
-On the GPU machine, with the built-in model in share/arc beside $folder:
-  $folder/run_all.sh                                         everything, each part within its time; results in \$OUT
-  $folder/arc-gpu-check kernel/ golden/qwen3                 suites by name; --list shows all
-  $folder/arc-gpu-bench 8b --part products                   a part of the measurements; --help names them
-  $folder/serve_streams.py --seconds 60                      256 streams on arc serve
+On the GPU machine, in $folder, with the built-in model in ../share/arc:
+  ./run_all.sh                                   everything, each part within its time; results in \$OUT
+  ./arc-gpu-check kernel/ golden/qwen3           suites by name; --list shows all
+  ./arc-gpu-bench 8b --part products             a part of the measurements; --help names them
+  ./serve_streams.py --seconds 60                256 streams on arc serve
 TEXT
