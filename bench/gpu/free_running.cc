@@ -19,7 +19,8 @@ namespace {
 constexpr int kMostTokens = 2048, kRounds = 5;
 constexpr double kLeaseMs = 1200;  // as long as a lease should be, so that 500 ms of sleep lie within
 
-enum Host { reads, sleeps, busy, kHosts };
+enum Host { reads, sleeps, busy };
+constexpr int kHosts = 3;
 constexpr std::array<const char*, kHosts> kHostNames = {"while the host reads along", "while it sleeps 500 ms",
                                                         "while all its cores are busy"};
 
