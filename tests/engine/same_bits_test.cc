@@ -3,6 +3,7 @@
 // Sampled, not greedy, so that small differences show.
 #include <algorithm>
 #include <cctype>
+#include <cstdio>
 #include <random>
 
 #include "gtest/gtest.h"
@@ -97,6 +98,32 @@ class SameBits : public testing::TestWithParam<Case> {
       EXPECT_EQ(answers[i].tokens, expected_[i]) << what << ", request " << i;
       EXPECT_EQ(answers[i].finish, FinishReason::length);
     }
+  }
+
+  // From the smallest cache that holds one sequence up, until one is so tight that sequences had to leave.
+  void expect_under_preemption(int64_t swap_memory_bytes, int64_t EngineStats::* preemptions) const {
+    // The cache always holds the windows of all sequences.
+    if (golden_.name == "mistral" || golden_.name == "starcoder2" || golden_.name.starts_with("phi3")) {
+      GTEST_SKIP() << "windows in all layers";
+    }
+    EngineConfig c = config();
+    c.max_seqs = kRequests;
+    c.max_batched_tokens = 64;
+    c.swap_memory_bytes = swap_memory_bytes;
+    EngineStats stats;
+    for (c.kv_memory_bytes = 64 << 10; stats.*preemptions == 0; c.kv_memory_bytes += c.kv_memory_bytes / 64) {
+      ASSERT_LT(c.kv_memory_bytes, 64 << 20) << "no size preempts";
+      try {
+        const auto engine = load_engine(c);
+        expect_batch(*engine, "tight");
+        expect_batch(*engine, "tight, the second time");
+        stats = engine->stats();
+      } catch (const Error&) {
+        continue;
+      }
+    }
+    std::printf("  %ld swapped, %ld recomputed, %ld of %ld prompt tokens in the cache\n", stats.preemptions_swap,
+                stats.preemptions_recompute, stats.cached_tokens_total, stats.prompt_tokens_total);
   }
 
   Golden golden_;
@@ -195,27 +222,13 @@ TEST_P(SameBits, DecodingEqualsPrefill) {
   }
 }
 
+// All at once: chunked prompts, sequences that leave the cache and come back, and prompts that lie in it by then.
 TEST_P(SameBits, PreemptionBySwap) {
-  // The cache always holds the windows of all sequences.
-  if (golden_.name == "mistral" || golden_.name == "starcoder2" || golden_.name.starts_with("phi3")) {
-    GTEST_SKIP() << "windows in all layers";
-  }
-  EngineConfig c = config();
-  c.max_seqs = kRequests;
-  c.max_batched_tokens = 64;
-  c.swap_memory_bytes = 256 << 20;
-  // From the smallest cache that holds one sequence up, until one is so tight that sequences had to leave.
-  int64_t preempted = 0;
-  for (c.kv_memory_bytes = 64 << 10; preempted == 0; c.kv_memory_bytes += c.kv_memory_bytes / 64) {
-    ASSERT_LT(c.kv_memory_bytes, 64 << 20) << "no size preempts";
-    try {
-      const auto engine = load_engine(c);
-      expect_batch(*engine, "tight");
-      preempted = engine->stats().preemptions_swap;
-    } catch (const Error&) {
-      continue;
-    }
-  }
+  expect_under_preemption(256 << 20, &EngineStats::preemptions_swap);
+}
+
+TEST_P(SameBits, PreemptionByRecompute) {
+  expect_under_preemption(1, &EngineStats::preemptions_recompute);
 }
 
 std::vector<Case> all_goldens() {
