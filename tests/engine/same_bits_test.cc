@@ -100,7 +100,8 @@ class SameBits : public testing::TestWithParam<Case> {
     }
   }
 
-  // From the smallest cache that holds one sequence up, until one is so tight that sequences had to leave.
+  // All at once: chunked prompts, a prompt whose beginning lies in the cache, and sequences that leave it and come
+  // back. From the smallest cache that holds one sequence up, until one is so tight that sequences had to leave.
   void expect_under_preemption(int64_t swap_memory_bytes, int64_t EngineStats::* preemptions) const {
     // The cache always holds the windows of all sequences.
     if (golden_.name == "mistral" || golden_.name == "starcoder2" || golden_.name.starts_with("phi3")) {
@@ -111,18 +112,23 @@ class SameBits : public testing::TestWithParam<Case> {
     c.max_batched_tokens = 64;
     c.swap_memory_bytes = swap_memory_bytes;
     EngineStats stats;
-    for (c.kv_memory_bytes = 64 << 10; stats.*preemptions == 0; c.kv_memory_bytes += c.kv_memory_bytes / 64) {
-      ASSERT_LT(c.kv_memory_bytes, 64 << 20) << "no size preempts";
+    const auto done = [&] { return stats.*preemptions > 0 && stats.cached_tokens_total > 0; };
+    for (c.kv_memory_bytes = 64 << 10; !done(); c.kv_memory_bytes += c.kv_memory_bytes / 32) {
+      ASSERT_LT(c.kv_memory_bytes, 64 << 20) << "no size preempts and has prefixes in the cache";
       try {
         const auto engine = load_engine(c);
+        for (int i : {kRequests - 1, kRequests - 2}) {
+          Client client(*engine);
+          client.send(request(i));
+          EXPECT_EQ(client.wait()[0].tokens, expected_[i]) << "through a prefix, request " << i;
+        }
         expect_batch(*engine, "tight");
-        expect_batch(*engine, "tight, the second time");
         stats = engine->stats();
       } catch (const Error&) {
         continue;
       }
     }
-    std::printf("  %ld swapped, %ld recomputed, %ld of %ld prompt tokens in the cache\n", stats.preemptions_swap,
+    std::printf("  %ld swapped, %ld recomputed, %ld of %ld prompt tokens found in the cache\n", stats.preemptions_swap,
                 stats.preemptions_recompute, stats.cached_tokens_total, stats.prompt_tokens_total);
   }
 
@@ -222,7 +228,6 @@ TEST_P(SameBits, DecodingEqualsPrefill) {
   }
 }
 
-// All at once: chunked prompts, sequences that leave the cache and come back, and prompts that lie in it by then.
 TEST_P(SameBits, PreemptionBySwap) {
   expect_under_preemption(256 << 20, &EngineStats::preemptions_swap);
 }

@@ -62,6 +62,26 @@ TEST(GgufDialect, LatentAttentionOfOldFiles) {
   }
 }
 
+// Models of the same architectures that have less: Phi-3-mini-4k, Phi-mini-MoE, Mistral Small 3 and Granite 4.0 h-1b.
+TEST(GgufDialect, ModelsWithoutScaledRotationOrExperts) {
+  const std::pair<const char*, const char*> kChanges[] = {
+      {"phi3_long", R"({"rope_scaling": null})"},
+      {"phimoe_long", R"({"rope_scaling": null})"},
+      {"ministral3", R"({"rope_parameters": {"rope_theta": 64.0, "rope_type": "default"}})"},
+      {"granite_hybrid", R"({"num_local_experts": 0, "num_experts_per_tok": 0})"}};
+  for (const auto& [name, change] : kChanges) {
+    Golden golden = read_golden(name);
+    Json config = parse_json(golden.config_json, "config.json");
+    config.update(parse_json(change, "change"));
+    golden.config_json = config.dump();
+    if (config.value("num_local_experts", 1) == 0) {
+      std::erase_if(golden.tensors,
+                    [](const GoldenTensor& t) { return t.name.find("block_sparse_moe") != t.name.npos; });
+    }
+    expect_equals_safetensors(golden, false);
+  }
+}
+
 // ---- codes of blocks -----------------------------------------------------------------------------------------------
 
 constexpr int64_t kDim = 256, kHidden = 512, kVocab = 320, kHeads = 4, kKvHeads = 2, kHeadDim = 64, kLayers = 2;

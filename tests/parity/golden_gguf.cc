@@ -430,8 +430,8 @@ class Converter {
 
   void rope() {
     const Json scaling = this->scaling();
-    if (scaling.empty()) return;
-    const std::string type = scaling.value("rope_type", scaling.value("type", ""));
+    const std::string type = scaling.value("rope_type", scaling.value("type", "default"));
+    if (type == "default") return;
     if (type == "llama3") return divisors(scaling);
     if (type == "longrope") return longrope(scaling);
     add("rope.scaling.type", type);
@@ -513,8 +513,10 @@ Json expressible_config(const Golden& golden) {
   }
   if (golden.name.starts_with("deepseek")) config["rope_scaling"]["mscale"] = config["rope_scaling"]["mscale_all_dim"];
   if (golden.name.starts_with("phimoe")) {
-    for (const char* key : {"short_mscale", "long_mscale"}) config["rope_scaling"][key] = 1.243163121016122;
     config.erase("router_jitter_noise");
+    for (const char* key : {"short_mscale", "long_mscale"}) {
+      if (config["rope_scaling"].is_object()) config["rope_scaling"][key] = 1.243163121016122;
+    }
   }
   if (golden.name == "granite_hybrid") config.erase("time_step_limit");
   return config;

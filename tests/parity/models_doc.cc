@@ -34,9 +34,9 @@ Each kind of parameter and each config key that carries mathematics, in both spe
 `rope_parameters`), is perturbed in turn; the golden must leave its bound or the model must be refused. The tests hold
 that all of them are noticed.
 
-*GGUF* is ggml's name for the architecture: as a file of that kind the golden gives the same logits, and each key of the
-file's metadata is noticed in the same way. *Without* are keys of the config that the format cannot say; such files are read
-with the value that the family's published models have.
+*GGUF* is ggml's name for the architecture: as a file of that kind the golden gives its logits within the same bound, and
+each key of the file's metadata is perturbed in the same way. *Without* are keys of the config that the format cannot say;
+such files are read with the values of the family's published models.
 )";
 
 // What a model is built of: block kinds, each with the features that are on anywhere in it.
