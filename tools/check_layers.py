@@ -15,6 +15,7 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from statistics import median
 
 # What each folder may include, besides itself, the standard library and the plain types of include/arc.
 # The same table as in docs/architecture.md; levels only go down.
@@ -70,6 +71,8 @@ THIRD_PARTY = {
 MAX_LINES = 600
 LONG_FILES = {}  # path -> why it may be longer
 MAX_BLOCK_KINDS = 30
+# A model file describes; one that grows lacks a block kind.
+MAX_MODEL_LINES, MAX_MEDIAN_MODEL_LINES = 150, 60
 
 HEADERS = {".h", ".cuh"}
 SOURCES = HEADERS | {".cc", ".cu", ".inl"}
@@ -280,6 +283,21 @@ class Tree:
         if len(kinds) > MAX_BLOCK_KINDS:
             self.error("src/spec", 1, "block-kinds", f"{len(kinds)} block kinds, more than {MAX_BLOCK_KINDS}")
 
+    @cached_property
+    def model_lines(self):
+        """Model file -> its lines: those of src/models that define an architecture."""
+        return {path: len(lines) for path, lines in self.files.items() if self.folder(path) == "models"
+                and path.suffix == ".cc" and any(line.startswith("constinit const Arch ") for line in lines)}
+
+    def check_model_lines(self):
+        for path, count in self.model_lines.items():
+            if count > MAX_MODEL_LINES:
+                self.error(path, count, "model-lines",
+                           f"{count} lines, more than {MAX_MODEL_LINES}: it lacks a block kind")
+        if self.model_lines and median(self.model_lines.values()) > MAX_MEDIAN_MODEL_LINES:
+            self.error("src/models", 1, "model-lines",
+                       f"half of the model files are over {MAX_MEDIAN_MODEL_LINES} lines")
+
     def check(self):
         self.check_table()
         self.check_cmake()
@@ -288,6 +306,7 @@ class Tree:
         self.check_file_cycles()
         self.check_long_list()
         self.check_block_kinds()
+        self.check_model_lines()
         return sorted(self.errors)
 
     def print_sizes(self):
@@ -300,12 +319,17 @@ class Tree:
         for folder in [f for f in [*self.uses, *sorted(FREE), "?"] if count[f]]:
             print(f"{folder:<14}{count[folder]:>7}{code[folder]:>8}{tests[folder]:>10}")
         print(f"{'total':<14}{count.total():>7}{code.total():>8}{tests.total():>10}")
+        if self.model_lines:
+            print(f"model files: {len(self.model_lines)} of {median(self.model_lines.values()):g} lines in the median "
+                  f"(at most {MAX_MEDIAN_MODEL_LINES}), {max(self.model_lines.values())} at most "
+                  f"(at most {MAX_MODEL_LINES})")
         kinds, ops = self.block_kinds()
         print(f"block kinds: {len(kinds)} (at most {MAX_BLOCK_KINDS}); ops: {len(ops)}")
 
 
 # --- self-test: a small tree without errors, then one change for each rule ---
 
+_LLAMA = "// The plainest model of all.\nconstinit const Arch kLlama{};\n"
 _CLEAN = {
     "include/arc/error.h": "// The public exception.\n#pragma once\n#include <string>\n",
     "src/base/CMakeLists.txt": "arc_module(NAME base LINK fmt::fmt)\n",
@@ -319,6 +343,8 @@ _CLEAN = {
     "src/spec/spec.h": "// A model as data.\n#pragma once\nusing MixerSpec = std::variant<std::monostate, A, B>;\n",
     "apps/main.cc": '// The program and its commands.\n#include "arc/error.h"\n#include "tty.h"\n',
     "apps/tty.h": "// Lines for a terminal.\n#pragma once\n",
+    "src/models/CMakeLists.txt": "arc_module(NAME models USES base spec)\n",
+    "src/models/llama.cc": _LLAMA,
     "tests/deep_test.cc": '// Whole-engine tests here.\n#include "base/a.h"\n#include "tests/help.h"\n',
 }
 _PLANTS = [  # rule that must be reported, file, its new text
@@ -343,6 +369,8 @@ _PLANTS = [  # rule that must be reported, file, its new text
     ("using-namespace", "src/base/a.h", "// Something for all.\n#pragma once\nusing namespace std;\n"),
     ("pragma-once", "src/base/a.h", "// Something for all.\n"),
     ("long", "src/base/a.h", "// Something for all.\n#pragma once\n" + "\n" * MAX_LINES),
+    ("model-lines", "src/models/llama.cc", _LLAMA + "\n" * MAX_MODEL_LINES),
+    ("model-lines", "src/models/llama.cc", _LLAMA + "\n" * MAX_MEDIAN_MODEL_LINES),
     ("first-line", "src/base/a.h", "#pragma once\n"),
     ("first-line", "src/base/a_test.cc", '#include "base/a.h"\n'),
     ("block-kinds", "src/spec/spec.h", "// A model as data.\n#pragma once\nusing MixerSpec = std::variant<"

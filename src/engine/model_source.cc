@@ -40,7 +40,7 @@ GgufFacts facts_of(const GgufModel& file) {
                     return found->second.json();
                   },
                   .has_tensor = [&](std::string_view name) { return file.checkpoint.find(name) != nullptr; },
-                  .rope_divisors = numbers_of(file.checkpoint, "rope_freqs.weight")};
+                  .numbers = [&](std::string_view name) { return numbers_of(file.checkpoint, name); }};
   for (const auto& [key, value] : file.metadata) facts.keys.push_back(key);
   const TensorEntry* embedding = file.checkpoint.find(kGgufNaming.embed);
   if (embedding == nullptr) embedding = file.checkpoint.find(kGgufNaming.head);  // some converters keep this name

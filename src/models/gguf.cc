@@ -12,8 +12,6 @@
 namespace arc {
 namespace {
 
-// ---- data ----------------------------------------------------------------------------------------------------------
-
 constexpr GgufKey kCommonKeys[] = {
     {"context_length", "max_position_embeddings"},
     {"embedding_length", "hidden_size"},
@@ -25,8 +23,8 @@ constexpr GgufKey kCommonKeys[] = {
 };
 
 // Keys that say nothing, or what the tensors say too.
-constexpr std::string_view kSilent[] = {"vocab_size",         "attention.value_length",  "rope.scaling.finetuned",
-                                        "expert_group_count", "expert_group_used_count", "tensor_data_layout"};
+constexpr std::string_view kSilent[] = {"vocab_size", "attention.value_length", "rope.scaling.finetuned",
+                                        "tensor_data_layout"};
 // Keys that Translation reads by itself.
 constexpr std::string_view kTranslated[] = {"block_count",
                                             "nextn_predict_layers",
@@ -35,6 +33,7 @@ constexpr std::string_view kTranslated[] = {"block_count",
                                             "rope.scaling.type",
                                             "rope.scaling.factor",
                                             "rope.scale_linear",
+                                            "rope.scaling.attn_factor",
                                             "rope.scaling.original_context_length",
                                             "rope.scaling.yarn_attn_factor",
                                             "rope.scaling.yarn_beta_fast",
@@ -43,126 +42,6 @@ constexpr std::string_view kTranslated[] = {"block_count",
                                             "attention.sliding_window_pattern",
                                             "attention.causal",
                                             "expert_gating_func"};
-
-constexpr GgufKey kMixtralKeys[] = {{"expert_count", "num_local_experts"},
-                                    {"expert_used_count", "num_experts_per_tok"}};
-constexpr GgufKey kQwen2Keys[] = {{"attention.sliding_window", "sliding_window"}};
-constexpr GgufKey kGemma2Keys[] = {{"attention.sliding_window", "sliding_window"},
-                                   {"attn_logit_softcapping", "attn_logit_softcapping"},
-                                   {"final_logit_softcapping", "final_logit_softcapping"}};
-constexpr GgufKey kPhi2Keys[] = {{"attention.layer_norm_epsilon", "layer_norm_eps"}};
-constexpr GgufKey kPhi3Keys[] = {{"attention.sliding_window", "sliding_window"}};
-constexpr GgufKey kStarcoder2Keys[] = {{"attention.layer_norm_epsilon", "norm_epsilon"},
-                                       {"attention.sliding_window", "sliding_window"}};
-constexpr GgufKey kQwen3MoeKeys[] = {
-    {"attention.sliding_window", "sliding_window"},
-    {"expert_count", "num_experts"},
-    {"expert_used_count", "num_experts_per_tok"},
-    {"expert_feed_forward_length", "moe_intermediate_size"},
-    {"expert_shared_feed_forward_length", "shared_expert_intermediate_size"},
-    {"expert_weights_norm", "norm_topk_prob"},
-};
-constexpr GgufKey kQwen3NextKeys[] = {
-    {"expert_count", "num_experts"},
-    {"expert_used_count", "num_experts_per_tok"},
-    {"expert_feed_forward_length", "moe_intermediate_size"},
-    {"expert_shared_feed_forward_length", "shared_expert_intermediate_size"},
-    {"expert_weights_norm", "norm_topk_prob"},
-    {"full_attention_interval", "full_attention_interval"},
-    {"ssm.conv_kernel", "linear_conv_kernel_dim"},
-    {"ssm.state_size", "linear_key_head_dim"},
-    {"ssm.group_count", "linear_num_key_heads"},
-    {"ssm.time_step_rank", "linear_num_value_heads"},
-    {"ssm.inner_size", "linear_value_head_dim"},  // of all heads
-    {"attention.recurrent_layers", "layer_types"},
-};
-constexpr GgufKey kGemma3Keys[] = {
-    {"attention.sliding_window", "sliding_window"},
-    {"rope.freq_base_swa", "rope_local_base_freq"},
-    {"final_logit_softcapping", "final_logit_softcapping"},
-    {"attention.scale", "query_pre_attn_scalar"},  // its inverse root
-};
-constexpr GgufKey kDeepseekKeys[] = {
-    {"leading_dense_block_count", "first_k_dense_replace"},
-    {"attention.q_lora_rank", "q_lora_rank"},
-    {"attention.kv_lora_rank", "kv_lora_rank"},
-    {"attention.value_length", "v_head_dim"},
-    {"attention.value_length_mla", "v_head_dim"},  // where both are, this one
-    {"attention.key_length_mla", "qk_nope_head_dim"},
-    {"expert_count", "n_routed_experts"},
-    {"expert_used_count", "num_experts_per_tok"},
-    {"expert_shared_count", "n_shared_experts"},
-    {"expert_feed_forward_length", "moe_intermediate_size"},
-    {"expert_weights_norm", "norm_topk_prob"},
-    {"expert_weights_scale", "routed_scaling_factor"},
-    {"expert_group_count", "n_group"},
-    {"expert_group_used_count", "topk_group"},
-};
-constexpr GgufKey kGptOssKeys[] = {
-    {"attention.sliding_window", "sliding_window"},
-    {"expert_count", "num_local_experts"},
-    {"expert_used_count", "num_experts_per_tok"},
-    {"expert_feed_forward_length", "intermediate_size"},
-};
-constexpr NameRow kNormAfterAttention[] = {{"ffn_pre_norm", "post_attention_norm.weight", {}}};
-constexpr NameRow kGateInUp[] = {{"mlp.gate_up", "ffn_up.weight", {}}};
-
-// Llama's and SmolLM's rows of q and k are turned for pairs (2i, 2i + 1); norms of Gemma and Qwen3-Next have the 1
-// added. Mistral is told as Llama, without its window; Phi-3 is Mistral but for its fused matrices.
-constexpr GgufDialect kDialects[] = {
-    {.name = "llama",
-     .arch = "MixtralForCausalLM",
-     .experts = true,
-     .keys = kMixtralKeys,
-     .constants = R"({"rope_interleave": true})"},
-    {.name = "llama", .arch = "LlamaForCausalLM", .constants = R"({"rope_interleave": true})"},
-    {.name = "smollm3", .arch = "SmolLM3ForCausalLM", .constants = R"({"rope_interleave": true})"},
-    {.name = "qwen2", .arch = "Qwen2ForCausalLM", .keys = kQwen2Keys},
-    {.name = "qwen3", .arch = "Qwen3ForCausalLM", .keys = kQwen2Keys},
-    {.name = "qwen3moe",
-     .arch = "Qwen3MoeForCausalLM",
-     .experts = true,
-     .keys = kQwen3MoeKeys,
-     .constants = R"({"norm_topk_prob": true})"},
-    {.name = "qwen3next",
-     .arch = "Qwen3NextForCausalLM",
-     .experts = true,
-     .keys = kQwen3NextKeys,
-     .names = kNormAfterAttention,
-     .constants = R"({"norm_topk_prob": true, "norm_weights_shifted": true})"},
-    {.name = "gemma",
-     .arch = "GemmaForCausalLM",
-     .constants = R"({"hidden_activation": "gelu_pytorch_tanh", "norm_weights_shifted": true})"},
-    {.name = "gemma2",
-     .arch = "Gemma2ForCausalLM",
-     .keys = kGemma2Keys,
-     .constants = R"({"hidden_activation": "gelu_pytorch_tanh", "norm_weights_shifted": true})"},
-    {.name = "gemma3",
-     .arch = "Gemma3ForCausalLM",
-     .keys = kGemma3Keys,
-     .constants = R"({"hidden_activation": "gelu_pytorch_tanh", "norm_weights_shifted": true})"},
-    {.name = "phi2", .arch = "PhiForCausalLM", .keys = kPhi2Keys, .constants = R"({"hidden_act": "gelu_new"})"},
-    {.name = "phi3", .arch = "MistralForCausalLM", .keys = kPhi3Keys, .names = kGateInUp},
-    {.name = "starcoder2",
-     .arch = "Starcoder2ForCausalLM",
-     .keys = kStarcoder2Keys,
-     .constants = R"({"hidden_act": "gelu_pytorch_tanh"})"},
-    {.name = "glm4", .arch = "Glm4ForCausalLM", .names = kGateInUp},
-    {.name = "deepseek2",
-     .arch = "DeepseekV3ForCausalLM",
-     .experts = true,
-     .keys = kDeepseekKeys,
-     .constants = R"({"norm_topk_prob": false})"},
-    {.name = "gpt-oss",
-     .arch = "GptOssForCausalLM",
-     .experts = true,
-     .keys = kGptOssKeys,
-     .names = kNormAfterAttention},
-};
-
-constexpr int kSigmoid = 2;  // expert_gating_func
-
-// ---- translation ---------------------------------------------------------------------------------------------------
 
 class Translation {
  public:
@@ -179,27 +58,26 @@ class Translation {
     for (const GgufKey& key : kCommonKeys) copy(key);
     for (const GgufKey& key : dialect_.keys) copy(key);
     layers();
-    if (dialect_.name == "deepseek2") {
+    if (is("deepseek2")) {
       latent_attention();
     } else {
       heads();
     }
     rope();
     windows();
-    if (dialect_.name == "gemma2" || dialect_.name == "gemma3") gemma_scale();
-    if (dialect_.name == "qwen3next") recurrent_layers();
+    if (is("gemma2") || is("gemma3")) gemma_scale();
+    if (is("qwen3next")) recurrent_layers();
+    if (is("granite") || is("granitehybrid")) granite();
     biases();
-    if (facts_.has_tensor("rope_factors_long.weight")) {
-      throw Error(ErrorCode::unsupported,
-                  "the tensor rope_factors_long.weight asks for a rotation (longrope) that Arc "
-                  "does not support");
-    }
     if (value("attention.causal") == false) fail("attention.causal", "is false, which Arc does not support");
+    if (whole("expert_gating_func", 0) > 2) fail("expert_gating_func", "is neither softmax nor sigmoid");
     refuse_unknown();
     return std::move(config_);
   }
 
  private:
+  bool is(std::string_view name) const { return dialect_.name == name; }
+  bool anywhere(std::string_view tensor) const { return any_layer_has(facts_, dialect_.name, tensor); }
   Json value(std::string_view key) const { return facts_.value(fmt::format("{}.{}", dialect_.name, key)); }
 
   [[noreturn]] void fail(std::string_view key, std::string_view problem) const {
@@ -227,8 +105,8 @@ class Translation {
   // Values per layer must be one value; layers without it have 0.
   void copy(const GgufKey& key) {
     Json found = value(key.gguf);
-    if (found.is_null()) return;
-    if (found.is_array() && key.config != "layer_types") {
+    if (found.is_null() || key.config.empty()) return;
+    if (found.is_array()) {
       Json one;
       for (const Json& each : found) {
         if (each == 0) continue;
@@ -249,12 +127,12 @@ class Translation {
     throw Error(ErrorCode::unsupported, fmt::format("metadata: what gives \"{}\" is missing or out of range", key));
   }
 
+  int positive(const char* key, int fallback) const { return config_.contains(key) ? positive(key) : fallback; }
   int n_layers() const { return positive("num_hidden_layers"); }
-  int gating() const { return whole("expert_gating_func", 0); }
 
   void layers() {
     const int blocks = whole("block_count", 0), extra = whole("nextn_predict_layers", 0);
-    if (blocks < 1 || extra >= blocks || blocks > 65'536) fail("block_count", "gives no layers");
+    if (blocks < 1 || extra >= blocks || blocks > kMaxGgufLayers) fail("block_count", "gives no layers");
     config_["num_hidden_layers"] = blocks - extra;
     if (!config_.contains("num_experts")) return;
     Json dense = Json::array();
@@ -269,11 +147,10 @@ class Translation {
     if (whole("attention.value_length", head_dim) != head_dim) {
       fail("attention.value_length", "differs from key_length");
     }
-    if (gating() == kSigmoid) fail("expert_gating_func", "is sigmoid, which this architecture does not have");
     const int rotated = whole("rope.dimension_count", head_dim);
     config_["head_dim"] = head_dim;
     // Half a coordinate more, so that head_dim times this is never one too few.
-    if (rotated != head_dim) config_["partial_rotary_factor"] = (rotated + 0.5) / std::max(head_dim, 1);
+    config_["partial_rotary_factor"] = (rotated + 0.5) / std::max(head_dim, 1);
   }
 
   // Files from before the split of kv_b give the lengths of heads as key_length and value_length.
@@ -282,25 +159,61 @@ class Translation {
     const int rotated = whole("rope.dimension_count", 64);
     config_["qk_rope_head_dim"] = rotated;
     config_["qk_nope_head_dim"] = whole("attention.key_length_mla", whole("attention.key_length", 0)) - rotated;
-    config_["scoring_func"] = gating() == kSigmoid ? "sigmoid" : "softmax";
+    config_["scoring_func"] = dialect_.sigmoid ? "sigmoid" : "softmax";
+    groups();
+    if (!dialect_.sigmoid && positive("n_group", 1) > 1) config_["topk_method"] = "group_limited_greedy";
+  }
+
+  // Files from before the format had groups; of the published models that have any, V2 and V3 chose theirs so.
+  void groups() {
+    if (config_.contains("n_group")) return;
+    const int experts = positive("n_routed_experts");
+    const bool v2 = n_layers() == 60 && experts == 160, v3 = n_layers() == 61 && experts == 256;
+    if (v2 || v3) config_.update({{"n_group", 8}, {"topk_group", v2 ? 3 : 4}});
   }
 
   void rope() {
     const double factor = number("rope.scaling.factor", number("rope.scale_linear", 0.0));
     const Json named = value("rope.scaling.type");
-    const std::string type = named.is_string() ? named.get<std::string>() : factor > 0 ? "linear" : "none";
+    const bool measured = facts_.has_tensor("rope_factors_long.weight");
+    const std::string type = measured            ? "longrope"
+                             : named.is_string() ? named.get<std::string>()
+                             : factor > 0        ? "linear"
+                                                 : "none";
     Json scaling = Json::object();
-    if (!facts_.rope_divisors.empty()) {
-      scaling = {{"rope_type", "divisors"}, {"divisors", facts_.rope_divisors}};
+    if (facts_.has_tensor("rope_freqs.weight")) {
+      scaling = {{"rope_type", "divisors"}, {"divisors", facts_.numbers("rope_freqs.weight")}};
     } else if (type == "linear" && factor > 0) {
       scaling = {{"rope_type", "linear"}, {"factor", factor}};
     } else if (type == "yarn") {
       scaling = {{"rope_type", "yarn"}, {"factor", number("rope.scaling.factor")}};
       yarn(scaling);
+    } else if (measured) {
+      longrope(scaling);
     } else if (type != "none" && type != "linear") {
-      fail("rope.scaling.type", fmt::format("is \"{}\", which Arc does not support", type));
+      fail("rope.scaling.type", fmt::format("is \"{}\", which Arc does not support here", type));
+    }
+    if (!measured && number("rope.scaling.attn_factor", 1.0) != 1.0) {
+      fail("rope.scaling.attn_factor", "needs the tensor rope_factors_long.weight");
+    }
+    if (const double beta = number("attention.temperature_scale", 0.0); beta != 0.0) {
+      scaling["llama_4_scaling_beta"] = beta;
+      scaling["original_max_position_embeddings"] = number("rope.scaling.original_context_length");
     }
     if (!scaling.empty()) config_["rope_scaling"] = std::move(scaling);
+  }
+
+  // The format has the attention factor that follows from the lengths; Phi-3.5-MoE's own is larger.
+  void longrope(Json& scaling) const {
+    scaling = {{"rope_type", "longrope"},
+               {"long_factor", facts_.numbers("rope_factors_long.weight")},
+               {"short_factor", facts_.numbers("rope_factors_short.weight")},
+               {"original_max_position_embeddings", number("rope.scaling.original_context_length")}};
+    if (is("phimoe")) {
+      scaling["short_mscale"] = scaling["long_mscale"] = 1.243163121016122;
+    } else if (!value("rope.scaling.attn_factor").is_null()) {
+      scaling["attention_factor"] = number("rope.scaling.attn_factor");
+    }
   }
 
   void yarn(Json& scaling) const {
@@ -311,19 +224,18 @@ class Translation {
     for (const GgufKey& key : kKeys) {
       if (!value(key.gguf).is_null()) scaling[std::string(key.config)] = number(key.gguf);
     }
-    // A tenth of mscale_all_dim; the format takes mscale to be the same.
-    if (const double log_multiplier = number("rope.scaling.yarn_log_multiplier", 0.0); log_multiplier != 0.0) {
-      scaling["mscale"] = scaling["mscale_all_dim"] = 10.0 * log_multiplier;
+    // mscale_all_dim, of DeepSeek a tenth of it. mscale is not said: it is 1, of DeepSeek the same.
+    if (const double multiplier = number("rope.scaling.yarn_log_multiplier", 0.0); multiplier != 0.0) {
+      scaling["mscale_all_dim"] = is("deepseek2") ? 10.0 * multiplier : multiplier;
+      scaling["mscale"] = is("deepseek2") ? 10.0 * multiplier : 1.0;
     }
-    if (dialect_.name == "gpt-oss") scaling["truncate"] = false;
+    if (is("gpt-oss")) scaling["truncate"] = false;
   }
 
   // A pattern of n: every n-th layer sees all. A list: which layers slide.
   void windows() {
     if (!config_.contains("sliding_window")) return;
-    if (dialect_.name == "qwen2" || dialect_.name == "qwen3" || dialect_.name == "qwen3moe") {
-      config_["use_sliding_window"] = true;
-    }
+    if (is("qwen2") || is("qwen3") || is("qwen3moe")) config_["use_sliding_window"] = true;
     const Json pattern = value("attention.sliding_window_pattern");
     if (pattern.is_null()) return;
     if (pattern.is_array() && pattern.size() < static_cast<size_t>(n_layers())) {
@@ -342,7 +254,7 @@ class Translation {
   // of Gemma 3 with 62, has not the head dim.
   void gemma_scale() {
     const double scale = number("attention.scale", 0.0);
-    const int layers_of_27b = dialect_.name == "gemma2" ? 46 : 62;
+    const int layers_of_27b = is("gemma2") ? 46 : 62;
     const int of_27b = positive("hidden_size") / positive("num_attention_heads");
     const double scalar = scale > 0                     ? 1.0 / (scale * scale)
                           : n_layers() == layers_of_27b ? of_27b
@@ -351,9 +263,9 @@ class Translation {
   }
 
   void recurrent_layers() {
-    const int heads = whole("ssm.time_step_rank", 0);
-    if (heads < 1) fail("ssm.time_step_rank", "is missing");
-    config_["linear_value_head_dim"] = whole("ssm.inner_size", 0) / heads;
+    const int width = whole("ssm.inner_size", 0), heads = positive("linear_num_value_heads");
+    if (width == 0 || width % heads != 0) fail("ssm.inner_size", "must be a multiple of ssm.time_step_rank");
+    config_["linear_value_head_dim"] = width / heads;
     const Json recurrent = value("attention.recurrent_layers");
     if (recurrent.is_null()) return;
     if (!recurrent.is_array() || recurrent.size() < static_cast<size_t>(n_layers())) {
@@ -366,20 +278,44 @@ class Translation {
     config_["layer_types"] = std::move(types);
   }
 
+  // Layers without key heads are recurrent. "finetuned" says whether the others rotate.
+  void granite() {
+    const Json kv_heads = value("attention.head_count_kv");
+    if (kv_heads.is_array() && kv_heads.size() < static_cast<size_t>(n_layers())) {
+      fail("attention.head_count_kv", "has fewer entries than the model layers");
+    }
+    Json types = Json::array();
+    for (int l = 0; l < n_layers(); ++l) {
+      types.push_back(kv_heads.is_array() && kv_heads[l] == 0 ? "mamba" : "attention");
+    }
+    config_["layer_types"] = std::move(types);
+    const Json rotates = value("rope.scaling.finetuned");
+    config_["position_embedding_type"] = (rotates.is_boolean() ? rotates == true : is("granite")) ? "rope" : "nope";
+    if (is("granite")) return;
+    const int width = whole("ssm.inner_size", 0), heads = positive("mamba_n_heads"), dim = positive("hidden_size");
+    if (width == 0 || width % heads != 0 || width % dim != 0) {
+      fail("ssm.inner_size", "must be a multiple of ssm.time_step_rank and of embedding_length");
+    }
+    config_["mamba_d_head"] = width / heads;
+    config_["mamba_expand"] = width / dim;
+  }
+
+  // What the tensors say.
   void biases() {
-    const auto anywhere = [&](std::string_view tensor) {
-      for (int l = 0; l < n_layers(); ++l) {
-        if (facts_.has_tensor(fmt::format("blk.{}.{}", l, tensor))) return true;
-      }
-      return false;
-    };
-    const auto is = [this](std::string_view name) { return dialect_.name == name; };
     const bool implied = is("qwen2") || is("phi2") || is("starcoder2");
-    const bool attention = anywhere(is("glm4") ? "attn_q.bias" : "attn_output.bias") || anywhere("attn_kv_a_mqa.bias");
+    const bool inputs_only = is("glm4") || is("glm4moe");
+    const bool attention = anywhere(inputs_only ? "attn_q.bias" : "attn_output.bias") || anywhere("attn_kv_a_mqa.bias");
     if (!implied && attention) config_["attention_bias"] = true;
-    if ((is("llama") || is("smollm3")) && anywhere("ffn_gate.bias")) config_["mlp_bias"] = true;
+    const bool mlp = is("llama") || is("smollm3") || is("deepseek2");
+    if (mlp && anywhere("ffn_gate.bias")) config_["mlp_bias"] = true;
     if (is("phi2") && anywhere("attn_q_norm.weight")) config_["qk_layernorm"] = true;
+    if (is("glm4moe") && anywhere("attn_q_norm.weight")) config_["use_qk_norm"] = true;
     if (is("starcoder2") && !anywhere("attn_output.bias")) config_["use_bias"] = false;
+    if (is("phimoe") && facts_.has_tensor("output.bias")) config_["lm_head_bias"] = true;
+    if (is("granitehybrid")) {
+      config_["mamba_conv_bias"] = anywhere("ssm_conv1d.bias");
+      config_["mamba_proj_bias"] = anywhere("ssm_in.bias");
+    }
   }
 
   bool is_known(std::string_view key) const {
@@ -410,20 +346,6 @@ class Translation {
 };
 
 }  // namespace
-
-const GgufDialect& find_gguf_dialect(const GgufFacts& facts) {
-  const Json named = facts.value("general.architecture");
-  const std::string name = named.is_string() ? named.get<std::string>() : "";
-  const Json experts = facts.value(fmt::format("{}.expert_count", name));
-  const bool has_experts = experts.is_number() && experts != 0;
-  for (const GgufDialect& dialect : kDialects) {
-    if (dialect.name == name && dialect.experts == has_experts) return dialect;
-  }
-  std::set<std::string_view> known;
-  for (const GgufDialect& dialect : kDialects) known.insert(dialect.name);
-  throw Error(ErrorCode::unsupported, fmt::format("GGUF architecture \"{}\"{} is not supported; Arc knows {}", name,
-                                                  has_experts ? " with experts" : "", fmt::join(known, ", ")));
-}
 
 Json gguf_config(const GgufDialect& dialect, const GgufFacts& facts) {
   return Translation(dialect, facts).run();

@@ -21,12 +21,12 @@ void build(const arc::Json& file) {
                            [&](std::string_view name) {
                              return std::ranges::find(tensors, arc::Json(std::string(name))) != tensors.end();
                            },
+                       .numbers = [](std::string_view) { return std::vector<double>{1.0, 2.0}; },
                        .vocabulary = 131,
                        .dtype = "float16"};
   for (const auto& [key, value] : file.items()) {
     if (!value.is_object()) facts.keys.push_back(key);
   }
-  if (facts.has_tensor("rope_freqs.weight")) facts.rope_divisors = {1.0, 2.0};
   const arc::GgufDialect& dialect = arc::find_gguf_dialect(facts);
   const arc::Config config(arc::gguf_config(dialect, facts), "metadata");
   const arc::ModelSpec spec = arc::find_arch(dialect.arch).build(config);

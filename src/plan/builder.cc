@@ -224,7 +224,8 @@ WeightId PlanBuilder::turned_matrices(std::string_view name, int64_t count,
 
 WeightId PlanBuilder::vector(std::string_view slot, int64_t slot_size, std::vector<RowRange> rows, float add) {
   const std::optional<SlotTensor> tensor = slots_.find(slot, layer_, -1, true);
-  check_shape(*tensor, {slot_size});
+  // Some files cut a vector into rows.
+  if (tensor->shape && tensor->shape->numel() != slot_size) check_shape(*tensor, {slot_size});
   if (rows.empty()) rows = {{.begin = 0, .count = static_cast<int32_t>(slot_size)}};
   WeightSlot weight{.name = weight_name(slot),
                     .role = WeightSlot::Role::vector,

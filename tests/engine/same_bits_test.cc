@@ -3,6 +3,7 @@
 // Sampled, not greedy, so that small differences show.
 #include <algorithm>
 #include <cctype>
+#include <cstdio>
 #include <random>
 
 #include "gtest/gtest.h"
@@ -20,18 +21,32 @@ namespace {
 constexpr int kRequests = 6;
 constexpr int kAnswerTokens = 40;
 
+// Prompts of 70 to 145 tokens: across tiles and windows. The last two share 128 tokens. Of hybrids with prompts of 540
+// to 615 they share 512, behind which recurrent states are kept.
 struct Case {
   std::string golden, executor, cache = "auto";
+  bool long_prompts = false;
+
+  int first_prompt() const { return long_prompts ? 540 : 70; }
+  int shared() const { return long_prompts ? 512 : 128; }
 };
 
 // A compressed cache needs wide heads; Qwen3-Next rotates 0.3 of a head.
 Golden golden_of(const Case& c) {
-  return c.cache == "auto" ? read_golden(c.golden) : with_wide_heads(c.golden, c.golden == "qwen3_next" ? 80 : 64, 0);
+  Golden golden =
+      c.cache == "auto" ? read_golden(c.golden) : with_wide_heads(c.golden, c.golden == "qwen3_next" ? 80 : 64, 0);
+  if (c.long_prompts) {
+    Json config = parse_json(golden.config_json, "config.json");
+    config["max_position_embeddings"] = 1024;
+    golden.config_json = config.dump();
+  }
+  return golden;
 }
 
 std::string name_of(const testing::TestParamInfo<Case>& info) {
   std::string name = info.param.golden + "_" + info.param.executor;
   if (info.param.cache != "auto") name += "_" + info.param.cache;
+  if (info.param.long_prompts) name += "_long";
   std::ranges::replace_if(name, [](char c) { return !std::isalnum(static_cast<unsigned char>(c)); }, '_');
   return name;
 }
@@ -45,14 +60,13 @@ class SameBits : public testing::TestWithParam<Case> {
     const Json config = parse_json(golden_.config_json, "config.json");
     vocab_ = config.at("vocab_size").get<int>();
     write_model_folder(golden_, vocab_, folder_.path());
-    // Prompts of 70 to 145 tokens: across tiles and windows. The last two share 128 tokens.
     std::mt19937 random(7);
     for (int i = 0; i < kRequests; ++i) {
-      std::vector<int32_t> prompt(static_cast<size_t>(70 + 15 * i));
+      std::vector<int32_t> prompt(static_cast<size_t>(GetParam().first_prompt() + 15 * i));
       for (int32_t& t : prompt) t = static_cast<int32_t>(random() % static_cast<unsigned>(vocab_));
       prompts_.push_back(prompt);
     }
-    std::copy_n(prompts_[kRequests - 1].begin(), 128, prompts_[kRequests - 2].begin());
+    std::copy_n(prompts_[kRequests - 1].begin(), GetParam().shared(), prompts_[kRequests - 2].begin());
     expected_ = alone();
   }
 
@@ -61,7 +75,7 @@ class SameBits : public testing::TestWithParam<Case> {
             .dtype = GetParam().cache == "auto" ? "f32" : "bf16",
             .cache_type = GetParam().cache,
             .max_seqs = 16,
-            .max_seq_len = 192,
+            .max_seq_len = GetParam().long_prompts ? 704 : 192,
             .kv_memory_bytes = 256 << 20,
             .executor = executor_};
   }
@@ -99,6 +113,46 @@ class SameBits : public testing::TestWithParam<Case> {
     }
   }
 
+  // Whether an answer can start behind another's prompt: recurrent states are kept every 512 tokens only.
+  bool finds_prefixes() const {
+    return GetParam().long_prompts || (golden_.name != "qwen3_next" && golden_.name != "granite_hybrid");
+  }
+
+  // All at once: chunked prompts, sequences that leave the cache and come back, and with long prompts those whose
+  // beginning lies in it. From the smallest cache that holds one sequence up, until one is so tight that sequences had
+  // to leave.
+  void expect_under_preemption(int64_t swap_memory_bytes, int64_t EngineStats::* preemptions) const {
+    // The cache always holds the windows of all sequences.
+    if (golden_.name == "mistral" || golden_.name == "starcoder2" || golden_.name.starts_with("phi3")) {
+      GTEST_SKIP() << "windows in all layers";
+    }
+    EngineConfig c = config();
+    c.max_seqs = kRequests;
+    c.max_batched_tokens = 64;
+    c.swap_memory_bytes = swap_memory_bytes;
+    EngineStats stats;
+    const auto done = [&] {
+      return stats.*preemptions > 0 && (stats.cached_tokens_total > 0 || !GetParam().long_prompts);
+    };
+    for (c.kv_memory_bytes = 64 << 10; !done(); c.kv_memory_bytes += c.kv_memory_bytes / 64) {
+      ASSERT_LT(c.kv_memory_bytes, 64 << 20) << "no size preempts";
+      try {
+        const auto engine = load_engine(c);
+        for (int i : {kRequests - 1, kRequests - 2}) {
+          Client client(*engine);
+          client.send(request(i));
+          EXPECT_EQ(client.wait()[0].tokens, expected_[i]) << "through a prefix, request " << i;
+        }
+        expect_batch(*engine, "tight");
+        stats = engine->stats();
+      } catch (const Error&) {
+        continue;
+      }
+    }
+    std::printf("  %ld swapped, %ld recomputed, %ld of %ld prompt tokens found in the cache\n", stats.preemptions_swap,
+                stats.preemptions_recompute, stats.cached_tokens_total, stats.prompt_tokens_total);
+  }
+
   Golden golden_;
   std::string executor_;
   TemporaryFolder folder_;
@@ -123,6 +177,9 @@ TEST_P(SameBits, SecondTimeThroughThePrefixCache) {
   const auto engine = load_engine(config());
   expect_batch(*engine, "first");
   expect_batch(*engine, "second");
+  if (finds_prefixes()) {
+    EXPECT_GT(engine->stats().cached_tokens_total, 0);
+  }
 }
 
 TEST_P(SameBits, Threads) {
@@ -196,26 +253,11 @@ TEST_P(SameBits, DecodingEqualsPrefill) {
 }
 
 TEST_P(SameBits, PreemptionBySwap) {
-  // The cache always holds the windows of all sequences.
-  if (golden_.name == "mistral" || golden_.name == "starcoder2" || golden_.name.starts_with("phi3")) {
-    GTEST_SKIP() << "windows in all layers";
-  }
-  EngineConfig c = config();
-  c.max_seqs = kRequests;
-  c.max_batched_tokens = 64;
-  c.swap_memory_bytes = 256 << 20;
-  // From the smallest cache that holds one sequence up, until one is so tight that sequences had to leave.
-  int64_t preempted = 0;
-  for (c.kv_memory_bytes = 64 << 10; preempted == 0; c.kv_memory_bytes += c.kv_memory_bytes / 64) {
-    ASSERT_LT(c.kv_memory_bytes, 64 << 20) << "no size preempts";
-    try {
-      const auto engine = load_engine(c);
-      expect_batch(*engine, "tight");
-      preempted = engine->stats().preemptions_swap;
-    } catch (const Error&) {
-      continue;
-    }
-  }
+  expect_under_preemption(256 << 20, &EngineStats::preemptions_swap);
+}
+
+TEST_P(SameBits, PreemptionByRecompute) {
+  expect_under_preemption(1, &EngineStats::preemptions_recompute);
 }
 
 std::vector<Case> all_goldens() {
@@ -239,6 +281,10 @@ std::vector<Case> compressed_caches() {
   return cases;
 }
 
+INSTANTIATE_TEST_SUITE_P(Hybrids, SameBits,
+                         testing::Values(Case{"qwen3_next", "cpu", "auto", true},
+                                         Case{"granite_hybrid", "cpu", "auto", true}),
+                         name_of);
 INSTANTIATE_TEST_SUITE_P(All, SameBits, testing::ValuesIn(all_goldens()), name_of);
 INSTANTIATE_TEST_SUITE_P(Compressed, SameBits, testing::ValuesIn(compressed_caches()), name_of);
 

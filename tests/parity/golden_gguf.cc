@@ -11,7 +11,6 @@
 #include "nlohmann/json.hpp"
 
 #include "base/check.h"
-#include "io/gguf_bytes.h"
 
 namespace arc::test {
 namespace {
@@ -20,13 +19,33 @@ using Values = std::vector<float>;
 using Sizes = std::vector<int64_t>;
 
 // The golden's name, and what ggml calls its architecture.
-const std::map<std::string, std::string> kFamilies = {
-    {"llama", "llama"},        {"mixtral", "llama"},         {"mistral", "llama"},
-    {"smollm3", "smollm3"},    {"gemma", "gemma"},           {"gemma2", "gemma2"},
-    {"phi", "phi2"},           {"starcoder2", "starcoder2"}, {"glm4", "glm4"},
-    {"qwen2", "qwen2"},        {"qwen3", "qwen3"},           {"gemma3", "gemma3"},
-    {"qwen3_moe", "qwen3moe"}, {"qwen3_next", "qwen3next"},  {"deepseek_v3", "deepseek2"},
-    {"gpt_oss", "gpt-oss"}};
+const std::map<std::string, std::string> kFamilies = {{"llama", "llama"},
+                                                      {"mixtral", "llama"},
+                                                      {"mistral", "llama"},
+                                                      {"smollm3", "smollm3"},
+                                                      {"gemma", "gemma"},
+                                                      {"gemma2", "gemma2"},
+                                                      {"phi", "phi2"},
+                                                      {"starcoder2", "starcoder2"},
+                                                      {"glm4", "glm4"},
+                                                      {"qwen2", "qwen2"},
+                                                      {"qwen3", "qwen3"},
+                                                      {"gemma3", "gemma3"},
+                                                      {"qwen3_moe", "qwen3moe"},
+                                                      {"qwen3_next", "qwen3next"},
+                                                      {"deepseek_v3", "deepseek2"},
+                                                      {"gpt_oss", "gpt-oss"},
+                                                      {"phi3_long", "phi3"},
+                                                      {"phi3_short", "phi3"},
+                                                      {"phimoe_long", "phimoe"},
+                                                      {"phimoe_short", "phimoe"},
+                                                      {"ministral3", "mistral3"},
+                                                      {"deepseek_v2", "deepseek2"},
+                                                      {"deepseek_v2_lite", "deepseek2"},
+                                                      {"glm4_moe", "glm4moe"},
+                                                      {"glm4_moe_lite", "deepseek2"},
+                                                      {"granite_dense", "granite"},
+                                                      {"granite_hybrid", "granitehybrid"}};
 
 // Names within a layer, without the ending.
 const std::map<std::string, std::string> kLayerNames = {
@@ -72,6 +91,16 @@ const std::map<std::string, std::string> kLayerNames = {
     {"linear_attn.conv1d", "ssm_conv1d"},
     {"linear_attn.norm", "ssm_norm"},
     {"linear_attn.out_proj", "ssm_out"},
+    {"self_attn.qkv_proj", "attn_qkv"},
+    {"mamba.in_proj", "ssm_in"},
+    {"mamba.conv1d", "ssm_conv1d"},
+    {"mamba.norm", "ssm_norm"},
+    {"mamba.out_proj", "ssm_out"},
+    {"block_sparse_moe.router.layer", "ffn_gate_inp"},
+    {"block_sparse_moe.output_linear", "ffn_down_exps"},
+    {"eh_proj", "nextn.eh_proj"},
+    {"enorm", "nextn.enorm"},
+    {"shared_head.norm", "nextn.shared_head_norm"},
 };
 
 const std::map<std::string, std::string> kExpertNames = {{"gate_proj", "ffn_gate_exps"}, {"up_proj", "ffn_up_exps"},
@@ -108,18 +137,13 @@ Values transposed(const Values& values, int64_t rows, int64_t cols) {
 
 class Converter {
  public:
-  Converter(const Golden& golden, const Json& config, const std::string& arch)
-      : golden_(golden), config_(config), arch_(arch) {}
+  Converter(const Golden& golden, const Json& config, bool old)
+      : golden_(golden), config_(config), arch_(gguf_architecture(golden)), old_(old) {}
 
-  GgufBytes run() {
+  GoldenGguf run() {
     metadata();
     for (const GoldenTensor& tensor : golden_.tensors) {
-      if (!tensor.ignored) convert(tensor.name, tensor.shape, generate(tensor, golden_.seed));
-    }
-    for (const auto& [name, parts] : fused_) {
-      Values all;
-      for (const auto& [place, values] : parts) all.insert(all.end(), values.begin(), values.end());
-      emit(name, {static_cast<int64_t>(all.size()) / number("hidden_size"), number("hidden_size")}, all);
+      if (!tensor.ignored || keeps_mtp()) convert(tensor.name, tensor.shape, generate(tensor, golden_.seed));
     }
     for (const auto& [name, stack] : experts_) {
       Sizes shape = stack.shape;
@@ -128,7 +152,7 @@ class Converter {
       for (const auto& [e, values] : stack.matrices) all.insert(all.end(), values.begin(), values.end());
       emit(name, shape, all);
     }
-    return file_;
+    return std::move(file_);
   }
 
  private:
@@ -137,13 +161,16 @@ class Converter {
     std::map<int, Values> matrices;
   };
 
-  bool is_llama() const { return arch_ == "llama" || arch_ == "smollm3"; }
+  bool has_paired_rows() const {
+    return arch_ == "llama" || arch_ == "smollm3" || arch_ == "mistral3" || arch_.starts_with("granite");
+  }
+  bool keeps_mtp() const { return golden_.name.starts_with("glm4_moe"); }  // of DeepSeek's the converter drops them
   bool shifts_norms() const { return arch_.starts_with("gemma") || arch_ == "qwen3next"; }
   int64_t number(const char* key) const { return config_.at(key).get<int64_t>(); }
 
   void emit(const std::string& name, const Sizes& shape, const Values& values) {
     constexpr uint32_t kF32 = 0;
-    file_.tensor(name, shape, kF32, std::as_bytes(std::span(values)));
+    file_.tensors.tensor(name, shape, kF32, std::as_bytes(std::span(values)));
   }
 
   void convert(const std::string& name, const Sizes& shape, Values values) {
@@ -169,31 +196,47 @@ class Converter {
     }
     if (rest == "mlp.gate.e_score_correction_bias") return emit(layer + "exp_probs_b.bias", shape, values);
     if (rest == "self_attn.sinks") return emit(layer + "attn_sinks.weight", shape, values);
+    if (rest == "self_attn.kv_b_proj.weight" && old_) return emit(layer + "attn_kv_b.weight", shape, values);
     if (rest == "self_attn.kv_b_proj.weight") return latent(layer, shape[1], values);
     if (rest == "linear_attn.in_proj_qkvz.weight") return delta(layer, shape[1], values);
-    if (rest == "linear_attn.dt_bias") return emit(layer + "ssm_dt.bias", shape, values);
-    if (rest == "linear_attn.A_log") {
+    if (rest.ends_with(".dt_bias")) return emit(layer + "ssm_dt.bias", shape, values);
+    if (rest.ends_with(".A_log")) {
       for (float& v : values) v = -std::exp(v);
-      return emit(layer + "ssm_a", shape, values);
+      return emit(layer + "ssm_a", rest == "mamba.A_log" ? Sizes{shape[0], 1} : shape, values);
     }
+    if (rest == "mamba.D") return emit(layer + "ssm_d", {shape[0], 1}, values);
+    if (rest == "mamba.norm.weight") {
+      const int64_t groups = number("mamba_n_groups");
+      return emit(layer + "ssm_norm.weight", {groups, shape[0] / groups}, values);
+    }
+    if (rest.ends_with(".input_linear.weight")) return gate_up(layer, rest, shape, values);
+    if (rest == "shared_mlp.output_linear.weight") return emit(layer + shared("ffn_down"), shape, values);
     const size_t ending = rest.rfind('.');
     const std::string stem = rest.substr(0, ending);
     std::string target = kLayerNames.at(stem);
-    const bool late_norm = arch_ == "gemma2" || arch_ == "gemma3" || arch_ == "qwen3next" || arch_ == "gpt-oss";
+    const bool late_norm =
+        arch_ == "gemma2" || arch_ == "gemma3" || arch_ == "qwen3next" || arch_ == "gpt-oss" || arch_ == "glm4moe";
     if (stem == "post_attention_layernorm" && late_norm) target = "post_attention_norm";
-    if (is_llama() && (target == "attn_q" || target == "attn_k")) {
+    if (has_paired_rows() && (target == "attn_q" || target == "attn_k")) {
       values = paired_rows(values, shape, number(target == "attn_q" ? "num_attention_heads" : "num_key_value_heads"));
     }
-    if (arch_ == "phi3") {
-      constexpr std::string_view kParts[] = {"attn_q", "attn_k", "attn_v", "ffn_gate", "ffn_up"};
-      const auto* part = std::ranges::find(kParts, target);
-      if (part != std::end(kParts)) {
-        fused_[layer + (part < kParts + 3 ? "attn_qkv.weight" : "ffn_up.weight")][part - kParts] = std::move(values);
-        return;
-      }
-    }
-    const Sizes kept = stem == "linear_attn.conv1d" ? Sizes{shape[0], shape[2]} : shape;
+    const Sizes kept = target == "ssm_conv1d" && shape.size() == 3 ? Sizes{shape[0], shape[2]} : shape;
     emit(layer + target + rest.substr(ending), kept, values);
+  }
+
+  // Granite's gate above up, of each expert or of all.
+  void gate_up(const std::string& layer, const std::string& rest, const Sizes& shape, const Values& values) {
+    const bool experts = rest.starts_with("block_sparse_moe");
+    const int64_t rows = shape[shape.size() - 2], cols = shape.back();
+    Sizes half = shape;
+    half[half.size() - 2] = rows / 2;
+    emit(layer + (experts ? "ffn_gate_exps.weight" : shared("ffn_gate")), half,
+         rows_of(values, cols, rows, 0, rows / 2));
+    emit(layer + (experts ? "ffn_up_exps.weight" : shared("ffn_up")), half,
+         rows_of(values, cols, rows, rows / 2, rows / 2));
+  }
+  std::string shared(const std::string& name) const {
+    return name + (number("num_local_experts") > 0 ? "_shexp.weight" : ".weight");
   }
 
   // Rows (half, i) of each head become rows (i, half).
@@ -255,23 +298,20 @@ class Converter {
 
   // ---- metadata
 
-  void add_count(const std::string& key, int64_t value) {
-    file_.add(fmt::format("{}.{}", arch_, key), static_cast<uint32_t>(value));
-  }
-  void add_number(const std::string& key, double value) {
-    file_.add(fmt::format("{}.{}", arch_, key), static_cast<float>(value));
-  }
+  void add(const std::string& key, Json value) { file_.metadata[fmt::format("{}.{}", arch_, key)] = std::move(value); }
+  void add_number(const std::string& key, double value) { add(key, value); }
   void copy_count(const char* key, const char* from) {
-    if (config_.contains(from) && config_[from].is_number()) add_count(key, number(from));
+    if (config_.contains(from) && config_[from].is_number()) add(key, number(from));
   }
   void copy_number(const char* key, const char* from) {
     if (config_.contains(from) && config_[from].is_number()) add_number(key, config_[from].get<double>());
   }
 
   void metadata() {
-    file_.add("general.architecture", arch_);
+    file_.metadata["general.architecture"] = arch_;
     const int64_t head_dim = config_.value("head_dim", number("hidden_size") / number("num_attention_heads"));
-    copy_count("block_count", "num_hidden_layers");
+    add("block_count", number("num_hidden_layers") + (keeps_mtp() ? number("num_nextn_predict_layers") : 0));
+    if (keeps_mtp()) copy_count("nextn_predict_layers", "num_nextn_predict_layers");
     copy_count("context_length", "max_position_embeddings");
     copy_count("embedding_length", "hidden_size");
     copy_count("feed_forward_length", "intermediate_size");
@@ -279,17 +319,14 @@ class Converter {
     copy_number("attention.layer_norm_rms_epsilon", "rms_norm_eps");
     for (const char* key : {"layer_norm_eps", "norm_epsilon"}) copy_number("attention.layer_norm_epsilon", key);
     copy_number("attn_logit_softcapping", "attn_logit_softcapping");
-    copy_number("rope.freq_base", "rope_theta");
-    add_count("attention.head_count_kv", arch_ == "deepseek2" ? 1 : number("num_key_value_heads"));
+    add_number("rope.freq_base", theta());
+    copy_count("attention.head_count_kv", "num_key_value_heads");
     if (arch_ == "deepseek2") {
       latent_metadata();
     } else {
-      add_count("attention.key_length", head_dim);
-      add_count("attention.value_length", head_dim);
-    }
-    if (config_.contains("partial_rotary_factor")) {
-      add_count("rope.dimension_count",
-                static_cast<int64_t>(config_["partial_rotary_factor"].get<double>() * head_dim));
+      add("attention.key_length", head_dim);
+      add("attention.value_length", head_dim);
+      add("rope.dimension_count", static_cast<int64_t>(config_.value("partial_rotary_factor", 1.0) * head_dim));
     }
     rope();
     windows();
@@ -304,9 +341,31 @@ class Converter {
       copy_count("ssm.state_size", "linear_key_head_dim");
       copy_count("ssm.group_count", "linear_num_key_heads");
       copy_count("ssm.time_step_rank", "linear_num_value_heads");
-      add_count("ssm.inner_size", number("linear_num_value_heads") * number("linear_value_head_dim"));
+      add("ssm.inner_size", number("linear_num_value_heads") * number("linear_value_head_dim"));
       copy_count("full_attention_interval", "full_attention_interval");
     }
+    if (arch_.starts_with("granite")) granite_metadata();
+  }
+
+  void granite_metadata() {
+    copy_number("attention.scale", "attention_multiplier");
+    copy_number("embedding_scale", "embedding_multiplier");
+    copy_number("residual_scale", "residual_multiplier");
+    copy_number("logit_scale", "logits_scaling");
+    copy_count("expert_shared_feed_forward_length", "shared_intermediate_size");
+    add("rope.scaling.finetuned", arch_ == "granite");
+    if (arch_ == "granite") return;
+    add("context_length", 1 << 20);
+    Json kv_heads = Json::array();
+    for (const Json& type : config_["layer_types"]) {
+      kv_heads.push_back(type == "attention" ? number("num_key_value_heads") : 0);
+    }
+    add("attention.head_count_kv", std::move(kv_heads));
+    copy_count("ssm.conv_kernel", "mamba_d_conv");
+    copy_count("ssm.state_size", "mamba_d_state");
+    copy_count("ssm.group_count", "mamba_n_groups");
+    copy_count("ssm.time_step_rank", "mamba_n_heads");
+    add("ssm.inner_size", number("mamba_expand") * number("hidden_size"));
   }
 
   void latent_metadata() {
@@ -314,11 +373,13 @@ class Converter {
     copy_count("leading_dense_block_count", "first_k_dense_replace");
     copy_count("attention.q_lora_rank", "q_lora_rank");
     copy_count("attention.kv_lora_rank", "kv_lora_rank");
-    add_count("attention.key_length", number("kv_lora_rank") + rotated);
-    add_count("attention.value_length", number("kv_lora_rank"));
-    add_count("attention.key_length_mla", number("qk_nope_head_dim") + rotated);
-    copy_count("attention.value_length_mla", "v_head_dim");
-    add_count("rope.dimension_count", rotated);
+    add("rope.dimension_count", rotated);
+    add(old_ ? "attention.key_length" : "attention.key_length_mla", number("qk_nope_head_dim") + rotated);
+    copy_count(old_ ? "attention.value_length" : "attention.value_length_mla", "v_head_dim");
+    if (old_) return;
+    add("attention.head_count_kv", 1);
+    add("attention.key_length", number("kv_lora_rank") + rotated);
+    add("attention.value_length", number("kv_lora_rank"));
   }
 
   void expert_metadata() {
@@ -330,18 +391,23 @@ class Converter {
     copy_count("expert_feed_forward_length", arch_ == "gpt-oss" ? "intermediate_size" : "moe_intermediate_size");
     copy_count("expert_shared_feed_forward_length", "shared_expert_intermediate_size");
     copy_number("expert_weights_scale", "routed_scaling_factor");
-    if (arch_ == "deepseek2") {
-      file_.add("deepseek2.expert_weights_norm", config_.value("norm_topk_prob", false));
-      add_count("expert_gating_func", 2);  // sigmoid
+    const bool deepseek = arch_ == "deepseek2";
+    if (deepseek || arch_ == "glm4moe") add("expert_weights_norm", config_.value("norm_topk_prob", false));
+    if (deepseek && config_.contains("scoring_func"))
+      add("expert_gating_func", config_["scoring_func"] == "sigmoid" ? 2 : 1);
+    if (arch_ == "glm4moe") {
+      copy_count("leading_dense_block_count", "first_k_dense_replace");
+      add("expert_gating_func", 2);
     }
   }
 
   void windows() {
     if (config_.contains("use_sliding_window") && !config_["use_sliding_window"].get<bool>()) return;
+    if (arch_.starts_with("phi3") || arch_ == "phimoe") add("attention.sliding_window", 0);  // of none
     if (!config_.contains("sliding_window") || !config_["sliding_window"].is_number()) return;
     copy_count("attention.sliding_window", "sliding_window");
-    if (arch_ == "gemma2" || arch_ == "starcoder2" || arch_ == "phi3")
-      return;  // the architecture implies which layers slide
+    // The architecture implies which layers slide.
+    if (arch_ == "gemma2" || arch_ == "starcoder2" || arch_.starts_with("phi")) return;
     const int64_t n_layers = number("num_hidden_layers");
     std::vector<bool> slides;
     for (int64_t l = 0; l < n_layers; ++l) {
@@ -349,26 +415,52 @@ class Converter {
                        : arch_ == "gemma3"             ? (l + 1) % number("sliding_window_pattern") != 0
                                                        : l >= number("max_window_layers"));
     }
-    std::vector<uint8_t> numbers(slides.begin(), slides.end());
-    file_.add(fmt::format("{}.attention.sliding_window_pattern", arch_), numbers);
+    add("attention.sliding_window_pattern", slides);
+  }
+
+  Json scaling() const {
+    for (const char* key : {"rope_scaling", "rope_parameters"}) {
+      if (config_.contains(key) && config_[key].is_object()) return config_[key];
+    }
+    return Json::object();
+  }
+  double theta() const {
+    return config_.contains("rope_theta") ? config_["rope_theta"].get<double>() : scaling()["rope_theta"].get<double>();
   }
 
   void rope() {
-    const Json scaling = config_.value("rope_scaling", Json());
-    if (!scaling.is_object()) return;
-    const std::string type = scaling.value("rope_type", scaling.value("type", ""));
+    const Json scaling = this->scaling();
+    const std::string type = scaling.value("rope_type", scaling.value("type", "default"));
+    if (type == "default") return;
     if (type == "llama3") return divisors(scaling);
-    file_.add(fmt::format("{}.rope.scaling.type", arch_), type);
+    if (type == "longrope") return longrope(scaling);
+    add("rope.scaling.type", type);
     add_number("rope.scaling.factor", scaling["factor"].get<double>());
     if (type != "yarn") return;
-    add_count("rope.scaling.original_context_length", scaling["original_max_position_embeddings"].get<int64_t>());
+    add("rope.scaling.original_context_length", scaling["original_max_position_embeddings"].get<int64_t>());
     for (const auto& [key, from] : {std::pair{"yarn_attn_factor", "attention_factor"},
                                     {"yarn_beta_fast", "beta_fast"},
                                     {"yarn_beta_slow", "beta_slow"}}) {
       if (scaling.contains(from)) add_number(fmt::format("rope.scaling.{}", key), scaling[from].get<double>());
     }
     if (scaling.contains("mscale_all_dim")) {
-      add_number("rope.scaling.yarn_log_multiplier", 0.1 * scaling["mscale_all_dim"].get<double>());
+      const double all = scaling["mscale_all_dim"].get<double>();
+      add_number("rope.scaling.yarn_log_multiplier", arch_ == "deepseek2" ? 0.1 * all : all);
+    }
+    if (scaling.contains("llama_4_scaling_beta")) {
+      add_number("attention.temperature_scale", scaling["llama_4_scaling_beta"].get<double>());
+    }
+  }
+
+  void longrope(const Json& scaling) {
+    const double original = number("original_max_position_embeddings"),
+                 stretch = number("max_position_embeddings") / original;
+    add("rope.scaling.original_context_length", number("original_max_position_embeddings"));
+    add_number("rope.scaling.attn_factor", std::sqrt(1 + std::log(stretch) / std::log(original)));
+    for (const auto& [name, key] :
+         {std::pair{"rope_factors_long.weight", "long_factor"}, {"rope_factors_short.weight", "short_factor"}}) {
+      const auto factors = scaling[key].get<Values>();
+      emit(name, {static_cast<int64_t>(factors.size())}, factors);
     }
   }
 
@@ -379,7 +471,7 @@ class Converter {
     const int64_t dims = number("head_dim");
     Values result;
     for (int64_t i = 0; i < dims; i += 2) {
-      const double frequency = std::pow(number("rope_theta"), -static_cast<double>(i) / static_cast<double>(dims));
+      const double frequency = std::pow(theta(), -static_cast<double>(i) / static_cast<double>(dims));
       const double length = 2 * M_PI / frequency, smooth = (context / length - low) / (high - low);
       result.push_back(static_cast<float>(length < context / high  ? 1.0
                                           : length > context / low ? factor
@@ -391,15 +483,25 @@ class Converter {
   const Golden& golden_;
   const Json& config_;
   const std::string arch_;
-  GgufBytes file_;
+  const bool old_;
+  GoldenGguf file_;
   std::map<std::string, Stack> experts_;
-  std::map<std::string, std::map<std::ptrdiff_t, Values>> fused_;  // Phi-3's: by name, then place
 };
+
+void add_pair(GgufBytes& file, const std::string& key, const Json& value) {
+  if (value.is_string()) return file.add(key, value.get<std::string>());
+  if (value.is_boolean()) return file.add(key, value.get<bool>());
+  if (value.is_number_float()) return file.add(key, value.get<float>());
+  if (!value.is_array()) return file.add(key, value.get<uint32_t>());
+  if (value.front().is_boolean()) return file.add(key, value.get<std::vector<bool>>());
+  file.add(key, value.get<std::vector<uint32_t>>());
+}
 
 }  // namespace
 
-bool has_gguf(const Golden& golden) {
-  return kFamilies.contains(golden.name);
+std::string gguf_architecture(const Golden& golden) {
+  const auto family = kFamilies.find(golden.name);
+  return family == kFamilies.end() ? "" : family->second;
 }
 
 Json expressible_config(const Golden& golden) {
@@ -409,16 +511,25 @@ Json expressible_config(const Golden& golden) {
   if (golden.name == "smollm3") {
     for (const char* key : {"no_rope_layers", "layer_types", "use_sliding_window", "sliding_window"}) config.erase(key);
   }
-  if (golden.name == "deepseek_v3") config["rope_scaling"]["mscale"] = config["rope_scaling"]["mscale_all_dim"];
+  if (golden.name.starts_with("deepseek")) config["rope_scaling"]["mscale"] = config["rope_scaling"]["mscale_all_dim"];
+  if (golden.name.starts_with("phimoe")) {
+    config.erase("router_jitter_noise");
+    for (const char* key : {"short_mscale", "long_mscale"}) {
+      if (config["rope_scaling"].is_object()) config["rope_scaling"][key] = 1.243163121016122;
+    }
+  }
+  if (golden.name == "granite_hybrid") config.erase("time_step_limit");
   return config;
 }
 
-void write_gguf(const Golden& golden, const Json& config, const std::filesystem::path& path) {
-  write_gguf(golden, config, kFamilies.at(golden.name), path);
+void GoldenGguf::write(const std::filesystem::path& path) const {
+  GgufBytes file = tensors;
+  for (const auto& [key, value] : metadata.items()) add_pair(file, key, value);
+  file.write(path);
 }
 
-void write_gguf(const Golden& golden, const Json& config, const std::string& arch, const std::filesystem::path& path) {
-  Converter(golden, config, arch).run().write(path);
+GoldenGguf to_gguf(const Golden& golden, const Json& config, bool old) {
+  return Converter(golden, config, old).run();
 }
 
 }  // namespace arc::test

@@ -4,20 +4,29 @@
 #include <filesystem>
 #include <string>
 
+#include "nlohmann/json.hpp"
+
 #include "base/json.h"
+#include "io/gguf_bytes.h"
 #include "parity/golden.h"
 
 namespace arc::test {
 
+// What ggml calls the golden's architecture; "" where Arc does not read the family from GGUF.
+std::string gguf_architecture(const Golden& golden);
+
 // The config that a GGUF file can express: the golden's, changed where the format has no key.
 Json expressible_config(const Golden& golden);
 
-// Whether GGUF knows the golden's family, and Arc reads it.
-bool has_gguf(const Golden& golden);
+struct GoldenGguf {
+  Json metadata = Json::object();
+  GgufBytes tensors;
 
-// Writes the golden's weights as F32 tensors with the metadata of `config`.
-void write_gguf(const Golden& golden, const Json& config, const std::filesystem::path& path);
-// The same under another of ggml's architectures: "phi3" for Mistral's golden.
-void write_gguf(const Golden& golden, const Json& config, const std::string& arch, const std::filesystem::path& path);
+  // Whole numbers are written as u32, others as f32.
+  void write(const std::filesystem::path& path) const;
+};
+
+// The golden's weights as F32 tensors with the metadata of `config`. `old`: as before latent attention was absorbed.
+GoldenGguf to_gguf(const Golden& golden, const Json& config, bool old = false);
 
 }  // namespace arc::test

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <set>
 
 #include "gtest/gtest.h"
@@ -89,6 +90,20 @@ TEST_P(GoldenTest, ChunksGiveTheSameBits) {
   TinyModel model(golden_.config_json, checkpoint(DType::f32));
   const TinyModel::Outputs whole = model.run(golden_.tokens);
   for (int chunk : {1, 2, 3, 7, 16}) EXPECT_EQ(model.run(golden_.tokens, chunk).logits, whole.logits) << chunk;
+}
+
+TEST(GoldenFolders, AreSmall) {
+  constexpr uintmax_t kMaxBytes = 150'000;
+  const std::filesystem::path goldens = std::filesystem::path(ARC_SOURCE_DIR) / "tests" / "goldens";
+  uintmax_t total = 0, largest = 0;
+  for (const std::string& name : golden_names()) {
+    uintmax_t size = 0;
+    for (const auto& file : std::filesystem::directory_iterator(goldens / name)) size += file.file_size();
+    EXPECT_LE(size, kMaxBytes) << name;
+    largest = std::max(largest, size);
+    total += size;
+  }
+  std::printf("  %zu goldens of %.2f MB in all, %.0f KB at most\n", golden_names().size(), total / 1e6, largest / 1e3);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, GoldenTest, testing::ValuesIn(golden_names()),

@@ -13,6 +13,7 @@
 #include "io/safetensors.h"
 #include "models/arch.h"
 #include "parity/deviation.h"
+#include "parity/golden_gguf.h"
 #include "parity/mutation.h"
 
 namespace arc::test {
@@ -32,6 +33,10 @@ the worst of the layers, then the logits.
 Each kind of parameter and each config key that carries mathematics, in both spellings of the config (`rope_scaling` and
 `rope_parameters`), is perturbed in turn; the golden must leave its bound or the model must be refused. The tests hold
 that all of them are noticed.
+
+*GGUF* is ggml's name for the architecture: as a file of that kind the golden gives its logits within the same bound, and
+each key of the file's metadata is perturbed in the same way. *Without* are keys of the config that the format cannot say;
+such files are read with the values of the family's published models.
 )";
 
 // What a model is built of: block kinds, each with the features that are on anywhere in it.
@@ -157,11 +162,33 @@ std::string perturbed_keys(const Golden& golden) {
   return fmt::format("{} in {} ways", fmt::join(counts, " + "), n_changes);
 }
 
+// Keys of `config` that `told` lacks or has otherwise.
+std::vector<std::string> untold_keys(const Json& config, const Json& told, const std::string& path = "") {
+  std::vector<std::string> untold;
+  for (const auto& [key, value] : config.items()) {
+    if (told.contains(key) && told[key] == value) continue;
+    if (told.contains(key) && value.is_object()) {
+      const std::vector<std::string> within = untold_keys(value, told[key], path + key + "/");
+      untold.insert(untold.end(), within.begin(), within.end());
+    } else {
+      untold.push_back(path + key);
+    }
+  }
+  return untold;
+}
+
+std::string gguf(const Golden& golden) {
+  const std::vector<std::string> untold =
+      untold_keys(parse_json(golden.config_json, "config.json"), expressible_config(golden));
+  const std::string name = gguf_architecture(golden);
+  return untold.empty() ? name : fmt::format("{}, without {}", name, fmt::join(untold, ", "));
+}
+
 std::string architecture_row(const Arch& arch, const Proof& proof) {
   const Golden& golden = proof.golden;
   const ModelSpec spec = arch.build(Config(parse_json(golden.config_json, "config.json")));
-  return fmt::format("| {} | {} | {} | ref, cpu | {} | {} | {} | {} |\n", arch.name, golden.name,
-                     BlockKinds(spec).to_string(), shares(proof.one_rank), shares(proof.two_ranks),
+  return fmt::format("| {} | {} | {} | ref, cpu | {} | {} | {} | {} | {} |\n", arch.name, golden.name,
+                     BlockKinds(spec).to_string(), gguf(golden), shares(proof.one_rank), shares(proof.two_ranks),
                      parameters(golden, false).size(), perturbed_keys(golden));
 }
 
@@ -191,12 +218,12 @@ std::string models_document(bool measure) {
       architectures += architecture_row(*arch, proof);
       outputs += output_rows(proof);
     }
-    if (!proven) architectures += fmt::format("| {} | none | | nothing | | | | |\n", arch->name);
+    if (!proven) architectures += fmt::format("| {} | none | | nothing | | | | | |\n", arch->name);
   }
   return fmt::format(
       "{}\n"
-      "| architecture | golden | block kinds | proven on | share, 1 rank | share, 2 ranks | kinds of parameter "
-      "perturbed | config keys perturbed |\n|---|---|---|---|---|---|---|---|\n{}\n"
+      "| architecture | golden | block kinds | proven on | GGUF | share, 1 rank | share, 2 ranks | kinds of parameter "
+      "perturbed | config keys perturbed |\n|---|---|---|---|---|---|---|---|---|\n{}\n"
       "## Output by output\n\nThe embedding is a plain look-up where its bound is zero, and must be equal.\n\n"
       "| golden | output | bound | error, 1 rank | error, 2 ranks |\n|---|---|---|---|---|\n{}",
       kIntroduction, architectures, outputs);
