@@ -19,9 +19,14 @@ namespace {
 
 constexpr int kTokens = 130;  // two full tiles and a part
 
-const std::vector<std::string> kTypes = {
-    "turboquant", "turboquant,boundary=0", "turboquant-3,boundary=0", "turboquant-aggressive,boundary=0", "q8",
-    "f8e4m3"};
+const std::vector<std::string> kTypes = {"turboquant",
+                                         "turboquant,boundary=0",
+                                         "turboquant-3,boundary=0",
+                                         "turboquant-aggressive,boundary=0",
+                                         "turboquant,boundary=0,recent=1",
+                                         "turboquant,boundary=0,recent=1,open=8",
+                                         "q8",
+                                         "f8e4m3"};
 
 // ---- which layer gets what -----------------------------------------------------------------------------------------
 
@@ -38,8 +43,12 @@ TEST(CacheType, PresetsAndTheirChanges) {
   EXPECT_EQ(changed.k.bits, 8);
   EXPECT_EQ(changed.v.bits, 2);
   EXPECT_EQ(changed.boundary, 0);
-  for (const char* wrong : {"", "turbo", "turboquant,", "turboquant,k", "turboquant,k=", "turboquant,k=5",
-                            "turboquant,k=4x", "turboquant,boundary=-1", "auto,boundary=0", "q8,k=4"}) {
+  const CacheType recent = parse_cache_type("turboquant,recent=3,open=8");
+  EXPECT_EQ(recent.recent, 3);
+  EXPECT_EQ(recent.open, 8);
+  for (const char* wrong :
+       {"", "turbo", "turboquant,", "turboquant,k", "turboquant,k=", "turboquant,k=5", "turboquant,k=4x",
+        "turboquant,boundary=-1", "turboquant,recent=65", "turboquant,open=4", "auto,boundary=0", "q8,k=4"}) {
     EXPECT_THROW(parse_cache_type(wrong), Error) << wrong;
   }
 }
@@ -119,7 +128,7 @@ TEST(CacheBytes, EffectiveRatioCountsTheOpenTile) {
   for (const auto& [length, least] : {std::pair{4096, 4.0}, {32768, 4.2}, {131072, 4.25}}) {
     double bytes = 0;
     for (const CacheNeeds& group : plan.groups) {
-      const int blocks = group.kind == CacheKind::open ? 1 : length / kTileTokens;
+      const int blocks = group.kind == CacheKind::open ? 1 + group.window / kTileTokens : length / kTileTokens;
       bytes += static_cast<double>(blocks) * static_cast<double>(group.bytes_per_block());
     }
     const double ratio = 64.0 * 4096 * length / bytes;
