@@ -30,9 +30,9 @@ struct Preset {
 
 constexpr Preset kPresets[] = {
     {"auto", kRaw, kRaw},
-    {"turboquant", turbo(4), turbo(3), 2},
-    {"turboquant-3", turbo(3), turbo(3), 2},
-    {"turboquant-aggressive", turbo(3), turbo(2), 2},
+    {"turboquant", turbo(4), turbo(3), 1, 1, 8},
+    {"turboquant-3", turbo(3), turbo(3), 2, 1, 8},
+    {"turboquant-aggressive", turbo(3), turbo(2), 2, 1, 8},
     {"q8", kInt8, kInt8},
     {"f8e4m3", kF8, kF8},
 };

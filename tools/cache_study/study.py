@@ -3,7 +3,8 @@
     python tools/cache_study/study.py share/arc/arc.gguf --text share/arc/eval/text.jsonl POLICY...
 
 A policy is settings joined by commas, such as k=4,v=3,boundary=2 or k=4,v=3,rotation=random,nc=0; DEFAULTS has all. Each is compared with
-no coding at all: mean KL in nats, its 99th percentile, the share of positions with the same most likely token.
+no coding at all: mean KL in nats, its 99th percentile, the share of positions with the same most likely token. rotation=calibrated learns
+from the windows that are not compared.
 """
 import argparse
 import functools
@@ -160,8 +161,37 @@ def code_side(x, how, R, nc):
     return (scale.half().float() * c) @ R.T
 
 
-def coder(model, p):
-    R = rotation(p["rotation"], model.dim)
+class Calibration:
+    """Per layer: means of k and v, and matrices in front of the rotation that even out what an error costs: (tr A C A')(tr A'^-1 M A^-1)
+    is least, C what is coded (around its mean), M what weighs errors: q q' of the queries, and of values Wo' Wo."""
+
+    def __init__(self, model, windows):
+        self.model, self.sums, self.layers = model, {}, {}
+        for tokens in windows:
+            model.logits(tokens, see=self.see)
+        for layer, (n, sk, skk, sv, svv, sqq) in self.sums.items():
+            Wo = model.w[f"blk.{layer}.attn_output.weight"].T.view(model.kv_heads, -1, model.dim, len(model.w["blk.0.attn_norm.weight"]))
+            out = (Wo @ Wo.transpose(2, 3)).sum(1)
+            self.layers[layer] = tuple(self.even(s / n, ss / n, weight) for s, ss, weight in ((sk, skk, sqq / n), (sv, svv, out)))
+
+    def see(self, layer, q, k, v):
+        q = q.view(self.model.kv_heads, -1, self.model.dim)
+        new = [k.shape[1], k.sum(1), k.transpose(1, 2) @ k, v.sum(1), v.transpose(1, 2) @ v, q.transpose(1, 2) @ q]
+        self.sums[layer] = [a + b for a, b in zip(self.sums[layer], new)] if layer in self.sums else new
+
+    @staticmethod
+    def even(mean, square, weight):
+        C = (square - mean[:, :, None] * mean[:, None]).double()
+        C += 1e-3 * C.diagonal(dim1=1, dim2=2).mean(1)[:, None, None] * torch.eye(C.shape[-1])
+        e, U = torch.linalg.eigh(C)
+        root, inverse = (U * e[:, None].sqrt()) @ U.transpose(1, 2), (U / e[:, None].sqrt()) @ U.transpose(1, 2)
+        e, U = torch.linalg.eigh(root @ weight.double() @ root)
+        e = e.clamp_min(e.max() * 1e-6)
+        return mean[:, None], (inverse @ (U * e[:, None] ** 0.25)).float(), ((U / e[:, None] ** 0.25).transpose(1, 2) @ root).float()
+
+
+def coder(model, p, calibration=None):
+    R = rotation("wht" if p["rotation"] == "calibrated" else p["rotation"], model.dim)
     chosen = range(model.n_layers) if p["layers"] == "all" else [int(l) for l in str(p["layers"]).split("+")]
 
     def code(layer, k, v):
@@ -173,15 +203,21 @@ def coder(model, p):
         packed = (i // TILE - j // TILE > int(p["previous"])) & (j >= int(p["sinks"]))
         if p["k"] == "q8":
             packed = torch.ones(T, T).bool()
-        side = lambda x, how: code_side(x, how, R, int(p["nc"]))
-        return side(k, "8" if edge else p["k"]), side(v, p["v"]), packed
+
+        def side(x, how, place):
+            if p["rotation"] != "calibrated":
+                return code_side(x, how, R, int(p["nc"]))
+            mean, A, back = calibration.layers[layer][place]
+            return code_side((x - mean) @ A, how, R, int(p["nc"])) @ back + mean
+
+        return side(k, "8" if edge else p["k"], 0), side(v, p["v"], 1), packed
 
     return code
 
 
-def compare(model, windows, policies):
+def compare(model, windows, policies, calibration):
     rows = {p: [[], 0, 0.0] for p in policies}
-    coders = {p: coder(model, {**DEFAULTS, **dict(s.split("=") for s in p.split(","))}) for p in policies}
+    coders = {p: coder(model, {**DEFAULTS, **dict(s.split("=") for s in p.split(","))}, calibration) for p in policies}
     for tokens in windows:
         base = model.logits(tokens)[:-1].double().log_softmax(-1)
         for p in policies:
@@ -217,7 +253,9 @@ def main():
     model = Model(options.model)
     windows = read_windows(model, options.text, options.window, options.windows)
     print(f"{len(windows)} windows, {sum(map(len, windows))} tokens")
-    compare(model, windows, options.policies)
+    calibrated = any("calibrated" in p for p in options.policies)
+    rest = read_windows(model, options.text, options.window, 1000)[options.windows :] if calibrated else []
+    compare(model, windows, options.policies, Calibration(model, rest) if calibrated else None)
 
 
 if __name__ == "__main__":
