@@ -47,10 +47,27 @@ std::string plus_minus(double value, double error, int digits) {
   return fmt::format("{:.{}f} +- {:.{}f}", value, digits, error, digits);
 }
 
+// What was evaluated, once it is.
 Json head(const Engine& engine, const EvalOptions& options) {
   const ModelInfo info = engine.info();
-  return {{"model", info.name},      {"architecture", info.architecture}, {"parameters", info.n_parameters},
-          {"runs_on", info.runs_on}, {"settings", options.settings},      {"evaluation", options.what}};
+  const EngineStats stats = engine.stats();
+  return {{"model", info.name},
+          {"architecture", info.architecture},
+          {"parameters", info.n_parameters},
+          {"runs_on", info.runs_on},
+          {"settings", options.settings},
+          {"evaluation", options.what},
+          {"keys_read", stats.keys_read},
+          {"coded_keys_read", stats.coded_keys_read}};
+}
+
+// Windows and tasks that a state file held already read nothing.
+void print_reads(const EngineStats& stats) {
+  fmt::print("{:.1f}% of the {} keys that attention read were compressed\n",
+             stats.keys_read > 0
+                 ? 100.0 * static_cast<double>(stats.coded_keys_read) / static_cast<double>(stats.keys_read)
+                 : 0.0,
+             stats.keys_read);
 }
 
 void print_json(Json report) {
@@ -244,10 +261,13 @@ int eval(const EngineConfig& config, const EvalOptions& options) {
                 "kl compares with a reference: name its settings with --against, such as --against dtype=f32");
   }
   const std::unique_ptr<Engine> engine = load(config);
-  if (options.what == "perplexity") return perplexity(*engine, options);
-  if (options.what == "kl") return divergence(*engine, options);
-  if (options.what == "needle") return needle(*engine, options);
-  return tasks(*engine, options);
+  const auto evaluate = options.what == "perplexity" ? perplexity
+                        : options.what == "kl"       ? divergence
+                        : options.what == "needle"   ? needle
+                                                     : tasks;
+  const int status = evaluate(*engine, options);
+  if (!options.json && config.cache_type != "auto") print_reads(engine->stats());
+  return status;
 }
 
 }  // namespace arc::app

@@ -140,6 +140,8 @@ struct EngineStats {
   int64_t prompt_tokens_total = 0, cached_tokens_total = 0, generated_tokens_total = 0;
   int64_t preemptions_swap = 0, preemptions_recompute = 0;
   int64_t steps_total = 0, lease_steps_total = 0;  // the latter: of all, those that ran in leases, without the host
+  // Pairs of a query's token and a key's, in all layers; of the latter the cache held a code, not the number itself.
+  int64_t keys_read = 0, coded_keys_read = 0;
   int32_t running = 0, waiting = 0;
   double cache_usage = 0;  // share of the cache's blocks in use
 };

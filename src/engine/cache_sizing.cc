@@ -43,8 +43,10 @@ int64_t blocks_for(const CacheNeeds& needs, int64_t tiles, const CacheRequest& r
       return std::min(tiles, seqs * (reach / kTileTokens + 2));
     }
     case CacheKind::open:
-      // One of each sequence, and those that a step fills. Chunks get shorter where that is not enough.
-      return std::min(tiles, seqs + request.max_batched_tokens / kTileTokens + 1);
+      // Those that each sequence reads, and those that a step fills. Chunks get shorter where that is not enough. Where
+      // full tiles are read, some more are kept for reuse.
+      return std::min(tiles, seqs * (1 + needs.window / kTileTokens * (1 + kCheckpointsPerSequence)) +
+                                 request.max_batched_tokens / kTileTokens + 1);
     case CacheKind::state:
       break;
   }

@@ -343,6 +343,17 @@ RunOutcome EngineImpl::run_lease(const StepPlan& plan, const StepInputs& inputs,
   return outcome;
 }
 
+// `lease`: what a lease gave; null after a single step.
+void EngineImpl::count_reads(const StepPlan& plan, const StepResult* lease) {
+  for (size_t i = 0; i < plan.sequences.size(); ++i) {
+    const PlannedSequence& planned = plan.sequences[i];
+    const auto n = lease != nullptr ? static_cast<int32_t>(lease->sequences[i].tokens.size()) : planned.n_tokens;
+    const KeyReads reads = key_reads(model_.groups, planned.first_position, planned.first_position + n);
+    reads_.all += reads.all;
+    reads_.coded += reads.coded;
+  }
+}
+
 // False when there was nothing to do.
 bool EngineImpl::step() {
   // Where rotations switch with a sequence's length, the scheduler must look between two tokens.
@@ -366,6 +377,7 @@ bool EngineImpl::step() {
     }
     step_done_ = Clock::now();
     if (!leased) collect(plan, result, items);
+    count_reads(plan, leased ? &result : nullptr);
   }
   scheduler_.commit(result);
   report_finished(items);
@@ -430,6 +442,8 @@ void EngineImpl::update_stats() {
   stats_.prompt_tokens_total = s.n_prompt_tokens;
   stats_.cached_tokens_total = s.n_cached_tokens;
   stats_.generated_tokens_total += std::exchange(n_drawn_, 0);
+  stats_.keys_read = reads_.all;
+  stats_.coded_keys_read = reads_.coded;
   stats_.preemptions_swap = s.n_preempted_swap;
   stats_.preemptions_recompute = s.n_preempted_recompute;
   stats_.running = scheduler_.n_running();

@@ -9,6 +9,7 @@
 #include <unordered_map>
 
 #include "engine/active_request.h"
+#include "engine/key_reads.h"
 #include "engine/model_loader.h"
 #include "engine/output_thread.h"
 #include "engine/step_batch.h"
@@ -66,6 +67,7 @@ class EngineImpl : public Engine {
   bool prepare_lease(const StepPlan& plan);
   RunOutcome run_lease(const StepPlan& plan, const StepInputs& inputs, StepResult& result);
   int32_t take_token(Choice& choice, const RowResult& row, OutputItem& item, bool& stopped);
+  void count_reads(const StepPlan& plan, const StepResult* lease);
   void collect(const StepPlan& plan, StepResult& result, std::vector<OutputItem>& items);
   void collect_one(const PlannedSequence& planned, size_t index, SequenceResult& result,
                    std::vector<OutputItem>& items);
@@ -98,6 +100,7 @@ class EngineImpl : public Engine {
   Clock::time_point step_done_{};            // when the executor last came back
   std::vector<int32_t> drawn_;               // one token per planned sequence
   int64_t n_drawn_ = 0, n_lease_steps_ = 0;  // tokens and steps since the statistics were brought up to date
+  KeyReads reads_;                           // since the engine began
   Lease lease_;
   std::vector<uint32_t> counts_;  // [rows, V]
   std::vector<int32_t> free_counts_rows_;

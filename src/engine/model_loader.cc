@@ -167,6 +167,7 @@ LoadedModel load_model(const EngineConfig& config, const ProgressSink& progress)
   LoadedModel loaded{.info = std::move(info),
                      .executor = std::move(executor),
                      .cache = cache,
+                     .groups = plan.groups,
                      .rope_switch = plan.rope_switch,
                      .tokenizer = model.gguf ? gguf_tokenizer(model.gguf->metadata) : load_tokenizer(model.files.path)};
   loaded.chat_template = model.gguf && config.chat_template.empty()

@@ -19,7 +19,8 @@ struct LoadedModel {
   ModelInfo info;
   std::unique_ptr<Executor> executor;  // its cache is allocated
   CachePlan cache;
-  int32_t rope_switch = 0;  // the plan's
+  std::vector<CacheNeeds> groups;  // the plan's, with
+  int32_t rope_switch = 0;         // the rest of it that the engine asks for
   Tokenizer tokenizer;
   std::optional<ChatTemplate> chat_template;
 };

@@ -354,8 +354,8 @@ PlanBuilder::CachePlace PlanBuilder::cache(CacheNeeds needs) {
   CachePlace place = join_group(needs);
   if (!needs.policy.tiled()) return place;
   needs.kind = CacheKind::open;
-  needs.window = 1;
-  needs.policy = KvPolicy::raw_of(needs.policy.raw);
+  needs.window = 1 + needs.policy.recent * kTileTokens;
+  needs.policy = needs.policy.open_policy();
   const CachePlace open = join_group(needs);
   place.open_group = open.group;
   place.open_layer = open.layer;

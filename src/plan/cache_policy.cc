@@ -16,6 +16,7 @@ using Codec = KvPolicy::Codec;
 
 constexpr KvPolicy::Side kRaw{}, kF8{.codec = Codec::f8e4m3, .bits = 8}, kInt8{.codec = Codec::int8_block, .bits = 8};
 constexpr uint32_t kRotationSeed = 1;
+constexpr int kMaxRecentTiles = 64;
 
 constexpr KvPolicy::Side turbo(int bits) {
   return {.codec = Codec::turbo, .bits = static_cast<uint8_t>(bits)};
@@ -24,22 +25,22 @@ constexpr KvPolicy::Side turbo(int bits) {
 struct Preset {
   std::string_view name;
   KvPolicy::Side k, v;
-  int boundary = 0;
+  int boundary = 0, recent = 0, open = 16;
 };
 
 constexpr Preset kPresets[] = {
     {"auto", kRaw, kRaw},
-    {"turboquant", turbo(4), turbo(3), 2},
-    {"turboquant-3", turbo(3), turbo(3), 2},
-    {"turboquant-aggressive", turbo(3), turbo(2), 2},
+    {"turboquant", turbo(4), turbo(3), 1, 1, 8},
+    {"turboquant-3", turbo(3), turbo(3), 2, 1, 8},
+    {"turboquant-aggressive", turbo(3), turbo(2), 2, 1, 8},
     {"q8", kInt8, kInt8},
     {"f8e4m3", kF8, kF8},
 };
 
 [[noreturn]] void refuse(std::string_view text, std::string_view why) {
   throw Error(ErrorCode::invalid_argument,
-              fmt::format("the cache type \"{}\": {}; known are {}, and for turboquant the changes k=BITS, v=BITS and "
-                          "boundary=LAYERS, such as turboquant,boundary=0",
+              fmt::format("the cache type \"{}\": {}; known are {}, and for turboquant the changes k=BITS, v=BITS, "
+                          "boundary=LAYERS, recent=TILES and open=8 or 16, such as turboquant,boundary=0",
                           text, why, cache_type_names()));
 }
 
@@ -54,6 +55,10 @@ void change(CacheType& type, std::string_view text, std::string_view setting) {
   }
   if (key == "boundary") {
     type.boundary = value;
+  } else if (key == "recent" && value <= kMaxRecentTiles) {
+    type.recent = value;
+  } else if (key == "open" && (value == 8 || value == 16)) {
+    type.open = value;
   } else if ((key == "k" || key == "v") && is_turbo_width(value)) {
     (key == "k" ? type.k : type.v) = turbo(value);
   } else {
@@ -121,7 +126,12 @@ CacheType parse_cache_type(std::string_view text) {
   const std::string_view name = text.substr(0, text.find(','));
   const auto* preset = std::ranges::find(kPresets, name, &Preset::name);
   if (preset == std::end(kPresets)) refuse(text, "there is no such preset");
-  CacheType type{.name = std::string(text), .k = preset->k, .v = preset->v, .boundary = preset->boundary};
+  CacheType type{.name = std::string(text),
+                 .k = preset->k,
+                 .v = preset->v,
+                 .boundary = preset->boundary,
+                 .recent = preset->recent,
+                 .open = preset->open};
   for (std::string_view rest = text.substr(name.size()); !rest.empty();) {
     const std::string_view setting = rest.substr(1, rest.find(',', 1) - 1);
     change(type, text, setting);
@@ -143,6 +153,8 @@ std::vector<LayerCache> resolve_cache(const ModelSpec& spec, const CacheType& ty
     out[l].policy.v = type.v;
     if (!out[l].policy.tiled()) continue;
     out[l].policy.seed = kRotationSeed;
+    out[l].policy.recent = static_cast<uint16_t>(type.recent);
+    out[l].policy.open_int8 = type.open == 8;
     tiled.push_back(&out[l]);
   }
   const auto n = static_cast<int>(tiled.size());
@@ -189,10 +201,10 @@ std::string describe_cache(const Plan& plan, const std::vector<LayerCache>& laye
   text += fmt::format("a token of context takes {} bytes, {:.2f} times fewer than uncompressed\n", bytes.stored,
                       static_cast<double>(bytes.raw) / static_cast<double>(bytes.stored));
   for (const CacheNeeds& group : plan.groups) {
-    if (group.kind == CacheKind::open) {
-      text += fmt::format("the last {} tokens of each sequence are {}, {} bytes a sequence\n", kTileTokens,
-                          dtype_name(group.policy.raw), group.bytes_per_block());
-    }
+    if (group.kind != CacheKind::open) continue;
+    const int64_t n_tiles = 1 + group.window / kTileTokens;
+    text += fmt::format("the last {} tokens of each sequence are {}, {} bytes a sequence\n", n_tiles * kTileTokens,
+                        describe(group.policy.k, group.policy.raw), n_tiles * group.bytes_per_block());
   }
   return text;
 }

@@ -122,7 +122,7 @@ enum class CacheKind : uint8_t {
   sliding,
   latent,
   state,
-  open,  // raw tiles that are not full yet, of layers whose policy is tiled: a window of one token
+  open,  // tiles that are not read packed yet, of layers whose policy is tiled: a window of one token, or of tiles more
 };
 
 // What layers of one kind and size need of the cache.

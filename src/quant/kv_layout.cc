@@ -117,7 +117,7 @@ void seal(const KvTile& open, const KvTile& tile) {
   uint8_t codes[kTileTokens * kMaxTurboDim];
   float y[kMaxTurboDim];
   for (int32_t t = 0; t < kTileTokens; ++t) {
-    to_float(open.raw, open.data + t * row_bytes(Codec::raw, open.raw, tile.dim), y, dim);
+    load_rows(open, t, t + 1, y, 0);
     tile.turbo->encode(y, codes + t * dim, tile.scales + norm_place(t));
   }
   tile.turbo->pack_tile(codes, tile.data);

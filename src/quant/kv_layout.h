@@ -59,7 +59,7 @@ void load_rows(const KvTile& tile, int32_t begin, int32_t end, float* out, int64
 // x [dim] into the space of the codec's keys or values, or back.
 void rotate(const TurboCodec& codec, float* x);
 
-// Packs `tile` (turbo's) from the raw rows of `open`, which are rotated.
+// Packs `tile` (turbo's) from the rows of `open`, which are rotated.
 void seal(const KvTile& open, const KvTile& tile);
 
 }  // namespace arc

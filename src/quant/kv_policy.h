@@ -28,11 +28,21 @@ struct KvPolicy {
   DType raw = DType::f32;  // of raw sides, and of the tile that is not yet full of tiled ones
   uint16_t tile_tokens = kTileTokens;
   uint32_t seed = 0;  // of the rotation
+  // Of tiled policies: so many full tiles before its own a query reads as it reads its own, open; and whether open
+  // tiles are int8_block instead of raw.
+  uint16_t recent = 0;
+  bool open_int8 = false;
   bool operator==(const KvPolicy&) const = default;
 
   bool is_raw() const { return k.codec == Codec::raw && v.codec == Codec::raw; }
   // Whether keys and values are packed a tile at a time. They are then rotated, and raw until their tile is full.
   bool tiled() const { return k.codec == Codec::turbo; }
+
+  // Of the tiles that are not packed, or not yet read so.
+  KvPolicy open_policy() const {
+    const Side int8{.codec = Codec::int8_block, .bits = 8};
+    return open_int8 ? KvPolicy{.k = int8, .v = int8, .raw = raw} : raw_of(raw);
+  }
 
   static KvPolicy raw_of(DType dtype) {
     const Side side{.codec = Codec::raw, .bits = static_cast<uint8_t>(8 * dtype_size(dtype))};

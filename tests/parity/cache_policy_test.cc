@@ -19,9 +19,12 @@ namespace {
 
 constexpr int kTokens = 130;  // two full tiles and a part
 
-const std::vector<std::string> kTypes = {
-    "turboquant", "turboquant,boundary=0", "turboquant-3,boundary=0", "turboquant-aggressive,boundary=0", "q8",
-    "f8e4m3"};
+const std::vector<std::string> kTypes = {"turboquant",
+                                         "turboquant,boundary=0,recent=0,open=16",
+                                         "turboquant-3,boundary=0,recent=0",
+                                         "turboquant-aggressive,boundary=0,open=16",
+                                         "q8",
+                                         "f8e4m3"};
 
 // ---- which layer gets what -----------------------------------------------------------------------------------------
 
@@ -33,20 +36,26 @@ TEST(CacheType, PresetsAndTheirChanges) {
   const CacheType plain = parse_cache_type("turboquant");
   EXPECT_EQ(plain.k.bits, 4);
   EXPECT_EQ(plain.v.bits, 3);
-  EXPECT_EQ(plain.boundary, 2);
+  EXPECT_EQ(plain.boundary, 1);
+  EXPECT_EQ(plain.recent, 1);
+  EXPECT_EQ(plain.open, 8);
   const CacheType changed = parse_cache_type("turboquant-3,v=2,boundary=0,k=8");
   EXPECT_EQ(changed.k.bits, 8);
   EXPECT_EQ(changed.v.bits, 2);
   EXPECT_EQ(changed.boundary, 0);
-  for (const char* wrong : {"", "turbo", "turboquant,", "turboquant,k", "turboquant,k=", "turboquant,k=5",
-                            "turboquant,k=4x", "turboquant,boundary=-1", "auto,boundary=0", "q8,k=4"}) {
+  const CacheType recent = parse_cache_type("turboquant,recent=3,open=16");
+  EXPECT_EQ(recent.recent, 3);
+  EXPECT_EQ(recent.open, 16);
+  for (const char* wrong :
+       {"", "turbo", "turboquant,", "turboquant,k", "turboquant,k=", "turboquant,k=5", "turboquant,k=4x",
+        "turboquant,boundary=-1", "turboquant,recent=65", "turboquant,open=4", "auto,boundary=0", "q8,k=4"}) {
     EXPECT_THROW(parse_cache_type(wrong), Error) << wrong;
   }
 }
 
 TEST(ResolveCache, FirstAndLastLayersKeepKeysAtEightBits) {
   const auto layers =
-      resolve_cache(attention_layers(6, {.head_dim = 128}), parse_cache_type("turboquant"), DType::bf16);
+      resolve_cache(attention_layers(6, {.head_dim = 128}), parse_cache_type("turboquant,boundary=2"), DType::bf16);
   for (int l = 0; l < 6; ++l) {
     EXPECT_EQ(layers[l].policy.k.bits, l < 2 || l > 3 ? 8 : 4) << l;
     EXPECT_EQ(layers[l].policy.v.bits, 3) << l;
@@ -62,7 +71,7 @@ TEST(ResolveCache, WhatDoesNotFitStaysRawAndSaysWhy) {
   std::get<AttentionSpec>(spec.layers[4].mixer).head_dim = 100;
   std::get<AttentionSpec>(spec.layers[5].mixer).causal = false;
   std::get<AttentionSpec>(spec.layers[6].mixer).window = 1024;
-  const auto turbo = resolve_cache(spec, parse_cache_type("turboquant"), DType::f16);
+  const auto turbo = resolve_cache(spec, parse_cache_type("turboquant,boundary=2"), DType::f16);
   const char* reasons[] = {
       "latent keys", "among the first or last", "", "a window of 128 tokens", "no codebook for heads of 100",
       "not causal",  "among the first or last"};
@@ -101,7 +110,7 @@ TEST(CacheBytes, OfTheQwen3_32bShape) {
   } rows[] = {{"auto", 4096, 4096},
               {"q8", 2176, 2176},
               {"f8e4m3", 2048, 2048},
-              {"turboquant", 928, 960},
+              {"turboquant", 928, 944},
               {"turboquant-3", 800, 840},
               {"turboquant-aggressive", 672, 712},
               {"turboquant,boundary=0", 928, 928}};
@@ -113,13 +122,13 @@ TEST(CacheBytes, OfTheQwen3_32bShape) {
   }
 }
 
-// A sequence's blocks and its open tile against its raw bytes.
-TEST(CacheBytes, EffectiveRatioCountsTheOpenTile) {
+// A sequence's blocks and its open tiles against its raw bytes.
+TEST(CacheBytes, EffectiveRatioCountsTheOpenTiles) {
   const Plan plan = plan_32b("turboquant");
   for (const auto& [length, least] : {std::pair{4096, 4.0}, {32768, 4.2}, {131072, 4.25}}) {
     double bytes = 0;
     for (const CacheNeeds& group : plan.groups) {
-      const int blocks = group.kind == CacheKind::open ? 1 : length / kTileTokens;
+      const int blocks = group.kind == CacheKind::open ? 1 + group.window / kTileTokens : length / kTileTokens;
       bytes += static_cast<double>(blocks) * static_cast<double>(group.bytes_per_block());
     }
     const double ratio = 64.0 * 4096 * length / bytes;
@@ -199,12 +208,13 @@ TEST_P(PolicyTest, ErrorsFallWithTheBits) {
     std::printf("  %-16s %-34s relative error of the logits %.2e\n", golden_.name.c_str(), type.c_str(), relative);
     return relative;
   };
-  const double q8 = error("q8"), k8v8 = error("turboquant,k=8,v=8"), k4v3 = error("turboquant,boundary=0");
+  const std::string only = ",boundary=0,recent=0,open=16";
+  const double q8 = error("q8"), k8v8 = error("turboquant,k=8,v=8" + only), k4v3 = error("turboquant" + only);
   EXPECT_GT(q8, 0.0);
   EXPECT_LT(q8, error("f8e4m3"));
   EXPECT_GT(k8v8, 0.0);
   EXPECT_LT(k8v8, k4v3);
-  EXPECT_LT(k4v3, error("turboquant-aggressive,boundary=0"));
+  EXPECT_LT(k4v3, error("turboquant-aggressive" + only));
 }
 
 INSTANTIATE_TEST_SUITE_P(All, PolicyTest,

@@ -24,6 +24,12 @@ KvPolicy tiled(int k_bits, int v_bits, DType raw) {
   return {.k = side(k_bits), .v = side(v_bits), .raw = raw, .seed = 3};
 }
 
+KvPolicy with_open(KvPolicy policy, int recent, bool int8) {
+  policy.recent = static_cast<uint16_t>(recent);
+  policy.open_int8 = int8;
+  return policy;
+}
+
 KvPolicy coded(KvPolicy::Codec codec) {
   return {.k = {.codec = codec, .bits = 8}, .v = {.codec = codec, .bits = 8}};
 }
@@ -61,7 +67,7 @@ class Sequences {
     }
     const int n_blocks = static_cast<int>(lengths_.size()) * stride_ + 1;
     make(groups_[0], c.policy, n_blocks);
-    make(groups_[1], KvPolicy::raw_of(c.policy.raw), n_blocks);
+    make(groups_[1], c.policy.open_policy(), n_blocks);
   }
 
   // All of it in one step.
@@ -121,11 +127,11 @@ class Sequences {
     }
   }
 
-  // Blocks for positions [begin, end) of a sequence; the open ones before them are given back, poisoned.
+  // Blocks for positions [begin, end) of a sequence; open ones that they do not read are given back, poisoned.
   void reserve(size_t sequence, int begin, int end) {
     for (Group& group : groups_) {
       int32_t* table = group.table.data() + sequence * static_cast<size_t>(stride_);
-      for (int tile = 0; &group == &groups_[1] && tile < begin / kTileTokens; ++tile) {
+      for (int tile = 0; &group == &groups_[1] && tile < begin / kTileTokens - case_.policy.recent; ++tile) {
         if (table[tile] == 0) continue;
         std::fill_n(group.view.data + table[tile] * group.view.block_bytes, group.view.block_bytes, kPoison);
         group.free.insert(group.free.begin(), std::exchange(table[tile], 0));
@@ -242,6 +248,10 @@ std::vector<CacheCase> cache_cases() {
       {.policy = tiled(1, 4, DType::bf16), .dim = 96},
       {.policy = tiled(8, 8, DType::bf16), .heads = 2, .kv_heads = 1, .dim = 192},
       {.policy = tiled(4, 3, DType::bf16), .heads = 1, .kv_heads = 1, .dim = 576},
+      {.policy = with_open(turbo, 1, false), .dim = 128},
+      {.policy = with_open(turbo, 0, true), .dim = 128},
+      {.policy = with_open(turbo, 1, true), .window = 100, .softcap = 5.0f},
+      {.policy = with_open(tiled(3, 2, DType::f32), 1, true), .heads = 10, .dim = 72},
   };
   for (const auto codec : {KvPolicy::Codec::int8_block, KvPolicy::Codec::f8e4m3, KvPolicy::Codec::raw}) {
     cases.push_back({.policy = coded(codec), .dim = 40});

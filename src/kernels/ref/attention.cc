@@ -18,7 +18,7 @@ struct Attention {
 
   // The keys or values of a tile as a query of tile `own` sees them.
   KvTile tile_of(int32_t tile, int32_t own, int32_t kv_head, KvRole role) const {
-    const bool open = a.open_group >= 0 && tile == own;
+    const bool open = a.open_group >= 0 && tile >= own - o.kv.policy.recent;
     const GroupInputs& group = o.step->groups[open ? a.open_group : a.group];
     const int64_t block = group.block_table[sequence * group.table_stride + tile];
     return kv_tile(open ? o.open : o.kv, block, kv_head, role == KvRole::key ? a.k_dim : a.v_dim, role);

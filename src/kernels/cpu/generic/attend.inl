@@ -229,10 +229,10 @@ struct RowTile {
   }
 
   bool tiled() const { return a.open_group >= 0; }
-  // The first row that looks back at tile `tile` from a later one.
+  // The first row that reads tile `tile` packed: from far enough behind it.
   int64_t first_behind(int64_t tile) const {
     int64_t r = 0;
-    while (r < rows && o.step->positions[token(r)] < (tile + 1) * kTile) ++r;
+    while (r < rows && o.step->positions[token(r)] < (tile + 1 + o.kv.policy.recent) * kTile) ++r;
     return r;
   }
 
@@ -308,9 +308,10 @@ struct RowTile {
   }
 
   // Coded rows are widened. Columns up to the next whole vector stay zero.
-  void add_coded(int64_t tile, int64_t row, int64_t row_end, int64_t begin, int64_t end) const {
+  void add_coded(const KvView& kv, int32_t group, int64_t tile, int64_t row, int64_t row_end, int64_t begin,
+                 int64_t end) const {
     const auto wide = [&](KvRole role, int64_t dims, int64_t padded, float* out) -> TileRows {
-      const KvTile coded = cache_tile(o.kv, a.group, tile, role);
+      const KvTile coded = cache_tile(kv, group, tile, role);
       if (dims == padded) {
         for (int64_t j = begin; j < end; ++j) widen_coded(coded, j, out + j * padded);
       } else {
@@ -363,14 +364,16 @@ struct RowTile {
     });
   }
 
+  void add_rows(const KvView& kv, int32_t group, int64_t tile, int64_t row_end, int64_t begin, int64_t end) const {
+    return kv.policy.k.codec == KvPolicy::Codec::raw ? add_raw(kv, group, tile, 0, row_end, begin, end)
+                                                     : add_coded(kv, group, tile, 0, row_end, begin, end);
+  }
+
   // Keys [begin, end) of a tile.
   void add_tile(int64_t tile, int64_t begin, int64_t end) const {
-    if (!tiled()) {
-      return o.kv.policy.k.codec == KvPolicy::Codec::raw ? add_raw(o.kv, a.group, tile, 0, rows, begin, end)
-                                                         : add_coded(tile, 0, rows, begin, end);
-    }
+    if (!tiled()) return add_rows(o.kv, a.group, tile, rows, begin, end);
     const int64_t behind = first_behind(tile);
-    if (behind > 0) add_raw(o.open, a.open_group, tile, 0, behind, begin, end);
+    if (behind > 0) add_rows(o.open, a.open_group, tile, behind, begin, end);
     if (behind < rows) add_packed(tile, behind, rows);
   }
 
