@@ -204,6 +204,9 @@ void define_serve(CLI::App& app, CommandLine& line) {
   group(serve.add_flag("--ui,!--no-ui", line.serve.ui, "a page to chat on (not there yet)"));
   add_engine_options(serve, line);
   add_chat_options(serve, line);
+  option(serve, "--pooling", line.engine.pooling, "MODE",
+         "how texts become vectors for /v1/embeddings where the model does not say: last, mean, cls, max, ...")
+      ->group("Model");
 }
 
 void define_bench(CLI::App& app, CommandLine& line) {

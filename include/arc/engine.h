@@ -24,6 +24,7 @@ struct EngineConfig {
   std::string served_name;           // the name in responses; empty: the folder's name
   std::string dtype = "auto";        // auto, f32, bf16, f16: of activations and of the uncompressed cache
   std::string cache_type = "auto";   // how keys and values are stored: auto, turboquant, q8, ...; see docs/cli.md
+  std::string pooling;               // how texts become vectors where the model does not say: last, mean, cls, ...
   std::string chat_template;         // a .jinja file that replaces the model's own
   int32_t max_seqs = 32;             // sequences that run at once
   int32_t max_queue = 1024;          // requests that may wait; one more is refused
@@ -59,8 +60,16 @@ struct ChatPrompt {
 };
 using Prompt = std::variant<TextPrompt, TokenPrompt, ChatPrompt>;
 
+// Asks for one vector of a text (or tokens) in place of an answer; see arc/embed.h for a call that waits.
+struct EmbeddingParams {
+  int32_t dimensions = 0;                  // only so many numbers, the first, scaled to length 1 again; 0: all
+  std::optional<std::string> prompt_name;  // of the model's prompts, put before a text; absent: the model's default
+  bool truncate = false;                   // a text that is too long loses its end
+};
+
 struct Request {
   Prompt prompt = TextPrompt{};
+  std::optional<EmbeddingParams> embedding;  // given: `sampling` counts for nothing
   SamplingParams sampling;
   std::string cache_salt;  // requests with different salts never share cached prefixes
   // With sampling.prompt_logprobs: [prompt tokens, vocabulary], memory of the caller until the last event. Row i
@@ -103,9 +112,10 @@ struct Event {
   std::vector<int32_t> prompt_tokens;             // first event only
   std::vector<PositionLogprobs> prompt_logprobs;  // first event, when asked for; position 0 has no value
   std::optional<FinishReason> finish;
-  std::string stop_text;  // the stop string that ended it
-  std::string error;      // with FinishReason::error
-  Usage usage;            // with `finish`
+  std::string stop_text;         // the stop string that ended it
+  std::string error;             // with FinishReason::error
+  Usage usage;                   // with `finish`
+  std::vector<float> embedding;  // with `finish`, when asked for
 };
 
 // Called on the engine's output thread, events of one request in order. Must not block.
@@ -129,9 +139,11 @@ struct ModelInfo {
   int32_t vocab_size = 0;
   int64_t n_parameters = 0;
   bool has_chat_template = false;
-  std::string load_report;    // what runs where, line by line
-  std::string runs_on;        // the executor, in a few words
-  SamplingDefaults sampling;  // of the model's generation_config.json
+  bool generates = true;       // no: it makes vectors only
+  int32_t embedding_size = 0;  // numbers of its vectors; 0: it makes none
+  std::string load_report;     // what runs where, line by line
+  std::string runs_on;         // the executor, in a few words
+  SamplingDefaults sampling;   // of the model's generation_config.json
   StepCosts costs;
 };
 

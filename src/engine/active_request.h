@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "arc/engine.h"
@@ -21,6 +22,8 @@ struct ActiveRequest {
   std::vector<int32_t> prompt;
   std::string cache_salt;
   float* prompt_logits = nullptr;
+  std::optional<EmbeddingParams> embedding;
+  int32_t pool_from = 0;  // embedding: the first token that counts
   uint64_t seed = 0;
   StopRules stop;
   std::vector<BiasEntry> biases;

@@ -1,6 +1,7 @@
 #include "engine/engine_impl.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <random>
 #include <utility>
@@ -43,9 +44,10 @@ EngineImpl::EngineImpl(LoadedModel model, const EngineConfig& config)
       next_seed_(config.seed),
       cache_(model_.cache.geometry, {.prefix_cache = config.prefix_cache, .hash_seed = random_seed()}),
       scheduler_(cache_),
-      batch_(model_.cache.geometry, config.max_batched_tokens, config.max_seqs, model_.info.max_seq_len),
-      results_(static_cast<size_t>(config.max_batched_tokens)),
-      output_(model_.tokenizer,
+      batch_(model_.cache.geometry, model_.max_batched_tokens, config.max_seqs, model_.info.max_seq_len),
+      results_(static_cast<size_t>(model_.max_batched_tokens)),
+      hidden_(model_.head ? static_cast<size_t>(model_.max_batched_tokens) * model_.head->dim() : 0),
+      output_(model_.tokenizer, model_.head.get(),
               [this](RequestId id, int32_t choice) { post([&](Commands& c) { c.stopped.emplace_back(id, choice); }); }),
       thread_([this] { loop(); }) {}
 
@@ -87,21 +89,85 @@ std::string EngineImpl::token_text(int32_t token) const {
   return text == nullptr ? std::string() : *text;
 }
 
-std::shared_ptr<ActiveRequest> EngineImpl::make_request(Request request, EventSink sink) const {
+void EngineImpl::read_generation(Request& request, ActiveRequest& active) const {
+  if (!model_.info.generates) {
+    throw Error(ErrorCode::unsupported,
+                fmt::format("{} is an embedding model: it makes vectors (/v1/embeddings), no text", model_.info.name));
+  }
   validate(request.sampling, model_.info.vocab_size);
+  active.sampling = std::move(request.sampling);
+  active.prompt_logits = request.prompt_logits;
+  active.prompt = tokenize(request.prompt);
+  if (active.prompt_logits != nullptr && !active.sampling.prompt_logprobs) {
+    throw Error(ErrorCode::invalid_argument, "prompt_logits needs prompt_logprobs, which makes every position count");
+  }
+}
+
+// Special tokens around a text stay when it is cut, as in sentence-transformers.
+void EngineImpl::read_embedding(const Request& request, ActiveRequest& active) const {
+  if (!model_.head) {
+    throw Error(ErrorCode::unsupported, fmt::format("{} makes no embeddings: load an embedding model, or say how texts "
+                                                    "become vectors, such as with --pooling last",
+                                                    model_.info.name));
+  }
+  const EmbeddingSpec& spec = model_.head->spec();
+  const EmbeddingParams& params = *request.embedding;
+  if (params.dimensions < 0 || params.dimensions > model_.head->size()) {
+    throw Error(ErrorCode::invalid_argument, fmt::format("dimensions is {}; the model's vectors have {} numbers",
+                                                         params.dimensions, model_.head->size()));
+  }
+  active.embedding = params;
+  active.sampling = {.temperature = 0.0f, .max_tokens = 0};
+  const auto max_tokens = static_cast<size_t>(model_.info.max_seq_len);
+  const std::string prompt_name = params.prompt_name.value_or("");
+  if (const auto* tokens = std::get_if<TokenPrompt>(&request.prompt)) {
+    if (!prompt_name.empty()) {
+      throw Error(ErrorCode::invalid_argument, "prompt_name goes with texts: token ids are taken as they are");
+    }
+    active.prompt = tokens->tokens;
+    if (params.truncate && active.prompt.size() > max_tokens) active.prompt.resize(max_tokens);
+    return;
+  }
+  const auto* text = std::get_if<TextPrompt>(&request.prompt);
+  if (text == nullptr) throw Error(ErrorCode::invalid_argument, "a conversation has no embedding");
+  const std::string& name = params.prompt_name ? prompt_name : spec.default_prompt;
+  const auto prompt = spec.prompts.find(name);
+  if (!name.empty() && prompt == spec.prompts.end()) {
+    std::string known;
+    for (const auto& [other, _] : spec.prompts) known += (known.empty() ? "" : ", ") + other;
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("the model has no prompt \"{}\"; it has {}", name, known.empty() ? "none" : known));
+  }
+  EncodeOptions options{.add_special_tokens = text->add_special_tokens};
+  if (params.truncate) options.truncation.max_tokens = max_tokens;
+  const std::string before = name.empty() ? std::string() : prompt->second;
+  active.prompt = model_.tokenizer.encode(before + text->text, options);
+  if (before.empty() || spec.pooling.include_prompt) return;
+  const std::vector<int32_t> alone = model_.tokenizer.encode(before, options);
+  active.pool_from = static_cast<int32_t>(alone.size());
+  if (!alone.empty() && model_.tokenizer.is_special(alone.back())) --active.pool_from;
+  if (static_cast<size_t>(active.pool_from) >= active.prompt.size()) {
+    throw Error(ErrorCode::invalid_argument, "the text has no token besides those of the model's prompt");
+  }
+}
+
+std::shared_ptr<ActiveRequest> EngineImpl::make_request(Request request, EventSink sink) const {
   auto active = std::make_shared<ActiveRequest>();
-  active->sampling = std::move(request.sampling);
   active->sink = std::move(sink);
   active->cache_salt = std::move(request.cache_salt);
-  active->prompt_logits = request.prompt_logits;
-  active->prompt = tokenize(request.prompt);
+  if (request.embedding) {
+    read_embedding(request, *active);
+  } else {
+    read_generation(request, *active);
+  }
   active->submitted = Clock::now();
   const auto n_prompt = static_cast<int64_t>(active->prompt.size());
   if (n_prompt == 0) throw Error(ErrorCode::invalid_argument, "the prompt is empty");
-  if (active->prompt_logits != nullptr && !active->sampling.prompt_logprobs) {
-    throw Error(ErrorCode::invalid_argument, "prompt_logits needs prompt_logprobs, which makes every position count");
-  }
   const int32_t least = active->sampling.max_tokens == 0 ? 0 : 1;  // tokens of the answer
+  if (active->embedding && n_prompt > model_.info.max_seq_len) {
+    throw Error(ErrorCode::prompt_too_long,
+                fmt::format("The input has {} tokens; the model reads at most {}.", n_prompt, model_.info.max_seq_len));
+  }
   if (n_prompt + least > model_.info.max_seq_len) {
     throw Error(ErrorCode::prompt_too_long,
                 fmt::format("The prompt has {} tokens, which leaves no room for an answer: prompt and answer together "
@@ -196,18 +262,21 @@ int32_t EngineImpl::take_counts_row(const ActiveRequest& request) {
 void EngineImpl::add(const std::shared_ptr<const ActiveRequest>& request) {
   const int32_t n = request->sampling.n;
   try {
-    const SeqId first = scheduler_.add({.request = request->id,
-                                        .prompt = {TokenSegment{request->prompt}},
-                                        .max_new_tokens = request->stop.max_tokens,
-                                        .n = n,
-                                        .cache_salt = request->cache_salt,
-                                        .all_rows = request->sampling.prompt_logprobs,
-                                        .rope_switch = model_.rope_switch});
+    const SeqId first = scheduler_.add(
+        {.request = request->id,
+         .prompt = {TokenSegment{request->prompt}},
+         .max_new_tokens = request->stop.max_tokens,
+         .n = n,
+         .cache_salt = request->cache_salt,
+         .all_rows = request->sampling.prompt_logprobs || (request->embedding && model_.head->spec().needs_all_rows()),
+         .rope_switch = model_.rope_switch,
+         .whole = model_.bidirectional});
     requests_[request->id] = {first, n};
     for (int32_t i = 0; i < n; ++i) {
       choices_[first + static_cast<SeqId>(i)] = {
           .request = request, .index = i, .counts_row = request->penalised() ? take_counts_row(*request) : -1};
     }
+    if (request->embedding) choices_[first].pooler = model_.head->pooler(request->pool_from);
   } catch (const Error& e) {
     std::vector<OutputItem> items;
     for (int32_t i = 0; i < n; ++i) {
@@ -232,7 +301,9 @@ RowSettings EngineImpl::settings_of(const PlannedSequence& planned) {
           .biases = before_min ? &request.biases_before_min : &request.biases,
           .n_prompt_logprobs = request.n_prompt_logprobs(),
           .prompt_logits = request.prompt_logits,
-          .vocab = model_.info.vocab_size};
+          .vocab = model_.info.vocab_size,
+          .hidden = choice.pooler ? hidden_.data() : nullptr,
+          .dim = choice.pooler ? model_.head->dim() : 0};
 }
 
 // A drawn token of an answer: counted, held against the stop rules, and put into the item for the output thread.
@@ -260,8 +331,16 @@ int32_t EngineImpl::take_token(Choice& choice, const RowResult& row, OutputItem&
 void EngineImpl::collect_one(const PlannedSequence& planned, size_t index, SequenceResult& result,
                              std::vector<OutputItem>& items) {
   Choice& choice = choices_.at(planned.sequence->id);
-  OutputItem item{.request = choice.request, .choice = choice.index, .made = step_done_};
   const int32_t end = planned.first_position + planned.n_tokens;
+  if (choice.pooler) {
+    const auto dim = static_cast<size_t>(model_.head->dim());
+    const int32_t begin = batch_.row_begin(index);
+    for (int32_t i = 0; i < planned.n_rows; ++i) {
+      choice.pooler->add(end - planned.n_rows + i, {hidden_.data() + static_cast<size_t>(begin + i) * dim, dim});
+    }
+    return;
+  }
+  OutputItem item{.request = choice.request, .choice = choice.index, .made = step_done_};
   for (int32_t r = batch_.row_begin(index); r < batch_.row_begin(index + 1); ++r) {
     const bool last = r + 1 == batch_.row_begin(index + 1) && end == planned.sequence->n_tokens();
     if (last && choice.request->stop.max_tokens == 0) break;  // the prompt was all that was asked for
@@ -288,6 +367,7 @@ bool EngineImpl::prepare_lease(const StepPlan& plan) {
   batch_.set_control(&lease_.control);
   lease_.control = {.lease = 1, .attention = &attention_};
   for (const PlannedSequence& planned : plan.sequences) {
+    if (choices_.at(planned.sequence->id).request->stop.max_tokens == 0) return false;  // it makes no token
     lease_.control.lease = std::max(lease_.control.lease, planned.lease_tokens);
   }
   if (lease_.control.lease == 1) return false;
@@ -359,7 +439,7 @@ bool EngineImpl::step() {
   // Where rotations switch with a sequence's length, the scheduler must look between two tokens.
   const int32_t lease = model_.rope_switch > 0 ? 1 : model_.executor->max_lease();
   const StepPlan& plan = scheduler_.plan_step(
-      {.max_batched_tokens = config_.max_batched_tokens, .max_seqs = config_.max_seqs, .lease_tokens = lease});
+      {.max_batched_tokens = model_.max_batched_tokens, .max_seqs = config_.max_seqs, .lease_tokens = lease});
   if (plan.empty()) return false;
   model_.executor->swap_out(StepBatch::to_step_copies(plan.swap_outs));
   model_.executor->swap_in(StepBatch::to_step_copies(plan.swap_ins));
@@ -400,7 +480,12 @@ void EngineImpl::report_finished(std::vector<OutputItem>& items) {
                   .queue_seconds = seconds(choice.request->submitted, start),
                   .prefill_seconds = seconds(start, first),
                   .decode_seconds = seconds(first, now)};
-    item.finish = !choice.error.empty()             ? FinishReason::error
+    if (choice.pooler && choice.error.empty() && f.end == SequenceEnd::length) {
+      item.pooled = choice.pooler->result();
+      const bool finite = std::ranges::all_of(item.pooled, [](double v) { return std::isfinite(v); });
+      if (!finite) item.error = "the model's output is not a number";
+    }
+    item.finish = !item.error.empty()               ? FinishReason::error
                   : f.end == SequenceEnd::cancelled ? FinishReason::cancelled
                   : f.end == SequenceEnd::length    ? FinishReason::length
                                                     : FinishReason::stop;

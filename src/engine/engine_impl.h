@@ -48,6 +48,7 @@ class EngineImpl : public Engine {
     int32_t n_generated = 0;
     std::string error;
     std::optional<Clock::time_point> started, first_token;
+    std::optional<Pooler> pooler;  // of an embedding
   };
   struct Lease {
     LoopControl control;
@@ -56,6 +57,8 @@ class EngineImpl : public Engine {
   };
 
   std::shared_ptr<ActiveRequest> make_request(Request request, EventSink sink) const;
+  void read_generation(Request& request, ActiveRequest& active) const;
+  void read_embedding(const Request& request, ActiveRequest& active) const;
   void post(const std::function<void(Commands&)>& change);
 
   // ---- engine thread
@@ -97,6 +100,7 @@ class EngineImpl : public Engine {
   std::unordered_map<SeqId, Choice> choices_;
   std::unordered_map<RequestId, std::pair<SeqId, int32_t>> requests_;  // first sequence, open choices
   std::vector<RowResult> results_;
+  std::vector<float> hidden_;                // [rows, dim] of a step, where the model makes vectors
   Clock::time_point step_done_{};            // when the executor last came back
   std::vector<int32_t> drawn_;               // one token per planned sequence
   int64_t n_drawn_ = 0, n_lease_steps_ = 0;  // tokens and steps since the statistics were brought up to date

@@ -17,6 +17,8 @@
 namespace arc {
 namespace {
 
+constexpr int32_t kMaxStepTokens = 1 << 20;
+
 // The dtype of the cache: the one asked for, else the model's own.
 DType cache_dtype(const std::string& asked, const Config& config) {
   const std::string name = asked == "auto" ? config.dtype() : asked;
@@ -60,6 +62,20 @@ std::string load_report(const Plan& plan, const LoadedWeights& weights, const Ca
   return text;
 }
 
+std::string describe_embeddings(const Plan& plan, const EmbeddingSpec& spec, int32_t max_batched_tokens) {
+  std::string text = fmt::format("embeddings: {}\n", to_string(spec, plan.dim));
+  for (const auto& [name, prompt] : spec.prompts) {
+    text += fmt::format("prompt {}{}: \"{}\"\n", name, name == spec.default_prompt ? " (default)" : "", prompt);
+  }
+  if (plan.bidirectional) {
+    text +=
+        fmt::format("reads both ways: a text is computed in one step, of up to {} tokens, and nothing of it is kept\n",
+                    max_batched_tokens);
+  }
+  if (plan.logits == kNone) text += "makes vectors only, no text\n";
+  return text;
+}
+
 void add_costs(const Plan& plan, StepCosts& costs) {
   const StageCost total = total_cost(plan);
   int64_t head_flops = 0;
@@ -73,6 +89,33 @@ void add_costs(const Plan& plan, StepCosts& costs) {
   costs.cache_bytes_per_context_token += total.cache_bytes_per_token;
   costs.flops_per_token += total.flops_per_token - head_flops;
   costs.flops_per_row += head_flops;
+}
+
+// How the model makes vectors: as asked for, as its folder says, or by the rule for models that have no head. Nothing
+// when it makes none.
+std::optional<EmbeddingSpec> embedding_of(const ModelSource& model, const std::string& pooling) {
+  std::optional<EmbeddingSpec> spec = model.embedding;
+  if (pooling.empty() && (spec || model.spec.has_head)) return spec;
+  if (!spec) spec.emplace();
+  const Pooling by_rule = is_bidirectional(model.spec) ? Pooling::mean : Pooling::last;
+  spec->origin = pooling.empty() ? "no modules.json: the rule for its architecture" : "--pooling";
+  spec->pooling.modes = {pooling.empty() ? by_rule : pooling_from(pooling)};
+  spec->modules = {NormalizeSpec{}};
+  return spec;
+}
+
+// The tokens of a step: a text that is read both ways must fit into one.
+int32_t step_tokens(const EngineConfig& config, const ModelSpec& spec) {
+  if (!is_bidirectional(spec)) return config.max_batched_tokens;
+  const int32_t longest =
+      config.max_seq_len > 0 ? std::min(config.max_seq_len, spec.max_positions) : spec.max_positions;
+  if (longest > kMaxStepTokens) {
+    throw Error(ErrorCode::resource,
+                fmt::format("texts of {} tokens do not fit one step of at most {}, as a model that "
+                            "reads both ways needs; give --max-seq-len",
+                            longest, kMaxStepTokens));
+  }
+  return std::max(config.max_batched_tokens, longest);
 }
 
 // The policy of each layer, from --pa-cache-type and --dtype.
@@ -106,7 +149,7 @@ void check_config(const EngineConfig& config) {
     if (!ok) throw Error(ErrorCode::invalid_argument, rule);
   };
   require(config.max_seqs >= 1 && config.max_seqs <= 4096, "--max-seqs must be between 1 and 4096");
-  require(config.max_batched_tokens >= config.max_seqs && config.max_batched_tokens <= 1 << 20,
+  require(config.max_batched_tokens >= config.max_seqs && config.max_batched_tokens <= kMaxStepTokens,
           "the tokens of one step must be between --max-seqs and 1048576");
   require(config.max_queue >= 0, "the queue's length must not be negative");
   require(config.max_seq_len >= 0, "--max-seq-len must not be negative");
@@ -117,10 +160,12 @@ void check_config(const EngineConfig& config) {
 
 }  // namespace
 
-LoadedModel load_model(const EngineConfig& config, const ProgressSink& progress) {
-  check_config(config);
-  ExecutorChoice choice = choose_executor(config);
-  const ModelSource model = open_model(config.model, true);
+LoadedModel load_model(const EngineConfig& asked, const ProgressSink& progress) {
+  check_config(asked);
+  ExecutorChoice choice = choose_executor(asked);
+  const ModelSource model = open_model(asked.model, true);
+  EngineConfig config = asked;
+  config.max_batched_tokens = step_tokens(asked, model.spec);
   const CheckpointSlots slots = model.slots();
   const std::vector<LayerCache> layers = layer_caches(config, model);
 
@@ -152,7 +197,14 @@ LoadedModel load_model(const EngineConfig& config, const ProgressSink& progress)
                  .max_seq_len = cache.max_seq_len,
                  .vocab_size = plan.vocab,
                  .n_parameters = parameter_count(plan),
+                 .generates = plan.logits != kNone,
                  .sampling = generation_defaults(model.files.generation_config_json)};
+  std::unique_ptr<EmbeddingHead> head;
+  if (std::optional<EmbeddingSpec> spec = embedding_of(model, config.pooling)) {
+    const double scale = model.spec.has_head ? 1.0 / model.spec.logit_scale : 1.0;  // the final norm has it
+    head = std::make_unique<EmbeddingHead>(std::move(*spec), plan.dim, scale, model.files.path);
+    info.embedding_size = head->size();
+  }
   for (const RefExecutor::Rank& rank : ranks) add_costs(rank.plan, info.costs);
   LoadedWeights summary{.unused = ranks[0].weights.unused,
                         .converted = ranks[0].weights.converted,
@@ -163,12 +215,16 @@ LoadedModel load_model(const EngineConfig& config, const ProgressSink& progress)
   info.runs_on = executor->describe();
   const bool shortened = cache.max_seq_len < plan.max_positions && config.max_seq_len == 0;
   info.load_report = load_report(plan, summary, cache, info, info.runs_on, choice.note, layers, shortened);
+  if (head) info.load_report += describe_embeddings(plan, head->spec(), config.max_batched_tokens);
 
   LoadedModel loaded{.info = std::move(info),
                      .executor = std::move(executor),
                      .cache = cache,
                      .groups = plan.groups,
                      .rope_switch = plan.rope_switch,
+                     .bidirectional = plan.bidirectional,
+                     .max_batched_tokens = config.max_batched_tokens,
+                     .head = std::move(head),
                      .tokenizer = model.gguf ? gguf_tokenizer(model.gguf->metadata) : load_tokenizer(model.files.path)};
   loaded.chat_template = model.gguf && config.chat_template.empty()
                              ? gguf_chat_template(model.gguf->metadata, loaded.tokenizer)
@@ -183,7 +239,9 @@ std::string inspect_model(const EngineConfig& config) {
   const auto describe = [&](const SlotResolver& slots) {
     const Plan plan =
         lower(model.spec, slots, {.policy = [&](int layer) { return layers[static_cast<size_t>(layer)].policy; }});
-    return to_string(plan) + describe_cache(plan, layers);
+    const std::optional<EmbeddingSpec> embedding = embedding_of(model, config.pooling);
+    return to_string(plan) + describe_cache(plan, layers) +
+           (embedding ? describe_embeddings(plan, *embedding, step_tokens(config, model.spec)) : "");
   };
   if (model.checkpoint) return to_string(model.spec) + describe(model.slots());
   return to_string(model.spec) + "no weights in this folder: sizes are what config.json asks for\n" +

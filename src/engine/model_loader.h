@@ -9,6 +9,7 @@
 
 #include "arc/engine.h"
 #include "engine/cache_sizing.h"
+#include "engine/embedding_head.h"
 #include "exec/executor.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
@@ -19,8 +20,12 @@ struct LoadedModel {
   ModelInfo info;
   std::unique_ptr<Executor> executor;  // its cache is allocated
   CachePlan cache;
-  std::vector<CacheNeeds> groups;  // the plan's, with
-  int32_t rope_switch = 0;         // the rest of it that the engine asks for
+  // Of the plan, what the engine asks for:
+  std::vector<CacheNeeds> groups;
+  int32_t rope_switch = 0;
+  bool bidirectional = false;
+  int32_t max_batched_tokens = 0;       // of a step: as asked, but a text that is read both ways must fit
+  std::unique_ptr<EmbeddingHead> head;  // null: it makes no vectors
   Tokenizer tokenizer;
   std::optional<ChatTemplate> chat_template;
 };

@@ -1,5 +1,6 @@
 #include "engine/model_source.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <utility>
 
@@ -7,6 +8,7 @@
 #include "nlohmann/json.hpp"
 
 #include "base/error.h"
+#include "base/mapped_file.h"
 #include "models/gguf.h"
 
 namespace arc {
@@ -19,6 +21,20 @@ Config checked(Config config, const Arch& arch, ModelSpec& spec, ScaledWeights& 
   scaled = scaled_weights_from(config);
   config.expect_known();
   return config;
+}
+
+// A folder with a modules.json is there for its vectors, whatever else its weights could do.
+void read_modules(ModelSource& source) {
+  const auto read = [&](const std::string& name) -> std::optional<std::string> {
+    const std::filesystem::path path = source.files.path / name;
+    if (!std::filesystem::exists(path)) return std::nullopt;
+    return read_text_file(path);
+  };
+  source.embedding = read_embedding_modules(read, source.spec.dim);
+  if (!source.embedding) return;
+  source.spec.has_head = false;
+  const int32_t most = source.embedding->max_tokens;
+  if (most > 0) source.spec.max_positions = std::min(source.spec.max_positions, most);
 }
 
 // The numbers of a one-dimensional tensor; empty when there is none.
@@ -92,6 +108,7 @@ ModelSource open_model(const std::string& model, bool weights_required) {
                      .spec = std::move(spec),
                      .own_names = arch.own_names,
                      .scaled = scaled};
+  read_modules(source);
   if (weights_required || has_weights(source.files)) source.checkpoint = open_weights(source.files);
   return source;
 }

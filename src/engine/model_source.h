@@ -8,6 +8,7 @@
 #include "io/gguf.h"
 #include "io/model_folder.h"
 #include "models/arch.h"
+#include "models/embedding_modules.h"
 #include "weights/checkpoint_slots.h"
 
 namespace arc {
@@ -18,7 +19,8 @@ struct ModelSource {
   Config config;
   const Arch* arch = nullptr;
   ModelSpec spec;
-  std::optional<Checkpoint> checkpoint;  // absent: a folder without weights, to be inspected
+  std::optional<EmbeddingSpec> embedding;  // the folder's modules.json; then the model has no head
+  std::optional<Checkpoint> checkpoint;    // absent: a folder without weights, to be inspected
   std::span<const NameRow> own_names;
   const Naming* naming = &kHubNaming;
   ScaledWeights scaled;

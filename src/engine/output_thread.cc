@@ -10,8 +10,9 @@ OutputThread::Choice::Choice(const Tokenizer& tokenizer, const ActiveRequest& re
   detokenizer.prime(request.prompt);
 }
 
-OutputThread::OutputThread(const Tokenizer& tokenizer, std::function<void(RequestId, int32_t)> on_stop_string)
-    : tokenizer_(tokenizer), on_stop_string_(std::move(on_stop_string)), thread_([this] { loop(); }) {}
+OutputThread::OutputThread(const Tokenizer& tokenizer, const EmbeddingHead* head,
+                           std::function<void(RequestId, int32_t)> on_stop_string)
+    : tokenizer_(tokenizer), head_(head), on_stop_string_(std::move(on_stop_string)), thread_([this] { loop(); }) {}
 
 OutputThread::~OutputThread() {
   {
@@ -72,6 +73,7 @@ void OutputThread::finish(const OutputItem& item, Choice& choice, Event& event) 
   event.error = item.error;
   event.usage = item.usage;
   event.usage.completion_tokens = choice.n_tokens;
+  if (!item.pooled.empty()) event.embedding = head_->finish(item.pooled, item.request->embedding->dimensions);
   if (choice.stop_text) {
     event.finish = FinishReason::stop;
     event.stop_text = std::move(*choice.stop_text);

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "engine/active_request.h"
+#include "engine/embedding_head.h"
 #include "exec/executor.h"
 #include "sample/stop_strings.h"
 #include "text/detokenizer.h"
@@ -32,12 +33,15 @@ struct OutputItem {
   std::optional<FinishReason> finish;
   std::string error;
   Usage usage;
+  std::vector<double> pooled;  // with `finish`, of an embedding
 };
 
 class OutputThread {
  public:
-  // `on_stop_string(request, choice)` tells the engine that an answer has ended early. Both arguments outlive this.
-  OutputThread(const Tokenizer& tokenizer, std::function<void(RequestId, int32_t)> on_stop_string);
+  // `on_stop_string(request, choice)` tells the engine that an answer has ended early. `head`: of embeddings, or null.
+  // All arguments outlive this.
+  OutputThread(const Tokenizer& tokenizer, const EmbeddingHead* head,
+               std::function<void(RequestId, int32_t)> on_stop_string);
   ~OutputThread();  // delivers what is queued first
 
   void push(std::vector<OutputItem> items);
@@ -60,6 +64,7 @@ class OutputThread {
   PositionLogprobs to_public(const RowResult& row) const;
 
   const Tokenizer& tokenizer_;
+  const EmbeddingHead* head_;
   std::function<void(RequestId, int32_t)> on_stop_string_;
   std::map<std::pair<RequestId, int32_t>, Choice> choices_;
   std::set<RequestId> begun_;  // requests whose first event is out

@@ -13,6 +13,7 @@ StepBatch::StepBatch(const CacheGeometry& geometry, int32_t max_tokens, int32_t 
     list->reserve(static_cast<size_t>(max_seqs) + 1);
   sampling_.reserve(static_cast<size_t>(max_tokens));
   row_logits_.reserve(static_cast<size_t>(max_tokens));
+  row_hidden_.reserve(static_cast<size_t>(max_tokens));
   groups_.resize(geometry.groups.size());
   for (Group& group : groups_) {
     group.block_table.reserve(static_cast<size_t>(max_seqs) * table_stride_);
@@ -67,6 +68,8 @@ void StepBatch::add_rows(const PlannedSequence& planned, const RowSettings& sett
     rows_.push_back(static_cast<int32_t>(tokens_.size()) - end + p);
     row_token_.push_back(scored ? sequence.tokens[p + 1] : -1);
     sampling_.push_back(row);
+    row_hidden_.push_back(settings.hidden == nullptr ? nullptr
+                                                     : settings.hidden + int64_t{settings.dim} * row_hidden_.size());
     const bool wanted = settings.prompt_logits != nullptr && p < sequence.n_prompt;
     row_logits_.push_back(wanted ? settings.prompt_logits + int64_t{p} * settings.vocab : nullptr);
   }
@@ -80,6 +83,7 @@ const StepInputs& StepBatch::fill(const StepPlan& plan,
   row_begin_.assign(1, 0);
   sampling_.clear();
   row_logits_.clear();
+  row_hidden_.clear();
   biases_.clear();
   for (Group& group : groups_) {
     for (auto* list : {&group.block_table, &group.state_read, &group.state_write}) list->clear();
@@ -102,6 +106,7 @@ const StepInputs& StepBatch::fill(const StepPlan& plan,
   inputs_.rows = rows_.data();
   inputs_.row_token = row_token_.data();
   inputs_.row_logits = row_logits_.data();
+  inputs_.row_hidden = row_hidden_.data();
   inputs_.sampling = sampling_.data();
   inputs_.tables.biases = biases_.data();
   inputs_.copies = copies_.data();

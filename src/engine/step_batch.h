@@ -17,6 +17,8 @@ struct RowSettings {
   int32_t n_prompt_logprobs = -1;  // -1: none; else alternatives per prompt position
   float* prompt_logits = nullptr;  // [prompt tokens, vocab]: where the logits of the prompt's positions go
   int32_t vocab = 0;
+  float* hidden = nullptr;  // [rows of the step, dim]: where the sequence's rows go at the places of theirs
+  int32_t dim = 0;
 };
 
 class StepBatch {
@@ -50,7 +52,7 @@ class StepBatch {
   StepInputs inputs_;
   std::vector<int32_t> tokens_, positions_, q_start_, seq_lens_, known_lens_, rows_, row_token_, row_begin_;
   std::vector<SamplingRow> sampling_;
-  std::vector<float*> row_logits_;
+  std::vector<float*> row_logits_, row_hidden_;
   std::vector<BiasEntry> biases_;
   std::vector<StepCopy> copies_;
   std::vector<Group> groups_;

@@ -61,6 +61,8 @@ class InFlight {
     open.answer.prompt_logprobs.insert(open.answer.prompt_logprobs.end(), event.prompt_logprobs.begin(),
                                        event.prompt_logprobs.end());
     if (!event.finish) return;
+    open.answer.embedding = event.embedding;
+    open.answer.prompt_tokens = event.usage.prompt_tokens;
     if (event.finish == FinishReason::error) open.error = event.error;
     if (event.finish == FinishReason::cancelled) open.error = "the engine ended the request";
     finished_.push_back(index);

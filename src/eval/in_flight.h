@@ -12,6 +12,8 @@ namespace arc {
 struct Answer {
   std::string text;
   std::vector<PositionLogprobs> prompt_logprobs;
+  std::vector<float> embedding;
+  int32_t prompt_tokens = 0;
 };
 
 // Submits `make(i)` for i in [0, n), some at a time, and hands the answers over on the calling thread as they come.

@@ -31,7 +31,8 @@ class BoundPlan {
   void set_rows(const Plan& plan, const StepInputs& inputs) noexcept;
 
   const BoundStage& stage(size_t index) const { return stages_[index]; }
-  TensorView buffer(BufferId id) const { return buffers_[id].view(); }
+  // Empty for kNone.
+  TensorView buffer(BufferId id) const { return id == kNone ? TensorView{} : buffers_[id].view(); }
 
  private:
   std::vector<Tensor> buffers_;

@@ -148,8 +148,9 @@ void CpuExecutor::walk(const Team& team) noexcept {
     for (int64_t begin = 0, end = 0; cpu::claim(team, 1, 1, begin, end);) observer_(i);
     cpu::sync(team);
   }
-  const TensorView logits = bound_.buffer(plan_.logits);
+  const TensorView hidden = bound_.buffer(plan_.hidden), logits = bound_.buffer(plan_.logits);
   for (int64_t row = 0, end = 0; cpu::claim(team, inputs.n_rows, 1, row, end);) {
+    copy_hidden(inputs, hidden, static_cast<int32_t>(row));
     sample_row(samplers_[static_cast<size_t>(team.thread)], inputs, logits, static_cast<int32_t>(row),
                results_[static_cast<size_t>(row)]);
   }

@@ -75,8 +75,12 @@ RunOutcome RefExecutor::run(const StepInputs& inputs, std::span<RowResult> resul
     }
     if (observer_) observer_(i);
   }
-  const TensorView logits = buffer(ranks_[0].rank.plan.logits);
-  for (int32_t r = 0; r < inputs.n_rows; ++r) sample_row(sampler_, inputs, logits, r, results[r]);
+  const Plan& plan = ranks_[0].rank.plan;
+  const TensorView hidden = buffer(plan.hidden), logits = buffer(plan.logits);
+  for (int32_t r = 0; r < inputs.n_rows; ++r) {
+    copy_hidden(inputs, hidden, r);
+    sample_row(sampler_, inputs, logits, r, results[r]);
+  }
   return RunOutcome::ok;
 }
 

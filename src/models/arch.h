@@ -21,7 +21,7 @@ struct Arch {
 // The families; registry.cc lists them again for find_arch.
 extern const Arch kLlama, kMistral, kMixtral, kQwen2, kQwen3, kQwen3Moe, kQwen3Next, kGemma, kGemma2, kGemma3, kPhi,
     kStarcoder2, kGlm4, kSmolLm3, kDeepseekV3, kGptOss, kPhi3, kPhiMoe, kMinistral3, kDeepseekV2, kGlm4Moe,
-    kGlm4MoeLite, kGraniteHybrid;
+    kGlm4MoeLite, kGraniteHybrid, kEmbeddingGemma;
 
 // Throws Error(unsupported) that lists the known names.
 const Arch& find_arch(std::string_view name);

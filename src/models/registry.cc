@@ -12,10 +12,10 @@ namespace arc {
 
 namespace {
 
-const Arch* const kArchs[] = {&kLlama,      &kMistral,    &kMixtral,    &kQwen2,       &kQwen3,        &kQwen3Moe,
-                              &kQwen3Next,  &kGemma,      &kGemma2,     &kGemma3,      &kPhi,          &kStarcoder2,
-                              &kGlm4,       &kSmolLm3,    &kDeepseekV3, &kGptOss,      &kPhi3,         &kPhiMoe,
-                              &kMinistral3, &kDeepseekV2, &kGlm4Moe,    &kGlm4MoeLite, &kGraniteHybrid};
+const Arch* const kArchs[] = {
+    &kLlama,  &kMistral, &kMixtral,    &kQwen2,      &kQwen3,   &kQwen3Moe,    &kQwen3Next,     &kGemma,
+    &kGemma2, &kGemma3,  &kPhi,        &kStarcoder2, &kGlm4,    &kSmolLm3,     &kDeepseekV3,    &kGptOss,
+    &kPhi3,   &kPhiMoe,  &kMinistral3, &kDeepseekV2, &kGlm4Moe, &kGlm4MoeLite, &kGraniteHybrid, &kEmbeddingGemma};
 
 }  // namespace
 

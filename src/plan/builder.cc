@@ -63,6 +63,7 @@ PlanBuilder::PlanBuilder(const ModelSpec& spec, const SlotResolver& slots, const
   plan_.vocab = spec.vocab;
   plan_.dim = spec.dim;
   plan_.max_positions = spec.max_positions;
+  plan_.bidirectional = is_bidirectional(spec);
   plan_.shard = options.shard;
 }
 

@@ -74,11 +74,13 @@ void head(PlanBuilder& b, BufferRef x) {
   const Shard& shard = b.shard();
   const BufferRef rows = b.buffer("rows", m.dim, DType::f32, Buffer::Rows::head_rows);
   b.emit(GatherArgs{}, {}, {x}, {rows});
-  const bool fused = b.fused() && shard.size == 1 && m.final_norm.kind == NormSpec::Kind::rms;
+  const bool fused = m.has_head && b.fused() && shard.size == 1 && m.final_norm.kind == NormSpec::Kind::rms;
   if (!fused) {
     b.norm(m.final_norm, "final_norm", m.dim, rows, rows);
-    b.plan().weights.back().scale = m.logit_scale;  // scaling the norm scales the logits
+    if (m.has_head) b.plan().weights.back().scale = m.logit_scale;  // scaling the norm scales the logits
+    b.plan().hidden = rows.buffer;
   }
+  if (!m.has_head) return;
   const int32_t share = (m.vocab + shard.size - 1) / shard.size;
   const int32_t begin = std::min(shard.rank * share, m.vocab), count = std::min(share, m.vocab - begin);
   const BufferRef logits = b.buffer("logits", m.vocab, DType::f32, Buffer::Rows::head_rows);
@@ -90,6 +92,7 @@ void head(PlanBuilder& b, BufferRef x) {
     b.plan().weights[norm].scale = m.logit_scale;
     const BufferRef normed = b.buffer("rows_normed", m.dim, DType::f32, Buffer::Rows::head_rows);
     b.emit(FusedLinearArgs{.norm = {.eps = m.final_norm.eps, .cols = m.dim}}, {weight, norm}, {rows}, {logits, normed});
+    b.plan().hidden = normed.buffer;
   } else if (shard.size == 1) {
     b.emit(LinearArgs{}, {weight}, {rows}, {logits});
   } else {

@@ -153,8 +153,10 @@ struct Plan {
   std::vector<Buffer> buffers;
   std::vector<CacheNeeds> groups;
   std::vector<Stage> stages;
+  bool bidirectional = false;       // a sequence is computed in one step, and nothing of it is kept
   BufferId residual = kNone;        // the residual stream x [T, C]
-  BufferId logits = kNone;          // [R, V]
+  BufferId hidden = kNone;          // [R, C], after the final norm
+  BufferId logits = kNone;          // [R, V]; none: the model makes no tokens
   std::vector<int32_t> layer_ends;  // stages done when layer l is (entry 0: after the embedding)
 };
 

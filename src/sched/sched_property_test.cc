@@ -30,12 +30,14 @@ class Traffic {
   Traffic(uint64_t seed, Totals& totals) : random_{seed}, totals_(totals) {
     tile_ = random_.between(1, 6);
     max_len_ = random_.between(4, 90);
+    whole_ = random_.chance(0.1);
     const CacheGeometry geometry = random_geometry();
     cache_ =
         std::make_unique<KvCache>(geometry, KvCacheOptions{.prefix_cache = random_.chance(0.85), .hash_seed = seed});
     scheduler_ = std::make_unique<Scheduler>(*cache_);
     executor_ = std::make_unique<FakeExecutor>(geometry);
     limits_ = {.max_batched_tokens = random_.between(1, 40), .max_seqs = random_.between(1, 8)};
+    if (whole_) limits_.max_batched_tokens = max_len_ + random_.between(0, 40);
     const bool eventful = random_.chance(0.7);
     p_abort_ = eventful ? 0.03 : 0;
     p_preempt_ = eventful ? 0.02 : 0;
@@ -88,7 +90,8 @@ class Traffic {
     };
     CacheGeometry geometry;
     const int32_t checkpoint = tile_ * random_.between(1, 3);
-    for (const Kind kind : combinations[random_.below(static_cast<int32_t>(combinations.size()))]) {
+    const int32_t choice = random_.below(static_cast<int32_t>(combinations.size()));
+    for (const Kind kind : combinations[whole_ ? 0 : choice]) {
       CacheGroup group{.kind = kind, .tokens_per_block = kind == Kind::state ? checkpoint : tile_};
       if (kind == Kind::sliding) group.window = random_.between(1, 3 * tile_ + 2);
       const int32_t alone = peak_blocks(group, max_len_ - 1);
@@ -123,6 +126,7 @@ class Traffic {
     request.max_new_tokens = random_.chance(0.05) ? 0 : random_.between(0, max_len_ - n_prompt);
     request.n = random_.chance(0.15) ? random_.between(2, 4) : 1;
     request.all_rows = random_.chance(0.1);
+    if (whole_) request.whole = true, request.max_new_tokens = 0, request.n = 1;
     if (random_.chance(0.2)) request.cache_salt = random_.chance(0.5) ? "salt" : "pepper";
     if (random_.chance(0.1)) request.adapter_generation = 1 + static_cast<uint64_t>(random_.below(2));
     if (random_.chance(0.01)) refuse(request);
@@ -230,7 +234,7 @@ class Traffic {
   void step() {
     if (p_draft_ > 0) propose();
     StepLimits limits = limits_;
-    if (random_.chance(0.1)) limits.max_batched_tokens = random_.between(1, 40);
+    if (random_.chance(0.1) && !whole_) limits.max_batched_tokens = random_.between(1, 40);
     if (random_.chance(0.1)) limits.max_seqs = random_.between(1, 8);
     if (random_.chance(p_lease_)) limits.lease_tokens = random_.between(2, 12);
     const bool aborts = random_.chance(p_abort_);
@@ -327,6 +331,7 @@ class Traffic {
     for (const PlannedSequence& planned : plan.sequences) {
       n_tokens += planned.n_tokens;
       if (planned.n_tokens < 1) executor_->fail("a sequence is planned without tokens");
+      if (whole_ && planned.n_tokens != planned.sequence->n_prompt) executor_->fail("a whole prompt is cut");
       if (prefill && !planned.is_prefill) executor_->fail("decoding sequences do not come first");
       prefill = planned.is_prefill;
     }
@@ -391,6 +396,7 @@ class Traffic {
   FakeRandom random_;
   Totals& totals_;
   int32_t tile_ = 1, max_len_ = 1;
+  bool whole_ = false;  // a model that reads both ways
   std::unique_ptr<KvCache> cache_;
   std::unique_ptr<Scheduler> scheduler_;
   std::unique_ptr<FakeExecutor> executor_;

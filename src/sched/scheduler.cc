@@ -69,6 +69,9 @@ SeqId Scheduler::add(const SequenceRequest& request) {
     throw Error(ErrorCode::invalid_argument, fmt::format("cannot make {} answers of {} tokens after {} prompt tokens",
                                                          request.n, request.max_new_tokens, n_prompt));
   }
+  if (request.whole && (request.n != 1 || request.max_new_tokens != 0)) {
+    throw Error(ErrorCode::invalid_argument, "a model that reads both ways has no answers to give");
+  }
   // The last token of an answer is never computed.
   check_fits_alone(cache_.geometry(), static_cast<int32_t>(std::max(n_prompt, max_len - 1)));
 
@@ -77,6 +80,7 @@ SeqId Scheduler::add(const SequenceRequest& request) {
   leader.n_prompt = static_cast<int32_t>(n_prompt);
   leader.max_len = static_cast<int32_t>(max_len);
   leader.all_rows = request.all_rows;
+  leader.whole = request.whole;
   leader.rope_switch = request.rope_switch;
   leader.tables.resize(cache_.n_groups());
   leader.swap_tables.resize(cache_.n_groups());
@@ -258,6 +262,7 @@ void Scheduler::append_tokens(Sequence& sequence, const PlannedSequence& planned
 }
 
 void Scheduler::publish(Sequence& sequence) {
+  if (sequence.whole) return;
   const int32_t n_tiles = sequence.n_computed / cache_.tile_tokens();
   cache_.publish(sequence.content(), sequence.n_published, n_tiles, sequence.chain, sequence.tables);
   sequence.n_published = n_tiles;

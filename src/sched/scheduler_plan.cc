@@ -130,9 +130,11 @@ bool Scheduler::plan_running(Sequence& sequence, int32_t max_tokens) {
 // Admits a waiting sequence when all it has to compute fits (not only the first chunk), with what the prefix cache
 // holds.
 bool Scheduler::start(Sequence& sequence, int32_t max_tokens, int32_t headroom) {
-  if (max_tokens < 1 || places_left() < 1) return false;
+  const int32_t least = sequence.whole ? sequence.target() : 1;
+  if (max_tokens < least || places_left() < 1) return false;
   begin_reservation(sequence);
-  const int32_t max_cached = std::min(sequence.target() - 1, sequence.all_rows ? sequence.n_rows : sequence.target());
+  const int32_t max_cached =
+      sequence.whole ? 0 : std::min(sequence.target() - 1, sequence.all_rows ? sequence.n_rows : sequence.target());
   sequence.n_computed = cache_.adopt_prefix(sequence.content(), max_cached, sequence.chain, sequence.tables);
   sequence.n_published = sequence.n_computed / cache_.tile_tokens();
   for (int g = 0; g < cache_.n_groups(); ++g) {

@@ -38,6 +38,7 @@ struct SequenceRequest {
   std::string cache_salt;   // requests with different salts never share cached prefixes
   bool all_rows = false;    // every position reaches the head, not only the last; rules out prefix hits
   int32_t rope_switch = 0;  // a sequence with more tokens is computed anew, as other content (longrope); 0: never
+  bool whole = false;       // all of the prompt in one step, nothing of it shared; with max_new_tokens 0 and n 1 only
 };
 
 enum class SequenceStatus : uint8_t { waiting, running, swapped };
@@ -70,6 +71,7 @@ struct Sequence {
   int32_t n_rows = 0;      // all_rows: positions whose row the head has seen
   int32_t max_len = 0;     // tokens at which it ends
   bool all_rows = false;
+  bool whole = false;
   int32_t rope_switch = 0;
   bool switched = false;  // has more tokens than that
   bool admitted = false;  // has run before

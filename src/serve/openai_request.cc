@@ -31,6 +31,7 @@ struct Draft {
   ChatPrompt chat;
   Json template_arguments;
   std::string cache_salt;
+  EmbeddingParams embedding;
   std::optional<int32_t> max_completion_tokens;  // wins over max_tokens
   std::optional<bool> add_special_tokens;
   bool hide_tools = false;
@@ -101,7 +102,7 @@ void read_stream_options(const Field& field, Draft& draft) {
 }
 
 // A text, a list of texts, a list of token ids, or a list of such lists.
-void read_prompt(const Field& field, Draft& draft) {
+void read_prompts(const Field& field, size_t max_prompts, Draft& draft) {
   const auto add_tokens = [&draft](const Field& tokens) {
     if (tokens.value().empty()) tokens.reject("a list of at least one token id");
     draft.prompts.push_back(TokenPrompt{read_tokens(tokens, std::numeric_limits<size_t>::max(), draft)});
@@ -115,7 +116,7 @@ void read_prompt(const Field& field, Draft& draft) {
     field.reject("a string, a list of token ids, or a list of at least one of these");
   }
   if (value[0].is_number()) return add_tokens(field);
-  const size_t n = field.list(draft.limits.max_prompts).size();
+  const size_t n = field.list(max_prompts).size();
   for (size_t i = 0; i < n; ++i) {
     if (value[0].is_string()) {
       draft.prompts.push_back(TextPrompt{.text = field[i].string()});
@@ -125,6 +126,19 @@ void read_prompt(const Field& field, Draft& draft) {
       field[i].reject("a list of token ids");
     }
   }
+}
+
+void read_prompt(const Field& field, Draft& draft) {
+  read_prompts(field, draft.limits.max_prompts, draft);
+}
+
+void read_input(const Field& field, Draft& draft) {
+  read_prompts(field, draft.limits.max_inputs, draft);
+}
+
+void read_encoding(const Field& field, Draft& draft) {
+  draft.request.base64 = field.string() == "base64";
+  if (!draft.request.base64 && field.string() != "float") field.reject("\"float\" or \"base64\"");
 }
 
 void read_response_format(const Field& field, Draft&) {
@@ -214,6 +228,15 @@ constexpr FieldReader kChat[] = {
     {"response_format", read_response_format},
 };
 
+constexpr FieldReader kEmbeddings[] = {
+    {"input", read_input},
+    {"encoding_format", read_encoding},
+    {"dimensions", [](const Field& f, Draft& d) { d.embedding.dimensions = f.int32(1, kMaxInt); }},
+    {"prompt_name", [](const Field& f, Draft& d) { d.embedding.prompt_name = f.string(); }},
+    {"truncate_sequence", [](const Field& f, Draft& d) { d.embedding.truncate = f.boolean(); }},
+    {"add_special_tokens", [](const Field& f, Draft& d) { d.add_special_tokens = f.boolean(); }},
+};
+
 constexpr FieldReader kTokenize[] = {
     {"prompt", [](const Field& f, Draft& d) { d.prompts.push_back(TextPrompt{.text = f.string()}); }},
     {"add_special_tokens", [](const Field& f, Draft& d) { d.add_special_tokens = f.boolean(); }},
@@ -236,6 +259,8 @@ std::vector<FieldReaders> fields_of(Api api) {
       return {kEveryApi, kGeneration, kConversation, kChat};
     case Api::completions:
       return {kEveryApi, kGeneration, kCompletions};
+    case Api::embeddings:
+      return {kEveryApi, kEmbeddings};
     case Api::tokenize:
       return {kEveryApi, kConversation, kTokenize};
     case Api::detokenize:
@@ -327,8 +352,8 @@ void finish_chat(Draft& draft) {
   draft.prompts.push_back(std::move(draft.chat));
 }
 
-void finish_texts(Draft& draft) {
-  require(!draft.prompts.empty(), "prompt", "prompt is missing.");
+void finish_texts(Draft& draft, const std::string& field = "prompt") {
+  require(!draft.prompts.empty(), field, field + " is missing.");
   for (Prompt& prompt : draft.prompts) {
     if (auto* text = std::get_if<TextPrompt>(&prompt))
       text->add_special_tokens = draft.add_special_tokens.value_or(true);
@@ -356,6 +381,8 @@ void finish(Draft& draft) {
       return finish_chat(draft);
     case Api::completions:
       return finish_completions(draft);
+    case Api::embeddings:
+      return finish_texts(draft, "input");
     case Api::tokenize:
       return finish_tokenize(draft);
     case Api::detokenize:
@@ -372,10 +399,11 @@ ApiRequest parse_request(Api api, std::string_view body, const RequestLimits& li
   draft.request.api = api;
   for (const auto& [name, value] : json.items()) read_field(Field(name, value), draft);
   finish(draft);
-  check_together(draft, draft.prompts.size());
+  if (api != Api::embeddings) check_together(draft, draft.prompts.size());
   for (Prompt& prompt : draft.prompts) {
-    draft.request.requests.push_back(
-        {.prompt = std::move(prompt), .sampling = draft.sampling, .cache_salt = draft.cache_salt});
+    Request& one = draft.request.requests.emplace_back();
+    one = {.prompt = std::move(prompt), .sampling = draft.sampling, .cache_salt = draft.cache_salt};
+    if (api == Api::embeddings) one.embedding = draft.embedding;
   }
   return std::move(draft.request);
 }

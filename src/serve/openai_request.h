@@ -1,4 +1,5 @@
-// The bodies of /v1/completions, /v1/chat/completions, /tokenize and /detokenize, read and checked field by field.
+// The bodies of /v1/completions, /v1/chat/completions, /v1/embeddings, /tokenize and /detokenize, read and checked
+// field by field.
 //
 // The fields are OpenAI's and those that vLLM adds. A field that is neither known nor known to be harmless is refused:
 // a misspelt `temperature` must not be ignored.
@@ -14,7 +15,7 @@
 
 namespace arc::serve {
 
-enum class Api { chat, completions, tokenize, detokenize };
+enum class Api { chat, completions, embeddings, tokenize, detokenize };
 
 // What a request may ask for. Everything that can grow has an end.
 struct RequestLimits {
@@ -22,6 +23,7 @@ struct RequestLimits {
   int32_t max_n = 128;
   size_t max_prompts = 256;
   size_t max_choices = 512;  // n times prompts
+  size_t max_inputs = 2048;  // of /v1/embeddings
   int32_t max_logprobs = 20;
   size_t max_stop = 16;
   size_t max_stop_bytes = 1024;
@@ -39,6 +41,7 @@ struct ApiRequest {
   bool include_usage = false;  // a last chunk with the usage
   bool echo = false;           // the prompt's text comes before the answer's
   bool tokens_as_ids = false;  // in logprobs, tokens are written "token_id:N"
+  bool base64 = false;         // vectors as base64 of their floats
   bool token_strings = false;  // /tokenize also shows the tokens as the tokenizer's file has them
 };
 

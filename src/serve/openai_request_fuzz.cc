@@ -39,7 +39,7 @@ void check_conversation(const arc::ChatPrompt& prompt) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using arc::serve::Api;
   const std::string_view body(reinterpret_cast<const char*>(data), size);
-  for (const Api api : {Api::chat, Api::completions, Api::tokenize, Api::detokenize}) {
+  for (const Api api : {Api::chat, Api::completions, Api::embeddings, Api::tokenize, Api::detokenize}) {
     try {
       const arc::serve::ApiRequest request = arc::serve::parse_request(api, body, {.vocab_size = 1000});
       for (const arc::Request& one : request.requests) {

@@ -24,6 +24,9 @@ ApiRequest completion(const std::string& members) {
 ApiRequest chat(const std::string& members) {
   return parse_request(Api::chat, R"({"messages":[{"role":"user","content":"x"}],)" + members + "}", kLimits);
 }
+ApiRequest embeddings(const std::string& members) {
+  return parse_request(Api::embeddings, "{" + members + "}", kLimits);
+}
 const ChatPrompt& chat_prompt(const ApiRequest& request) {
   return std::get<ChatPrompt>(request.requests.at(0).prompt);
 }
@@ -55,6 +58,54 @@ TEST(Request, ReadsEverySamplingField) {
   EXPECT_EQ(s.stop, (std::vector<std::string>{"a", "b"}));
   EXPECT_EQ(s.stop_token_ids, (std::vector<int32_t>{5, 6}));
   EXPECT_EQ(s.top_logprobs, 7);
+}
+
+TEST(Request, ReadsEveryFieldOfEmbeddings) {
+  const ApiRequest request = embeddings(R"("input":["a","b"],"model":"m","encoding_format":"base64","dimensions":12,
+      "prompt_name":"query","truncate_sequence":true,"add_special_tokens":false,"user":"u")");
+  EXPECT_EQ(request.model, "m");
+  EXPECT_TRUE(request.base64);
+  ASSERT_EQ(request.requests.size(), 2u);
+  for (const Request& one : request.requests) {
+    ASSERT_TRUE(one.embedding);
+    EXPECT_EQ(one.embedding->dimensions, 12);
+    EXPECT_EQ(one.embedding->prompt_name, "query");
+    EXPECT_TRUE(one.embedding->truncate);
+    EXPECT_FALSE(std::get<TextPrompt>(one.prompt).add_special_tokens);
+  }
+  EXPECT_EQ(std::get<TextPrompt>(request.requests[1].prompt).text, "b");
+
+  const ApiRequest least = embeddings(R"("input":[[1,2],[3]])");
+  EXPECT_FALSE(least.base64);
+  EXPECT_EQ(least.requests.at(0).embedding->dimensions, 0);
+  EXPECT_FALSE(least.requests.at(0).embedding->prompt_name);
+  EXPECT_EQ(std::get<TokenPrompt>(least.requests.at(0).prompt).tokens, (std::vector<int32_t>{1, 2}));
+  EXPECT_EQ(embeddings(R"("input":[1,2,3])").requests.size(), 1u);
+}
+
+TEST(Request, RefusesImpossibleEmbeddings) {
+  std::string many = "\"x\"";
+  for (int i = 0; i < 2048; ++i) many += ",\"x\"";
+  const std::pair<std::string, const char*> bodies[] = {
+      {R"("model":"m")", "input"},
+      {R"("input":[])", "input"},
+      {R"("input":7)", "input"},
+      {R"("input":["a",1])", "input[1]"},
+      {R"("input":[[1],[]])", "input[1]"},
+      {R"("input":[1000])", "input[0]"},
+      {R"("input":"a","dimensions":0)", "dimensions"},
+      {R"("input":"a","encoding_format":"int8")", "encoding_format"},
+      {R"("input":"a","temperature":1)", "temperature"},
+      {R"("input":[)" + many + "]", "input"},
+  };
+  for (const auto& [body, param] : bodies) {
+    try {
+      embeddings(body);
+      ADD_FAILURE() << body.substr(0, 100);
+    } catch (const RequestError& e) {
+      EXPECT_EQ(e.param(), param) << e.what();
+    }
+  }
 }
 
 TEST(Request, NullMeansAbsentAndDefaultsAreOpenAis) {

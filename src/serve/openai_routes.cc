@@ -11,6 +11,7 @@
 
 #include "serve/answer.h"
 #include "serve/api_error.h"
+#include "serve/embedding_answer.h"
 #include "serve/json_text.h"
 #include "serve/metrics.h"
 #include "serve/openai_response.h"
@@ -84,6 +85,13 @@ class Service {
     channel->send(response);
   }
 
+  void embed(const HttpRequest& http, const Channel& channel) const {
+    if (refuse_when_unhealthy(channel)) return;
+    ApiRequest request = parse_request(Api::embeddings, http.body, options_.limits);
+    check_model(request.model);
+    std::make_shared<EmbeddingAnswer>(engine_, model_.name, std::move(request), channel)->submit();
+  }
+
   void generate(Api api, const HttpRequest& http, const Channel& channel) const {
     if (refuse_when_unhealthy(channel)) return;
     ApiRequest request = parse_request(api, http.body, options_.limits, model_.sampling);
@@ -135,6 +143,7 @@ std::vector<Route> openai_routes(Engine& engine, ApiOptions options) {
       {"POST", "/detokenize", [=](const HttpRequest& r, const Channel& c) { service->detokenize(r, c); }},
       {"POST", "/v1/completions",
        [=](const HttpRequest& r, const Channel& c) { service->generate(Api::completions, r, c); }},
+      {"POST", "/v1/embeddings", [=](const HttpRequest& r, const Channel& c) { service->embed(r, c); }},
       {"POST", "/v1/chat/completions",
        [=](const HttpRequest& r, const Channel& c) { service->generate(Api::chat, r, c); }},
   };

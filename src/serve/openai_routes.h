@@ -7,6 +7,7 @@
 //   POST /tokenize             a text or a conversation as token ids
 //   POST /detokenize           token ids as a text
 //   POST /v1/completions       whole, or a stream of server-sent events
+//   POST /v1/embeddings        vectors of texts
 //   POST /v1/chat/completions  whole, or a stream of server-sent events
 #pragma once
 

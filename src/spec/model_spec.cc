@@ -114,8 +114,9 @@ std::string_view describe(const Activation& a) {
 
 std::string describe(const MixerSpec& mixer) {
   return std::visit(Overloaded{[](const AttentionSpec& a) {
-                                 return fmt::format("attention {}x{} over {} kv, {}{}{}{}{}{}", a.heads, a.head_dim,
-                                                    a.kv_heads, describe(a.rope), a.qk_norm ? ", q/k norm" : "",
+                                 return fmt::format("{}attention {}x{} over {} kv, {}{}{}{}{}{}",
+                                                    a.causal ? "" : "bidirectional ", a.heads, a.head_dim, a.kv_heads,
+                                                    describe(a.rope), a.qk_norm ? ", q/k norm" : "",
                                                     a.window > 0 ? fmt::format(", window {}", a.window) : "",
                                                     a.sinks ? ", sinks" : "", a.output_gate ? ", output gate" : "",
                                                     a.softcap > 0 ? fmt::format(", softcap {:g}", a.softcap) : "");
@@ -168,12 +169,26 @@ void validate(const ModelSpec& spec) {
     std::visit(check, spec.layers[l].ffn);
     const auto* moe = std::get_if<MoeSpec>(&spec.layers[l].ffn);
     if (moe != nullptr) check.size(int64_t{moe->router.top_k} * spec.dim, "experts per token x hidden size");
+    check.require(!is_bidirectional(spec) || std::holds_alternative<AttentionSpec>(spec.layers[l].mixer),
+                  "has a state in a model that reads both ways");
   }
+  check.where = "the model";
+  check.require(!spec.has_head || !is_bidirectional(spec), "has a head, but tokens depend on those after them");
+}
+
+bool is_bidirectional(const ModelSpec& spec) {
+  return std::ranges::any_of(spec.layers, [](const LayerSpec& layer) {
+    const auto* attention = std::get_if<AttentionSpec>(&layer.mixer);
+    return attention != nullptr && !attention->causal;
+  });
 }
 
 std::string to_string(const ModelSpec& spec) {
-  std::string text = fmt::format("{}: vocabulary {}, dim {}, {} layers{}\n", spec.arch, spec.vocab, spec.dim,
-                                 spec.layers.size(), spec.tied_head ? ", tied head" : "");
+  std::string text =
+      fmt::format("{}: vocabulary {}, dim {}, {} layers{}\n", spec.arch, spec.vocab, spec.dim, spec.layers.size(),
+                  !spec.has_head   ? ", no head"
+                  : spec.tied_head ? ", tied head"
+                                   : "");
   for (size_t first = 0; first < spec.layers.size();) {
     const std::string line = describe(spec.layers[first]);
     size_t last = first;

@@ -47,7 +47,8 @@ struct RopeSpec {
   bool operator==(const RopeSpec&) const = default;
 };
 
-// softmax(scale * q k^T [softcapped] [with a sink in the denominator]) v over past tokens, H query and K key heads.
+// softmax(scale * q k^T [softcapped] [with a sink in the denominator]) v over past tokens, H query and K key heads. Not
+// causal: over all tokens of a text, which is then computed in one step; with a window, those nearer than it.
 struct AttentionSpec {
   int heads = 0, kv_heads = 0, head_dim = 0;
   RopeSpec rope;
@@ -155,6 +156,7 @@ struct ModelSpec {
   int max_positions = 0;
   std::vector<LayerSpec> layers;
   NormSpec final_norm;
+  bool has_head = true;  // no: the model ends with its final norm and makes no tokens
   bool tied_head = false;
   bool head_bias = false;
   float embed_scale = 1.0f;
@@ -165,6 +167,9 @@ struct ModelSpec {
 
 // Throws Error(invalid_argument) that names the field when a size is not positive, absurd, or does not divide.
 void validate(const ModelSpec& spec);
+
+// Whether a token depends on those after it.
+bool is_bidirectional(const ModelSpec& spec);
 
 // The model layer by layer, runs of equal layers folded into one line.
 std::string to_string(const ModelSpec& spec);

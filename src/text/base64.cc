@@ -6,18 +6,32 @@
 namespace arc {
 namespace {
 
+constexpr std::string_view kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
 // -1: no digit.
 std::array<int8_t, 256> base64_digits() {
   std::array<int8_t, 256> table{};
   table.fill(-1);
   int8_t digit = 0;
-  for (const char c : std::string_view("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")) {
+  for (const char c : kDigits) {
     table[static_cast<uint8_t>(c)] = digit++;
   }
   return table;
 }
 
 }  // namespace
+
+std::string base64_encode(std::string_view bytes) {
+  std::string text;
+  text.reserve((bytes.size() + 2) / 3 * 4);
+  for (size_t i = 0; i < bytes.size(); i += 3) {
+    const auto at = [&](size_t j) { return j < bytes.size() ? uint32_t{static_cast<uint8_t>(bytes[j])} : 0u; };
+    const uint32_t bits = at(i) << 16 | at(i + 1) << 8 | at(i + 2);
+    for (int shift = 18; shift >= 0; shift -= 6) text += kDigits[bits >> shift & 63];
+  }
+  for (size_t n = bytes.size(); n % 3 != 0; ++n) text[text.size() - 1 - (n - bytes.size())] = '=';
+  return text;
+}
 
 std::optional<std::string> base64_decode(std::string_view text) {
   static const auto digits = base64_digits();

@@ -18,6 +18,7 @@ struct Answer {
   std::optional<FinishReason> finish;
   std::string error, stop_text;
   Usage usage;
+  std::vector<float> embedding;
 };
 
 class Client {
@@ -59,6 +60,7 @@ class Client {
     a.error = e.error;
     a.stop_text = e.stop_text;
     a.usage = e.usage;
+    a.embedding = e.embedding;
     if (--n_open_ == 0) finished_.notify_all();
   }
 

@@ -438,7 +438,7 @@ void tinystories(Report& report, const Target& target) {
 }  // namespace
 
 void add_engine_suites(std::vector<Suite>& suites) {
-  for (const std::string& name : golden_names()) {
+  for (const std::string& name : generating_names()) {
     suites.push_back(
         {"engine/" + name, [name](Report& report, const Target& target) { TinyEngine(name, target).run(report); }});
   }

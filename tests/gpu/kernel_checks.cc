@@ -157,6 +157,8 @@ void attend(Report& report, const Target& target) {
       {{.heads = 4, .kv_heads = 2, .k_dim = 256, .v_dim = 256, .scale = 0.0625f, .softcap = 50.0f}, DType::f32},
       {{.heads = 10, .kv_heads = 2, .k_dim = 80, .v_dim = 80, .window = 40, .scale = 0.11f}, DType::f16},
       {{.heads = 6, .kv_heads = 2, .k_dim = 37, .v_dim = 29, .causal = false, .scale = 0.2f}, DType::f32},
+      {{.heads = 3, .kv_heads = 1, .k_dim = 256, .v_dim = 256, .causal = false, .window = 100, .scale = 0.0625f},
+       DType::bf16},
       {{.heads = 2, .kv_heads = 1, .k_dim = 1000, .v_dim = 1000, .scale = 0.03f}, DType::bf16},
   };
   for (const auto& [args, dtype] : cases) {

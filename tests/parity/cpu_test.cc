@@ -80,6 +80,7 @@ TEST_P(CpuTest, ChunksAndThreadsGiveTheSameBits) {
     TinyModel one(golden_.config_json, file, options(1, dtype)), three(golden_.config_json, file, options(3, dtype));
     const TinyModel::Outputs whole = one.run(golden_.tokens);
     for (int chunk : {0, 1, 2, 3, 7, 16}) {
+      if (chunk > 0 && one.plan().bidirectional) continue;
       EXPECT_EQ(one.run(golden_.tokens, chunk).logits, whole.logits) << "chunk " << chunk;
       EXPECT_EQ(three.run(golden_.tokens, chunk).logits, whole.logits) << "three threads, chunk " << chunk;
     }

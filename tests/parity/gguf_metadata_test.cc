@@ -137,7 +137,7 @@ TEST_P(GgufMetadata, UnknownKeysAreRefusedByName) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, GgufMetadata, testing::ValuesIn(golden_names()),
+INSTANTIATE_TEST_SUITE_P(All, GgufMetadata, testing::ValuesIn(gguf_golden_names()),
                          [](const auto& info) { return info.param; });
 
 // Older files do not say how many groups the experts of the published DeepSeek V2 and V3 have.
@@ -164,7 +164,7 @@ TEST(GgufDialects, GroupsOfOldDeepseekFiles) {
 TEST(GgufDialects, EachIsProvenByAGolden) {
   std::set<std::string_view> proven, known;
   std::set<std::string> names;
-  for (const std::string& name : golden_names()) names.insert(gguf_architecture(read_golden(name)));
+  for (const std::string& name : gguf_golden_names()) names.insert(gguf_architecture(read_golden(name)));
   for (const GgufDialect& dialect : gguf_dialects()) known.insert(dialect.name);
   for (const std::string& name : names) proven.insert(name);
   EXPECT_EQ(proven, known);

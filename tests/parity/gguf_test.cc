@@ -52,7 +52,7 @@ TEST_P(GgufGolden, EqualsSafetensors) {
   expect_equals_safetensors(golden, false);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, GgufGolden, testing::ValuesIn(golden_names()),
+INSTANTIATE_TEST_SUITE_P(All, GgufGolden, testing::ValuesIn(gguf_golden_names()),
                          [](const auto& info) { return info.param; });
 
 // Files from before latent attention was absorbed: kv_b whole, the lengths of heads under other keys.

@@ -64,6 +64,12 @@ std::vector<std::string> golden_names() {
   return names;
 }
 
+std::vector<std::string> generating_names() {
+  std::vector<std::string> names = golden_names();
+  std::erase_if(names, [](const std::string& name) { return !read_golden(name).has_head(); });
+  return names;
+}
+
 Golden read_golden(const std::string& name) {
   const std::filesystem::path folder = goldens() / name;
   const Checkpoint file = open_safetensors(folder / "golden.safetensors");

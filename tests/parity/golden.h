@@ -28,12 +28,16 @@ struct Golden {
   std::vector<GoldenTensor> tensors;
   std::vector<int32_t> tokens;              // [T]
   std::vector<std::vector<double>> hidden;  // [L + 1][T * C], the residual stream after each layer
-  std::vector<double> logits;               // [T * V]
+  std::vector<double> logits;               // [T * V]; without a head [T * C], what the final norm gives
   std::vector<double> f32_error;            // [L + 2]: transformers' own, at hidden.0 .. hidden.L and the logits
+
+  bool has_head() const { return arch.ends_with("ForCausalLM"); }
 };
 
 // All goldens under tests/goldens, by name.
 std::vector<std::string> golden_names();
+// Of those that make text.
+std::vector<std::string> generating_names();
 Golden read_golden(const std::string& name);
 
 // Values of one tensor as the generator defines them; exact in f32, f16 and bf16.

@@ -504,6 +504,12 @@ std::string gguf_architecture(const Golden& golden) {
   return family == kFamilies.end() ? "" : family->second;
 }
 
+std::vector<std::string> gguf_golden_names() {
+  std::vector<std::string> names = golden_names();
+  std::erase(names, "embeddinggemma");
+  return names;
+}
+
 Json expressible_config(const Golden& golden) {
   Json config = parse_json(golden.config_json, "config.json");
   if (golden.name == "mistral") config.erase("sliding_window");

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "nlohmann/json.hpp"
 
@@ -14,6 +15,9 @@ namespace arc::test {
 
 // What ggml calls the golden's architecture; "" where Arc does not read the family from GGUF.
 std::string gguf_architecture(const Golden& golden);
+
+// All goldens but those of families that Arc does not read from GGUF, which are named here.
+std::vector<std::string> gguf_golden_names();
 
 // The config that a GGUF file can express: the golden's, changed where the format has no key.
 Json expressible_config(const Golden& golden);

@@ -74,7 +74,7 @@ TEST_P(GoldenTest, EveryCheckpointTypeGivesTheSameBits) {
     TinyModel model(golden_.config_json, checkpoint(dtype));
     const TinyModel::Outputs got = model.run(golden_.tokens);
     // Gemma rounds its embedding scale to the table's type, so its 16-bit models are other models.
-    if (golden_.name.starts_with("gemma") && dtype != DType::f64) continue;
+    if (golden_.name.find("gemma") != std::string::npos && dtype != DType::f64) continue;
     EXPECT_EQ(got.logits, expected.logits) << dtype_name(dtype);
   }
 }
@@ -88,6 +88,7 @@ TEST_P(GoldenTest, BothConfigDialectsMeanTheSame) {
 
 TEST_P(GoldenTest, ChunksGiveTheSameBits) {
   TinyModel model(golden_.config_json, checkpoint(DType::f32));
+  if (model.plan().bidirectional) GTEST_SKIP() << "a text is one chunk";
   const TinyModel::Outputs whole = model.run(golden_.tokens);
   for (int chunk : {1, 2, 3, 7, 16}) EXPECT_EQ(model.run(golden_.tokens, chunk).logits, whole.logits) << chunk;
 }

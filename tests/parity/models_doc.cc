@@ -26,9 +26,9 @@ The parity tests write this file; do not edit it by hand:
     ARC_WRITE_DOCS=1 build/release/tests/arc_tests_parity_test --gtest_filter='ModelsDoc*'
 
 Each architecture is proven by a golden: a tiny model with every feature of the family on, whose residual stream after
-each layer and logits transformers computed in float64 (see testing.md). The bound of an output is four times the error
-that transformers itself makes there in float32. *Share* is the worst error of any element as a part of its bound: first
-the worst of the layers, then the logits.
+each layer and logits (without a head: what the final norm gives) transformers computed in float64 (see testing.md). The
+bound of an output is four times the error that transformers itself makes there in float32. *Share* is the worst error
+of any element as a part of its bound: first the worst of the layers, then the logits.
 
 Each kind of parameter and each config key that carries mathematics, in both spellings of the config (`rope_scaling` and
 `rope_parameters`), is perturbed in turn; the golden must leave its bound or the model must be refused. The tests hold
@@ -48,7 +48,8 @@ class BlockKinds {
       std::visit(*this, layer.ffn);
       feature("norms", "sandwich", static_cast<bool>(layer.post));
     }
-    feature("head", "tied", spec.tied_head);
+    feature("head", "none", !spec.has_head);
+    feature("head", "tied", spec.has_head && spec.tied_head);
     feature("head", "softcap", spec.logit_softcap > 0);
     feature("embedding", "scaled", spec.embed_scale != 1.0f);
   }
@@ -60,6 +61,7 @@ class BlockKinds {
     feature(kKind, "q/k norm", static_cast<bool>(a.qk_norm));
     feature(kKind, "biases", a.qkv_bias);
     feature(kKind, "window", a.window > 0);
+    feature(kKind, "both ways", !a.causal);
     feature(kKind, "sinks", a.sinks);
     feature(kKind, "output gate", a.output_gate);
     feature(kKind, "softcap", a.softcap > 0);
@@ -196,7 +198,8 @@ std::string output_rows(const Proof& proof) {
   std::string rows;
   const size_t n = proof.one_rank.size();
   for (size_t i = 0; i < n; ++i) {
-    const std::string output = i == 0 ? "embedding" : i == n - 1 ? "logits" : fmt::format("layer {}", i - 1);
+    const std::string_view end = proof.golden.has_head() ? "logits" : "final norm";
+    const std::string output = i == 0 ? "embedding" : i == n - 1 ? std::string(end) : fmt::format("layer {}", i - 1);
     rows += fmt::format("| {} | {} | {:.1e} | {:.1e} | {:.1e} |\n", proof.golden.name, output, proof.one_rank[i].bound,
                         proof.one_rank[i].error, proof.two_ranks[i].error);
   }

@@ -49,6 +49,10 @@ constexpr Exemption kExemptions[] = {
     {"max_position_embeddings", "the longest context that is allowed; these prompts are shorter"},
 
     // Another key wins.
+    {"sliding_window", "halved, so that one step of two ends on the same", "embeddinggemma", kAny, Notice::some},
+    {"final_logit_softcapping", "there is no head", "embeddinggemma"},
+    {"tie_word_embeddings", "there is no head", "embeddinggemma"},
+    {"sliding_window_pattern", "layer_types wins", "embeddinggemma", kSecond},
     {"head_dim", "follows from qk_rope_head_dim", "deepseek_v"},
     {"qk_head_dim", "follows from the two it is the sum of", "deepseek_v"},
     {"rope_parameters/type", "rope_type wins"},

@@ -200,7 +200,8 @@ StageBounds::Bounds StageBounds::bounds(const AttendArgs& a, const StageRun& run
   const size_t seen = history.keys.size(), n = static_cast<size_t>(run.after.rows);
   Bounds out;
   for (size_t t = 0; t < n; ++t) {
-    const size_t position = seen - n + t, end = a.causal ? position + 1 : seen;
+    const size_t position = seen - n + t;
+    const size_t end = a.causal ? position + 1 : a.window > 0 ? std::min(seen, position + a.window) : seen;
     const size_t begin = a.window > 0 && position + 1 > static_cast<size_t>(a.window) ? position + 1 - a.window : 0;
     for (int32_t h = 0; h < a.heads; ++h) {
       const int64_t kv_head = h / (a.heads / a.kv_heads);

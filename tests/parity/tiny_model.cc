@@ -186,7 +186,7 @@ void TinyModel::step(std::span<const Piece> pieces, Outputs& outputs, std::span<
   if (inspected_->executor().run(inputs, results) != RunOutcome::ok) {
     throw std::runtime_error("the device failed; the log says at what");
   }
-  append_rows(inspected_->read(plan_.logits, n), outputs.logits);
+  append_rows(inspected_->read(plan_.logits != kNone ? plan_.logits : plan_.hidden, n), outputs.logits);
 }
 
 std::vector<StepCopy> TinyModel::copies(int from, int to) const {

@@ -65,7 +65,7 @@ class TinyModel {
 
   struct Outputs {
     std::vector<std::vector<double>> hidden;  // [L + 1][n * C]
-    std::vector<double> logits;               // [n * V]
+    std::vector<double> logits;               // [n * V], or [n * C] of a model without a head
   };
   // Runs `tokens` as one sequence from an empty cache, in chunks of `chunk` tokens (0: all at once).
   Outputs run(std::span<const int32_t> tokens, int chunk = 0);

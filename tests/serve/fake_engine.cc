@@ -38,6 +38,7 @@ RequestId FakeEngine::submit(Request request, EventSink sink) {
   auto run = std::make_shared<Running>();
   run->prompt = tokenize(request.prompt);
   run->sampling = std::move(request.sampling);
+  run->embedding = request.embedding;
   run->sink = std::move(sink);
   run->choices.resize(static_cast<size_t>(run->sampling.n));
   const std::lock_guard lock(mutex_);
@@ -70,7 +71,8 @@ ModelInfo FakeEngine::info() const {
           .created = 1700000000,
           .max_seq_len = options_.max_seq_len,
           .vocab_size = kVocabSize,
-          .has_chat_template = true};
+          .has_chat_template = true,
+          .embedding_size = 4};
 }
 
 EngineStats FakeEngine::stats() const {
@@ -173,6 +175,10 @@ bool FakeEngine::step(Running& run) {
     run.sink({.id = run.id, .finish = FinishReason::cancelled});
     return false;
   }
+  if (run.embedding) {
+    embed(run);
+    return false;
+  }
   bool open = false;
   for (size_t i = 0; i < run.choices.size(); ++i) {
     if (run.choices[i].done) continue;
@@ -181,6 +187,21 @@ bool FakeEngine::step(Running& run) {
   }
   if (!open) count_end(FinishReason::stop);
   return open;
+}
+
+void FakeEngine::embed(Running& run) {
+  const auto n = static_cast<int32_t>(run.prompt.size());
+  Event event{.id = run.id, .prompt_tokens = run.prompt, .finish = FinishReason::stop};
+  if (options_.fail_after == 0) {
+    event.finish = FinishReason::error;
+    event.error = "The device stopped answering.";
+  } else {
+    event.embedding = {static_cast<float>(n), 0.5f, 0.25f, 1.0f / 3};
+    if (run.embedding->dimensions > 0) event.embedding.resize(static_cast<size_t>(run.embedding->dimensions));
+    event.usage = {.prompt_tokens = n};
+  }
+  count_end(*event.finish);
+  run.sink(event);
 }
 
 // False after an error.

@@ -25,7 +25,7 @@ struct FakeEngineOptions {
 // Tokens are words with the space before them, numbered from 256 in order of appearance; a word with other than ASCII
 // characters is its bytes, tokens 0 to 255. Answer c of a prompt begins with its word c and ends after the last of a
 // round; with ignore_eos it goes round until max_tokens. A token with a bias of 100 is said instead of any other. The
-// n-th token of an answer has log probability -n/4.
+// n-th token of an answer has log probability -n/4. The vector of a prompt of n tokens is [n, 1/2, 1/4, 1/3].
 class FakeEngine final : public Engine {
  public:
   explicit FakeEngine(const FakeEngineOptions& options = {});
@@ -56,6 +56,7 @@ class FakeEngine final : public Engine {
   struct Running {
     RequestId id = 0;
     SamplingParams sampling;
+    std::optional<EmbeddingParams> embedding;
     EventSink sink;
     std::vector<int32_t> prompt;
     std::vector<Choice> choices;
@@ -66,6 +67,7 @@ class FakeEngine final : public Engine {
   void loop();
   // One token for every choice; false when the request has ended.
   bool step(Running& run);
+  void embed(Running& run);
   bool step_choice(Running& run, size_t index);
   std::vector<int32_t> tokens_of(const std::string& text) const;
   std::string piece(int32_t token) const;

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """The official `openai` package against a running server: any model, or the fake engine.
 
-    openai_client_test.py http://127.0.0.1:1234 [--api-key KEY] [--no-chat]
+    openai_client_test.py http://127.0.0.1:1234 [--api-key KEY] [--no-chat] [--embeddings no|too|only]
 
 A model without a chat template gets one with `arc serve --chat-template tests/serve/plain.jinja`. The package checks every
 answer against its own schemas. Prints the number of checks; exits with 1 when one fails. Needs
 tools/requirements-serve.txt.
 """
 import argparse
+import array
 import asyncio
 import json
 import threading
@@ -362,11 +363,37 @@ async def check_async(check, base, key, model):
             check.equal(together[seed], alone[seed], f"seed {seed} alone and in company")
 
 
+def check_embeddings(check, client, strict, model):
+    def vectors(**request):
+        # The package asks for base64 unless told otherwise; its own schema knows lists only.
+        answer = (strict if "encoding_format" in request else client).embeddings.create(model=model, **request)
+        check.equal([item.index for item in answer.data], list(range(len(answer.data))), "indices")
+        check.equal(answer.usage.total_tokens, answer.usage.prompt_tokens, "total tokens of embeddings")
+        return [array.array("f", item.embedding) for item in answer.data]
+
+    texts = [PROMPT, "The sun", PROMPT]
+    alone = vectors(input=PROMPT)[0]
+    check(len(alone) > 1, "numbers of a vector")
+    check.equal(vectors(input=PROMPT, encoding_format="float")[0], alone, "as floats and as base64")
+    check.equal(vectors(input=texts), [alone, vectors(input="The sun")[0], alone], "a list of texts")
+    tokens = vectors(input=[5, 6, 7])[0]
+    check.equal(vectors(input=[[5, 6, 7], [8]])[0], tokens, "a list of lists of token ids")
+    check.equal(len(vectors(input=texts * 100)), 300, "300 texts")
+    check.equal(len(vectors(input=PROMPT, dimensions=2)[0]), 2, "dimensions")
+    for param, request in (("input", {"input": []}), ("dimensions", {"input": "x", "dimensions": 0}),
+                           ("encoding_format", {"input": "x", "encoding_format": "int8"})):
+        check.raises(openai.BadRequestError, param, f"embeddings: {param}",
+                     lambda request=request: client.embeddings.create(model=model, **request))
+    check.raises(openai.BadRequestError, None, "too long an input",
+                 lambda: client.embeddings.create(model=model, input="word " * 100_000))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("base", help="http://host:port")
     parser.add_argument("--api-key", default="none")
     parser.add_argument("--no-chat", action="store_true", help="the model has no chat template")
+    parser.add_argument("--embeddings", choices=["no", "too", "only"], default="no", help="whether it makes vectors")
     options = parser.parse_args()
     base = options.base.rstrip("/")
     settings = {"base_url": base + "/v1", "api_key": options.api_key, "max_retries": 0, "timeout": 60}
@@ -375,6 +402,17 @@ def main():
     strict = openai.OpenAI(_strict_response_validation=True, **settings)
     check = Checks()
     model = check_state(check, base, strict)
+    if options.embeddings == "no":
+        check.raises(openai.BadRequestError, None, "no embeddings",
+                     lambda: client.embeddings.create(model=model, input="x"))
+    else:
+        check_embeddings(check, client, strict, model)
+    if options.embeddings == "only":
+        for call in (lambda: client.completions.create(model=model, prompt="x"),
+                     lambda: client.chat.completions.create(model=model, messages=MESSAGES)):
+            check.raises(openai.BadRequestError, None, "text of an embedding model", call)
+        print(json.dumps({"checks": check.done, "failed": check.failed}))
+        return 1 if check.failed else 0
     check_completions(check, client, strict, model)
     check_streams(check, client, model)
     check_tokens(check, base, options.api_key, client, model, not options.no_chat)

@@ -5,7 +5,7 @@ golden.safetensors holds
     tokens            I32 [T]     one prompt at positions 0 to T-1
     hidden.0          F64 [T, C]  output of the embedding, scaled where the family scales it
     hidden.1 to .L    F64 [T, C]  residual stream after each layer, before the final norm
-    logits            F64 [T, V]
+    logits            F64 [T, V]  of a model without a head [T, C], what the final norm gives
     f32_error         F64 [L+2]   largest |float32 - float64| of transformers in hidden.0 to hidden.L, logits
 
 and as metadata `manifest`, a JSON object: arch, seed, torch, transformers, min_choice_margin (the closest top-k choice

@@ -196,6 +196,33 @@ GEMMA3 = Family(
     nested=True,
 )
 
+EMBEDDINGGEMMA = Family(
+    config=_config(
+        "Gemma3TextModel",
+        "gemma3_text",
+        attention_bias=True,
+        attn_logit_softcapping=None,
+        eos_token_id=[2, 3],
+        final_logit_softcapping=None,
+        head_dim=14,
+        hidden_activation="gelu_pytorch_tanh",
+        hidden_size=44,
+        intermediate_size=70,
+        num_attention_heads=4,
+        num_hidden_layers=4,
+        num_key_value_heads=2,
+        pad_token_id=0,
+        query_pre_attn_scalar=20,
+        rope_local_base_freq=50.0,
+        rope_scaling={"factor": 4.0, "rope_type": "linear"},
+        rope_theta=1000.0,
+        sliding_window=12,  # 7 to each side, the token included
+        sliding_window_pattern=3,
+        use_bidirectional_attention=True,
+    ),
+    rules=(ZERO_CENTRED_NORMS, (r"embed_tokens\.weight$", Grid(8, -9))),
+)
+
 DEEPSEEK_V3 = Family(
     config=_config(
         "DeepseekV3ForCausalLM",
@@ -812,6 +839,7 @@ FAMILIES: dict[str, Family] = {
     "deepseek_v3": DEEPSEEK_V3,
     "gemma": GEMMA,
     "gemma2": GEMMA2,
+    "embeddinggemma": EMBEDDINGGEMMA,
     "gemma3": GEMMA3,
     "glm4": GLM4,
     "glm4_moe": GLM4_MOE,

@@ -52,7 +52,8 @@ class Choices:
 
 @dataclasses.dataclass
 class Run:
-    """hidden[0..L] [T, C], logits [T, V] and the routing of one forward pass."""
+    """hidden[0..L] [T, C], logits [T, V] and the routing of one forward pass. Without a head, logits are what the final
+    norm gives [T, C]."""
 
     hidden: list[np.ndarray]
     logits: np.ndarray
@@ -85,13 +86,19 @@ class _ChoiceProbe(TorchFunctionMode):
         self._choices.all_used &= indices.unique().numel() == n
 
 
+def _auto_class(config: dict[str, Any]) -> Any:
+    """What transformers loads the config's architecture with."""
+    causal = config["architectures"][0].endswith("ForCausalLM")
+    return transformers.AutoModelForCausalLM if causal else transformers.AutoModel
+
+
 def manifest(family: Family) -> list[TensorEntry]:
     """All tensors of the checkpoint in hub naming, by name. transformers itself says which there are."""
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder)
         (path / "config.json").write_text(json.dumps(family.config))
         config = transformers.AutoConfig.from_pretrained(path)
-        transformers.AutoModelForCausalLM.from_config(config).save_pretrained(path)
+        _auto_class(family.config).from_config(config).save_pretrained(path)
         with safetensors.safe_open(path / "model.safetensors", "numpy") as file:
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
     entries = [TensorEntry(name, shape, family.grid(name, shape)) for name, shape in shapes.items()]
@@ -125,7 +132,8 @@ def _folder(config: dict[str, Any], weights: Weights) -> Iterator[pathlib.Path]:
 
 def _load(path: pathlib.Path, dtype: torch.dtype, ignored: set[str]) -> torch.nn.Module:
     """Loads the checkpoint, with no tensor missing and none left over but the ignored."""
-    model, info = transformers.AutoModelForCausalLM.from_pretrained(
+    config = json.loads((path / "config.json").read_text())
+    model, info = _auto_class(config).from_pretrained(
         path, dtype=dtype, attn_implementation="eager", experts_implementation="eager", output_loading_info=True
     )
     left_over = set(info["unexpected_keys"]) - ignored
@@ -137,13 +145,14 @@ def _load(path: pathlib.Path, dtype: torch.dtype, ignored: set[str]) -> torch.nn
 def _forward(model: torch.nn.Module, prompt: np.ndarray) -> tuple[list[torch.Tensor], torch.Tensor]:
     """hidden[0..L] before the final norm, and the logits."""
     hidden: list[torch.Tensor] = []
-    layers = model.get_decoder().layers
+    layers = (model.get_decoder() if model.can_generate() else model).layers
     first = layers[0].register_forward_pre_hook(lambda _, args: hidden.append(args[0][0]))
     after = [
         layer.register_forward_hook(lambda _, args, out: hidden.append((out[0] if isinstance(out, tuple) else out)[0]))
         for layer in layers
     ]
-    logits = model(torch.from_numpy(prompt.astype(np.int64))[None], use_cache=False).logits[0]
+    out = model(torch.from_numpy(prompt.astype(np.int64))[None], use_cache=False)
+    logits = (out.logits if "logits" in out else out.last_hidden_state)[0]
     for hook in [first, *after]:
         hook.remove()
     return hidden, logits

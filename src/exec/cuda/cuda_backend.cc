@@ -88,7 +88,7 @@ PackWeight uploader(Device device) {
 }
 
 int64_t work_bytes(const Plan& plan, const StepCapacity& capacity) {
-  int64_t bytes = scratch_bytes(plan, capacity) + DeviceSampler::device_bytes(capacity.rows, plan.vocab);
+  int64_t bytes = scratch_bytes(plan, capacity) + DeviceSampler::device_bytes(sampled_rows(plan, capacity), plan.vocab);
   for (const Buffer& buffer : plan.buffers) {
     const int64_t rows = buffer.rows == Buffer::Rows::tokens ? capacity.tokens : capacity.rows;
     bytes += rows * buffer.cols * static_cast<int64_t>(dtype_size(buffer.dtype));

@@ -33,8 +33,9 @@ CudaExecutor::CudaExecutor(Plan plan, LoadedWeights weights, const StepCapacity&
       bound_(plan_, capacity, device.device()),
       upload_(plan_, capacity),
       scratch_(Storage::allocate(static_cast<size_t>(gpu::scratch_bytes(plan_, capacity)), device.device())),
-      logits_(Tensor::zeros({capacity.rows, plan_.vocab}, DType::f32)),
-      device_sampler_(capacity.rows, plan_.vocab, device.device()),
+      hidden_(Tensor::zeros({capacity.rows, plan_.dim}, DType::f32)),
+      logits_(Tensor::zeros({sampled_rows(plan_, capacity), plan_.vocab}, DType::f32)),
+      device_sampler_(sampled_rows(plan_, capacity), plan_.vocab, device.device()),
       sampler_(plan_.vocab),
       decode_(plan_) {
   for (const Stage& stage : plan_.stages) ARC_CHECK(stage.launch != nullptr) << op_name(stage.args);
@@ -95,7 +96,7 @@ bool CudaExecutor::launch_stages(const StepInputs& on_device) {
     if (!works(cudaStreamSynchronize(stream_of(stream_)), stage)) return false;
     observer_(i);
   }
-  if (on_device.n_rows > 0) {
+  if (on_device.n_rows > 0 && plan_.logits != kNone) {
     const TensorView logits = bound_.buffer(plan_.logits);
     device_sampler_.launch(static_cast<const float*>(logits.data), on_device.n_rows, stream_);
   }
@@ -104,7 +105,7 @@ bool CudaExecutor::launch_stages(const StepInputs& on_device) {
 
 bool CudaExecutor::run_stages(const StepInputs& inputs) {
   const StepInputs& on_device = upload_.upload(inputs, stream_);
-  device_sampler_.upload(inputs, stream_);
+  if (plan_.logits != kNone) device_sampler_.upload(inputs, stream_);
   bound_.set_rows(plan_, inputs);
   return launch_stages(on_device);
 }
@@ -118,19 +119,34 @@ bool CudaExecutor::run_graph(const StepInputs& inputs) {
   return works(cudaGraphLaunch(static_cast<cudaGraphExec_t>(bucket->step.exec()), stream_of(stream_)), nullptr);
 }
 
+// Queues the copy of all rows after the final norm, if any is wanted.
+void CudaExecutor::fetch_hidden(const StepInputs& inputs) {
+  const auto wanted = [](const float* row) { return row != nullptr; };
+  if (inputs.row_hidden == nullptr || std::none_of(inputs.row_hidden, inputs.row_hidden + inputs.n_rows, wanted))
+    return;
+  const TensorView hidden = bound_.buffer(plan_.hidden);
+  cudaMemcpyAsync(hidden_.data(), hidden.data, static_cast<size_t>(inputs.n_rows * hidden.cols) * sizeof(float),
+                  cudaMemcpyDeviceToHost, stream_of(stream_));
+}
+
 // Waits for the step and takes its tokens; the host samples the rows for which the device has no room.
 bool CudaExecutor::finish(const StepInputs& inputs, std::span<RowResult> results) {
   const size_t row_bytes = static_cast<size_t>(plan_.vocab) * sizeof(float);
   const auto* logits = static_cast<const std::byte*>(bound_.buffer(plan_.logits).data);
-  if (inputs.n_rows > 0) device_sampler_.fetch(stream_);
-  for (int32_t r = 0; r < inputs.n_rows; ++r) {
+  const bool samples = plan_.logits != kNone;
+  fetch_hidden(inputs);
+  if (inputs.n_rows > 0 && samples) device_sampler_.fetch(stream_);
+  for (int32_t r = 0; samples && r < inputs.n_rows; ++r) {
     if (!device_sampler_.on_host(r)) continue;
     cudaMemcpyAsync(logits_.data() + r * row_bytes, logits + r * row_bytes, row_bytes, cudaMemcpyDeviceToHost,
                     stream_of(stream_));
   }
   if (!works(cudaStreamSynchronize(stream_of(stream_)), nullptr) || !works(cudaGetLastError(), nullptr)) return false;
   for (int32_t r = 0; r < inputs.n_rows; ++r) {
-    if (device_sampler_.on_host(r)) {
+    copy_hidden(inputs, hidden_.view(), r);
+    if (!samples) {
+      results[r].outcome = SampleOutcome::ok;
+    } else if (device_sampler_.on_host(r)) {
       sample_row(sampler_, inputs, logits_.view(), r, results[r]);
       ++n_host_rows_;
     } else {
@@ -144,7 +160,8 @@ RunOutcome CudaExecutor::run(const StepInputs& inputs, std::span<RowResult> resu
   ARC_CHECK(inputs.n_tokens <= capacity_.tokens && inputs.n_rows <= capacity_.rows) << inputs.n_tokens << " tokens";
   cudaSetDevice(info_.index);  // of this thread
   for (int32_t i = 0; i < inputs.n_copies; ++i) cache_->copy(inputs.copies[i]);
-  const bool graph = use_graphs_ && !observer_ && is_decode(inputs) && inputs.n_rows <= max_bucket();
+  const bool graph =
+      use_graphs_ && plan_.logits != kNone && !observer_ && is_decode(inputs) && inputs.n_rows <= max_bucket();
   const bool ran = graph ? run_graph(inputs) : run_stages(inputs);
   return ran && finish(inputs, results) ? RunOutcome::ok : RunOutcome::device_fault;
 }
@@ -225,13 +242,15 @@ cuda::AdvanceCall CudaExecutor::advance_call(const StepInputs& on_device) {
 // ---- leases --------------------------------------------------------------------------------------------------------
 
 bool CudaExecutor::can_lease(const StepInputs& inputs) noexcept {
-  if (!no_graphs_.empty() || inputs.control == nullptr || !is_decode(inputs) || inputs.n_rows > max_bucket())
+  if (!no_graphs_.empty() || plan_.logits == kNone || inputs.control == nullptr || !is_decode(inputs) ||
+      inputs.n_rows > max_bucket())
     return false;
   if (inputs.control->n_stop_ids > TokenLoop::kMaxStopIds) return false;
   for (int32_t r = 0; r < inputs.n_rows; ++r) {
     const bool given = inputs.row_token != nullptr && inputs.row_token[r] >= 0;
+    const bool hidden = inputs.row_hidden != nullptr && inputs.row_hidden[r] != nullptr;
     // The most likely tokens do not fit the ring; a mask is good for one token.
-    if (given || inputs.sampling[r].n_logprobs > 0 || inputs.sampling[r].mask_row >= 0) return false;
+    if (given || hidden || inputs.sampling[r].n_logprobs > 0 || inputs.sampling[r].mask_row >= 0) return false;
   }
   cudaSetDevice(info_.index);
   return DeviceSampler::has_room(inputs) && bucket_for(inputs) != nullptr;

@@ -66,6 +66,7 @@ class CudaExecutor : public Executor {
   bool run_stages(const StepInputs& inputs);
   int32_t launch(size_t stage, const StepInputs& on_device);
   bool run_graph(const StepInputs& inputs);
+  void fetch_hidden(const StepInputs& inputs);
   bool finish(const StepInputs& inputs, std::span<RowResult> results);
   int32_t max_bucket() const;
   Bucket* bucket_for(const StepInputs& inputs);
@@ -81,6 +82,7 @@ class CudaExecutor : public Executor {
   std::optional<CacheStorage> cache_;
   StepUpload upload_;
   std::shared_ptr<Storage> scratch_;
+  Tensor hidden_;  // [R, C] on the host, of rows that are wanted
   Tensor logits_;  // [R, V] on the host, of rows that the host samples
   DeviceSampler device_sampler_;
   Sampler sampler_;

@@ -9,6 +9,11 @@
 
 namespace arc {
 
+// Rows of a step from which tokens are drawn, at most; room for one where the model makes none.
+inline int32_t sampled_rows(const Plan& plan, const StepCapacity& capacity) {
+  return plan.logits == kNone ? 1 : capacity.rows;
+}
+
 class DeviceSampler {
  public:
   // For steps of up to `max_rows` rows. Throws Error(resource).

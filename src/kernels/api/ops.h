@@ -79,8 +79,9 @@ struct AppendArgs {
   int32_t kv_heads = 0, k_dim = 0, v_dim = 0;
 };
 
-// O = softmax(scale * q k^T) v over the cached tokens that position and window allow. Where the policy is tiled, the
-// query's own tile and policy.recent before it are read from the open tiles and all others packed, whatever is stored.
+// O = softmax(scale * q k^T) v over the cached tokens that position and window allow: at p those from p - window + 1 to
+// p, or to p + window - 1 when not causal. Where the policy is tiled, the query's own tile and policy.recent before it
+// are read from the open tiles and all others packed, whatever is stored.
 // W: sinks [H] when `sinks`; R: q [T, H * k_dim]; O: o [T, H * v_dim]
 struct AttendArgs {
   int32_t group = 0, layer = 0;

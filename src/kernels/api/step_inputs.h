@@ -49,6 +49,7 @@ struct StepInputs {
   const SamplingRow* sampling = nullptr;  // [R]
   const int32_t* row_token = nullptr;     // [R] the token whose logprob is wanted; -1: draw one
   float* const* row_logits = nullptr;     // [R] memory for a row's raw logits [V]; null: not wanted
+  float* const* row_hidden = nullptr;     // [R] memory for a row after the final norm [C]; null: not wanted
   SamplingTables tables;
   const int32_t* adapter = nullptr;    // [S] adapter slot
   const int32_t* embed_row = nullptr;  // [T] row of injected embeddings; -1: the token's own

@@ -187,7 +187,8 @@ __global__ void __launch_bounds__(kThreads) attend_kernel(Call c) {
   const int head = kv_head * group + chunk_first, heads = min(kChunk, group - chunk_first);
   const int s = sequence_of(c, t), position = c.positions[t];
   const int first = c.a.window > 0 ? max(0, position - c.a.window + 1) : 0;
-  const int last = c.a.causal ? position : c.seq_lens[s] - 1;
+  const int end = c.seq_lens[s] - 1;
+  const int last = c.a.causal ? position : c.a.window > 0 ? min(end, position + c.a.window - 1) : end;
   const int32_t* table = c.block_table + static_cast<int64_t>(s) * c.table_stride;
   for (int i = threadIdx.x; i < heads * c.a.k_dim; i += kThreads) q[i] = c.q.row(t)[head * c.a.k_dim + i];
 

@@ -172,7 +172,8 @@ struct Sight {
   __device__ Sight(const Call& c, int s, int t) {
     const int position = c.positions[t];
     first = c.a.window > 0 ? max(0, position - c.a.window + 1) : 0;
-    last = c.a.causal ? position : c.seq_lens[s] - 1;
+    const int end = c.seq_lens[s] - 1;
+    last = c.a.causal ? position : c.a.window > 0 ? min(end, position + c.a.window - 1) : end;
   }
   __device__ bool sees(int position) const { return position >= first && position <= last; }
 };

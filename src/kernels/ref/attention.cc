@@ -138,7 +138,8 @@ void run(const AttendArgs& a, const Operands& o) noexcept {
     for (int32_t t = o.step->q_start[s]; t < o.step->q_start[s + 1]; ++t) {
       const int32_t position = o.step->positions[t];
       const int32_t first = a.window > 0 ? std::max(0, position - a.window + 1) : 0;
-      const int32_t last = a.causal ? position : o.step->seq_lens[s] - 1;
+      const int32_t end = o.step->seq_lens[s] - 1;
+      const int32_t last = a.causal ? position : a.window > 0 ? std::min(end, position + a.window - 1) : end;
       for (int32_t h = 0; h < a.heads; ++h) {
         attention.head(o.reads[0].row<float>(t) + h * a.k_dim, o.writes[0].row<float>(t) + h * a.v_dim, position,
                        h / group_size, sinks != nullptr ? sinks + h : nullptr, first, last);

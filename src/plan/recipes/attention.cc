@@ -59,8 +59,9 @@ AttendArgs attend_args(PlanBuilder& b, const AttentionSpec& s) {
   const int32_t heads = b.part(s.heads, "attention heads").count,
                 kv_heads = b.part(s.kv_heads, "key/value heads").count;
   const int32_t d = s.head_dim;
-  const auto place = b.cache({.kind = s.window > 0 ? CacheKind::sliding : CacheKind::full,
-                              .window = s.window,
+  const int32_t kept = s.causal ? s.window : 0;  // of a text in one step all is needed at once
+  const auto place = b.cache({.kind = kept > 0 ? CacheKind::sliding : CacheKind::full,
+                              .window = kept,
                               .kv_heads = kv_heads,
                               .k_dim = d,
                               .v_dim = d});

@@ -194,6 +194,13 @@ inline void weigh(float* scores, const RowSums& row) {
   row.mass() += mass;
 }
 
+// The last position that a query at `position` sees.
+inline int64_t last_seen(const AttendArgs& a, const Operands& o, int64_t sequence, int64_t position) {
+  if (a.causal) return position;
+  const int64_t end = o.step->seq_lens[sequence] - 1;
+  return a.window > 0 ? smaller(end, position + a.window - 1) : end;
+}
+
 // Rows [first_row, first_row + rows) of a sequence and key head: row i is token i / group_size, head i % group_size.
 struct RowTile {
   const AttendArgs& a;
@@ -209,7 +216,7 @@ struct RowTile {
     const int64_t first = int64_t{o.step->positions[token(r)]} - a.window + 1;
     return a.window > 0 && first > 0 ? first : 0;
   }
-  int64_t last(int64_t r) const { return a.causal ? o.step->positions[token(r)] : o.step->seq_lens[sequence] - 1; }
+  int64_t last(int64_t r) const { return last_seen(a, o, sequence, o.step->positions[token(r)]); }
   RowSums sums(int64_t r) const { return {scratch + at.sums + r * (at.v + 16), at.v}; }
   RowSums totals(int64_t r) const { return {scratch + at.totals + r * (at.v + 16), at.v}; }
 
@@ -432,7 +439,7 @@ struct WorkCursor {
     work.rows = (end - begin) * (a.heads / a.kv_heads);
     work.tiles = (work.rows + kRowTile - 1) / kRowTile;
     const int64_t first = a.window > 0 ? larger<int64_t>(0, int64_t{o.step->positions[begin]} - a.window + 1) : 0;
-    const int64_t last = a.causal ? o.step->positions[end - 1] : o.step->seq_lens[sequence] - 1;
+    const int64_t last = last_seen(a, o, sequence, o.step->positions[end - 1]);
     work.first_split = first / kSplitTokens;
     work.splits = last / kSplitTokens + 1 - work.first_split;
     work.partial = partial_end;
