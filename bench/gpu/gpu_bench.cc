@@ -95,7 +95,8 @@ Linear make_weight(const WeightSlot& slot, uint64_t seed, Device device) {
 // One step of a load.
 class BenchStep {
  public:
-  explicit BenchStep(const Load& load) : rows_(load.batch), seq_lens_(load.batch), sampling_(load.batch) {
+  explicit BenchStep(const Load& load)
+      : rows_(load.batch), seq_lens_(load.batch), sampling_(load.batch, {.temperature = 0.0f}) {
     const int tiles = tiles_of(load);
     q_start_.push_back(0);
     for (int s = 0; s < load.batch; ++s) {
@@ -172,6 +173,7 @@ class Bench {
     StepInputs inputs = step.inputs();
     LoopControl control{.lease = kLease};
     inputs.control = &control;
+    inputs.row_token = nullptr;  // tokens are drawn
     if (!executor_.can_lease(inputs)) {
       std::puts("    no lease of this step");
       return;

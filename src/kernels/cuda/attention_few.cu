@@ -70,7 +70,7 @@ __device__ __forceinline__ void store_part(const Call& c, const Sums<kCols>& sum
 
 // grid: (chunks of heads, S, segments or 1). Only sequences with one token in this step.
 template <int kDim>
-__global__ void __launch_bounds__(kThreads) few_kernel(Call c) {
+__global__ void __launch_bounds__(kThreads) few_kernel(const __grid_constant__ Call c) {
   constexpr int kCols = kDim / kWarps;
   extern __shared__ __align__(128) std::byte memory[];
   auto& shared = *reinterpret_cast<Shared<kDim>*>(memory);
@@ -137,7 +137,7 @@ constexpr int kMergeSegments = 64;  // whose parts are in shared memory at once
 // grid: (H, S, kDim / kMergeCols). The factors of all segments are known from their largest scores; lane i then adds
 // its column's values in order.
 template <int kDim>
-__global__ void __launch_bounds__(kThreads) merge_kernel(Call c) {
+__global__ void __launch_bounds__(kThreads) merge_kernel(const __grid_constant__ Call c) {
   __shared__ float values[kMergeSegments][kMergeCols], mass[kMergeSegments], tops[kMergeSegments];
   const int head = blockIdx.x, s = blockIdx.y, col = blockIdx.z * kMergeCols, t = c.q_start[s];
   if (c.q_start[s + 1] != t + 1) return;

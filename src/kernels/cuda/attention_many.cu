@@ -90,7 +90,7 @@ __device__ __forceinline__ void store_row(const Call& c, const Shared<kDim>& sha
 
 // grid: (chunks of heads, blocks of tokens). The last blocks of a sequence, which see most, come first.
 template <int kDim>
-__global__ void __launch_bounds__(kThreads) many_kernel(Call c) {
+__global__ void __launch_bounds__(kThreads) many_kernel(const __grid_constant__ Call c) {
   extern __shared__ __align__(128) std::byte memory[];
   auto& shared = *reinterpret_cast<Shared<kDim>*>(memory);
   const Block block(c);

@@ -24,26 +24,12 @@ bool attends_on_tensor_cores(const AttendArgs& a, const Operands& o) {
   const auto aligned = [](const TensorView& v) {
     return reinterpret_cast<uintptr_t>(v.data) % 8 == 0 && v.row_stride % 2 == 0;
   };
-  return o.kv.policy.raw == DType::bf16 && o.kv.tokens_per_block == kTile && !a.v_in_k && a.k_dim == a.v_dim &&
-         (a.k_dim == 64 || a.k_dim == 128) && aligned(o.reads[0]) && aligned(o.writes[0]);
+  return o.kv.policy.is_raw() && o.kv.policy.raw == DType::bf16 && o.kv.tokens_per_block == kTile && !a.v_in_k &&
+         a.k_dim == a.v_dim && (a.k_dim == 64 || a.k_dim == 128) && aligned(o.reads[0]) && aligned(o.writes[0]);
 }
 
 void attend_on_tensor_cores(const AttendArgs& a, const Operands& o) {
-  const GroupInputs& inputs = o.step->groups[a.group];
-  const int group = a.heads / a.kv_heads, chunks_per_group = (group + kRows - 1) / kRows;
-  Call c{.a = a,
-         .kv = o.kv,
-         .q = Rows(o.reads[0]),
-         .out = Rows(o.writes[0]),
-         .sinks = a.sinks ? static_cast<const float*>(o.weights[0].data) : nullptr,
-         .positions = o.step->positions,
-         .q_start = o.step->q_start,
-         .seq_lens = o.step->seq_lens,
-         .block_table = inputs.block_table,
-         .table_stride = inputs.table_stride,
-         .n_seqs = o.step->n_seqs,
-         .chunk_heads = (group + chunks_per_group - 1) / chunks_per_group,
-         .chunks_per_group = chunks_per_group};
+  const Call c = attend_call(a, o, kRows);
   if (c.q.rows == 0) return;
   if (a.k_dim == 64) {
     start<64>(c, o);

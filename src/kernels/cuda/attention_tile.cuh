@@ -7,9 +7,8 @@
 // bits, and so do one block that walks all segments and a block for each.
 #pragma once
 
-#include "kernels/cuda/common.cuh"
+#include "kernels/cuda/attention_call.cuh"
 #include "kernels/cuda/decode.cuh"
-#include "kernels/cuda/scratch.h"
 #include "kernels/cuda/tensor_core.cuh"
 
 namespace arc::cuda::attention {
@@ -20,21 +19,7 @@ inline constexpr int kStages = 2;  // tiles in shared memory: one is used, one i
 inline constexpr int kWarps = 4, kThreads = kWarps * kWarp;
 inline constexpr float kLog2e = 1.4426950408889634f;
 
-// What all kernels are given.
-struct Call {
-  AttendArgs a;
-  KvView kv;
-  Rows q, out;
-  const float* sinks = nullptr;
-  const int32_t* positions = nullptr;
-  const int32_t* q_start = nullptr;
-  const int32_t* seq_lens = nullptr;
-  const int32_t* block_table = nullptr;
-  int32_t table_stride = 0, n_seqs = 0;
-  int32_t chunk_heads = 0, chunks_per_group = 0;  // query heads that a block takes of one key/value head
-  float* parts = nullptr;                         // [S, H, segments, head_dim + 4]; null: one block walks all segments
-  int32_t segments = 0;
-};
+using Call = AttendCall;  // parts: [S, H, segments, head_dim + 4]
 
 // attend_few() takes the sequences with one token in this step, attend_many() those with several.
 template <int kDim>

@@ -118,21 +118,4 @@ void run(const RopeArgs& a, const Operands& o) noexcept {
   });
 }
 
-void run(const AppendArgs& a, const Operands& o) noexcept {
-  const Rows k(o.reads[0]), v(o.reads[1]);
-  const int64_t* slots = o.step->groups[a.group].slots;
-  const KvView kv = o.kv;
-  each(o, k.rows, a.kv_heads * (a.k_dim + a.v_dim), [=] __device__(int64_t t, int64_t c) {
-    const int64_t block = slots[t] / kv.tokens_per_block, offset = slots[t] % kv.tokens_per_block;
-    const int64_t width = a.k_dim + a.v_dim, h = c / width, d = c % width;
-    std::byte* head = kv.data + block * kv.block_bytes + h * kv.head_bytes;
-    if (d < a.k_dim) {
-      store_from_float(head, kv.policy.raw, offset * a.k_dim + d, k.row(t)[h * a.k_dim + d]);
-    } else {
-      store_from_float(head + kv.v_offset_bytes, kv.policy.raw, offset * a.v_dim + d - a.k_dim,
-                       v.row(t)[h * a.v_dim + d - a.k_dim]);
-    }
-  });
-}
-
 }  // namespace arc::cuda
