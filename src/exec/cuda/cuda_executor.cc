@@ -322,10 +322,11 @@ void CudaExecutor::write_buffer(BufferId id, const TensorView& rows) {
 }
 
 std::string CudaExecutor::describe() const {
-  const std::string leases =
-      no_graphs_.empty() ? fmt::format("up to {} decode steps in one launch", kLeaseSteps) : "no graphs: " + no_graphs_;
-  return fmt::format("CUDA executor on {} (sm_{}, {} SMs): {} stages, a launch each; sampling on the GPU; {}",
-                     info_.name, info_.capability, info_.n_processors, plan_.stages.size(), leases);
+  const std::string graphs = no_graphs_.empty()
+                                 ? fmt::format("decode steps are graphs, up to {} in one launch", kLeaseSteps)
+                                 : "no graphs: " + no_graphs_;
+  return fmt::format("CUDA executor on {} (sm_{}, {} SMs): {} stages, sampling on the GPU; {}", info_.name,
+                     info_.capability, info_.n_processors, plan_.stages.size(), graphs);
 }
 
 }  // namespace arc

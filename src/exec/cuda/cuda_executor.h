@@ -34,7 +34,7 @@ class CudaExecutor : public Executor {
   RunOutcome run_lease(const StepInputs& inputs, const LeaseSink& sink) noexcept override;
   std::string describe() const override;
 
-  // Whether steps that only decode run as captured graphs. They give the same bits.
+  // Whether steps that only decode run as captured graphs (the default). They give the same bits.
   void set_graphs(bool on) { use_graphs_ = on; }
   // Rows that the host had to sample so far.
   int64_t n_host_rows() const { return n_host_rows_; }
@@ -90,7 +90,7 @@ class CudaExecutor : public Executor {
   std::vector<cuda::LoopRow> loop_rows_;
   std::vector<int32_t> stop_ids_;
   std::vector<LeaseToken> lease_tokens_;
-  bool use_graphs_ = false;
+  bool use_graphs_ = true;
   std::string no_graphs_;  // why there are none; empty: there are
   int64_t n_host_rows_ = 0;
   cuda::LoopEnd lease_end_ = cuda::LoopEnd::running;
