@@ -196,9 +196,9 @@ KvPolicy compressed(KvPolicy::Codec codec, int k_bits, int v_bits) {
 // Every size of heads that has codebooks, and both sides at every width.
 void attend_compressed(Report& report, const Target& target) {
   constexpr std::pair<int, int> kWidths[] = {{4, 3}, {8, 3}, {3, 2}, {2, 4}, {1, 1}, {4, 8}};
-  const AttendArgs shapes[] = {{.heads = 8, .kv_heads = 2, .scale = 1.0f},
+  const AttendArgs shapes[] = {{.heads = 4, .kv_heads = 2, .scale = 1.0f},
                                {.heads = 5, .kv_heads = 1, .sinks = true, .window = 70, .scale = 1.0f},
-                               {.heads = 24, .kv_heads = 2, .scale = 1.0f, .softcap = 20.0f}};
+                               {.heads = 12, .kv_heads = 2, .scale = 1.0f, .softcap = 20.0f}};
   size_t shape = 0;
   const auto check = [&](int32_t dim, const KvPolicy& policy, const std::string& name) {
     AttendArgs a = shapes[shape++ % std::size(shapes)];
@@ -206,7 +206,8 @@ void attend_compressed(Report& report, const Target& target) {
     a.scale /= std::sqrt(static_cast<float>(dim));
     report.check(fmt::format("{} heads over {} of {}, {}", a.heads, a.kv_heads, dim, name), [&] {
       Pair pair(attention(a, policy), target);
-      return dim > 256 ? pair.compare(130, {0, 1}, 0.0) : pair.compare(280, {0, 1, 37}, 0.0);
+      // Across tiles, and at the most usual size across a segment.
+      return dim == 128 ? pair.compare(280, {0, 1, 37}, 0.0) : pair.compare(130, {0, 1}, 0.0);
     });
   };
   for (const int32_t dim : kCodebookDims) {

@@ -64,7 +64,8 @@ class CudaExecutor : public Executor {
 
   bool launch_stages(const StepInputs& on_device);
   bool run_stages(const StepInputs& inputs);
-  int32_t launch(size_t stage, const StepInputs& on_device);
+  Operands operands(size_t stage, const StepInputs& on_device) const;
+  size_t launch(size_t i, size_t end, const StepInputs& on_device);
   bool run_graph(const StepInputs& inputs);
   bool finish(const StepInputs& inputs, std::span<RowResult> results);
   int32_t max_bucket() const;

@@ -65,7 +65,8 @@ void run(const GateArgs&, const Operands& o) noexcept {
 
 void run(const AddArgs& a, const Operands& o) noexcept {
   const Rows x(o.reads[0]), y(o.writes[0]);
-  each(o, x.rows, x.cols, [=] __device__(int64_t t, int64_t c) { y.row(t)[c] += a.scale * x.row(t)[c]; });
+  each(o, x.rows, x.cols,
+       [=] __device__(int64_t t, int64_t c) { y.row(t)[c] = fmaf(a.scale, x.row(t)[c], y.row(t)[c]); });
 }
 
 void run(const SoftcapArgs& a, const Operands& o) noexcept {

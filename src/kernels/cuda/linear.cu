@@ -125,6 +125,58 @@ __global__ void __launch_bounds__(kThreads) product_kernel(Product p) {
   store_sums<kTiles>(p, work, sums, parts);
 }
 
+// The same sums where rows are few and blocks, too: each warp has kAhead runs of weights and tokens on their way.
+constexpr int kAhead = 2;
+constexpr int64_t kNarrowRows = 264 * kRows;  // two blocks for each processor
+
+__global__ void __launch_bounds__(kThreads) narrow_kernel(const __grid_constant__ Product p) {
+  using Format = Bf16Aligned;
+  __shared__ Parts<1> parts;
+  const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, g = lane / 4, c = lane % 4;
+  const Work work(p, 1);
+  const uint8_t *top_row = work.weights_of(p, g), *bottom_row = work.weights_of(p, g + 8);
+  const int runs = work.elsewhere ? 0 : static_cast<int>((p.w.in + kRun - 1) / kRun);
+  const float* x_row = g < work.n_tokens ? p.x.row(work.first_token + g) + work.z * p.in_step : nullptr;
+  struct Share {
+    Format::Raw top[kRun / 32] = {}, bottom[kRun / 32] = {};
+    float4 x[kRun / 32][2] = {};
+  };
+  const auto fetch = [&](int run) {
+    Share share;
+#pragma unroll
+    for (int half = 0; half < kRun / 32; ++half) {
+      const int64_t k = static_cast<int64_t>(run) * kRun + half * 32 + c * 8, n = run < runs ? p.w.in : 0;
+      share.top[half] = Format::fetch(top_row, k, n);
+      share.bottom[half] = Format::fetch(bottom_row, k, n);
+      if (x_row == nullptr || k >= n) continue;
+      share.x[half][0] = *reinterpret_cast<const float4*>(x_row + k);
+      share.x[half][1] = *reinterpret_cast<const float4*>(x_row + k + 4);
+    }
+    return share;
+  };
+  float sums[1][4] = {};
+  Share shares[kAhead];
+#pragma unroll
+  for (int i = 0; i < kAhead; ++i) shares[i] = fetch(warp + i * kWarps);
+  for (int first = warp; first < runs; first += kAhead * kWarps) {
+#pragma unroll
+    for (int i = 0; i < kAhead; ++i) {
+      const int run = first + i * kWarps;
+      if (run >= runs) break;
+#pragma unroll
+      for (int half = 0; half < kRun / 32; ++half) {
+        const float4 a = shares[i].x[half][0], b = shares[i].x[half][1];
+        const Split top = Format::decode(shares[i].top[half]), bottom = Format::decode(shares[i].bottom[half]);
+        const Split x = split({a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w});
+        multiply_step<Format::kExact>(sums[0], top, bottom, x, 0);
+        multiply_step<Format::kExact>(sums[0], top, bottom, x, 1);
+      }
+      shares[i] = fetch(run + kAhead * kWarps);
+    }
+  }
+  store_sums<1>(p, work, sums, parts);
+}
+
 // f32 weights: one warp per weight row and token, f32 throughout.
 __global__ void __launch_bounds__(kThreads) f32_kernel(Product p) {
   const int lane = threadIdx.x % kWarp;
@@ -164,7 +216,11 @@ void start(Product p, int depth, cudaStream_t stream) {
   } else if (format.element == DType::f16) {
     launch_format<Plain<__half>>(p, depth, stream);
   } else if (p.w.in % 8 == 0) {
-    launch_format<Bf16Aligned>(p, depth, stream);
+    const Grid grid(p, depth);
+    if (grid.tiles > 1 || !p.x_aligned || p.w.out * depth > kNarrowRows) {
+      return launch_format<Bf16Aligned>(p, depth, stream);
+    }
+    narrow_kernel<<<grid.blocks, kThreads, 0, stream>>>(p);
   } else {
     launch_format<Plain<__nv_bfloat16>>(p, depth, stream);
   }

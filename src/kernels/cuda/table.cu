@@ -26,6 +26,12 @@ std::string_view limit(const A&) {
 std::string_view limit(const AttendArgs& a) {
   return a.k_dim > kMaxHeadDim || a.v_dim > kMaxHeadDim ? "heads of more than 1024 coordinates" : "";
 }
+std::string_view limit(const NormArgs& a) {
+  return a.cols > kMaxNormCols ? "norms of more than 32768 columns" : "";
+}
+std::string_view limit(const GatedNormArgs& a) {
+  return a.cols > kMaxNormCols ? "norms of more than 32768 columns" : "";
+}
 std::string_view limit(const ConvArgs& a) {
   return a.kernel > kMaxConvKernel ? "a convolution over more than 16 tokens" : "";
 }
