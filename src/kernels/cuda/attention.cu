@@ -273,18 +273,19 @@ __global__ void __launch_bounds__(kThreads) merge_kernel(const __grid_constant__
 }
 
 // grid: (heads, T).
-__global__ void __launch_bounds__(kThreads) turn_kernel(Rows rows, const __grid_constant__ Turn turn) {
+__global__ void __launch_bounds__(kThreads) turn_kernel(Rows from, Rows to, const __grid_constant__ Turn turn) {
   __shared__ float x[kMaxTurboDim];
-  float* row = rows.row(blockIdx.y) + static_cast<int64_t>(blockIdx.x) * turn.dim;
-  for (int i = threadIdx.x; i < turn.dim; i += kThreads) x[i] = row[i];
+  const int64_t t = blockIdx.y, head = static_cast<int64_t>(blockIdx.x) * turn.dim;
+  for (int i = threadIdx.x; i < turn.dim; i += kThreads) x[i] = from.row(t)[head + i];
   rotate_row<kThreads>(x, turn);
-  for (int i = threadIdx.x; i < turn.dim; i += kThreads) row[i] = x[i];
+  for (int i = threadIdx.x; i < turn.dim; i += kThreads) to.row(t)[head + i] = x[i];
 }
 
 }  // namespace
 
-void turn_heads(const Rows& out, int32_t heads, const Turn& turn, cudaStream_t stream) {
-  turn_kernel<<<dim3(static_cast<unsigned>(heads), static_cast<unsigned>(out.rows)), kThreads, 0, stream>>>(out, turn);
+void turn_heads(const Rows& from, const Rows& to, int32_t heads, const Turn& turn, cudaStream_t stream) {
+  const dim3 grid(static_cast<unsigned>(heads), static_cast<unsigned>(from.rows));
+  turn_kernel<<<grid, kThreads, 0, stream>>>(from, to, turn);
 }
 
 void run(const AttendArgs& a, const Operands& o) noexcept {
@@ -304,7 +305,7 @@ void run(const AttendArgs& a, const Operands& o) noexcept {
     const dim3 heads(static_cast<unsigned>(a.heads), static_cast<unsigned>(tokens));
     merge_kernel<<<heads, kThreads, 0, stream_of(o)>>>(c);
   }
-  if (a.open_group >= 0) turn_heads(c.out, a.heads, turn_of(o.kv.v_turbo), stream_of(o));
+  if (a.open_group >= 0) turn_heads(c.out, c.out, a.heads, turn_of(o.kv.v_turbo), stream_of(o));
 }
 
 }  // namespace arc::cuda

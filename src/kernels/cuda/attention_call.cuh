@@ -54,7 +54,7 @@ inline AttendCall attend_call(const AttendArgs& a, const Operands& o, int32_t mo
   return c;
 }
 
-// Turns all heads of all rows of `out` [T, H * turn.dim] in place.
-void turn_heads(const Rows& out, int32_t heads, const Turn& turn, cudaStream_t stream);
+// Turns all heads of all rows of `from` [T, H * turn.dim] into `to`, which may be the same.
+void turn_heads(const Rows& from, const Rows& to, int32_t heads, const Turn& turn, cudaStream_t stream);
 
 }  // namespace arc::cuda
