@@ -17,6 +17,7 @@ struct Shared {
   SharedWeights weights[kPacked ? 2 : 1];  // plain, and with the values' factors
   float largest[kWarps][kRows];
   Factors factors[kPacked ? kStages : 1];
+  uint4 bytes[kPacked ? kStages : 1][kPacked ? kPackedChunks<kDim> : 1];
   Numbers numbers;
 };
 
@@ -100,12 +101,8 @@ __global__ void __launch_bounds__(kThreads) few_kernel(const __grid_constant__ C
   const Heads heads(c);
   const Fetch<kDim, kPacked> fetch(c, s, heads.kv_head, sight.last);
   const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp, g = lane / 4, quad = lane % 4;
-  if constexpr (kPacked) {
-    shared.numbers.fill(c);
-    __syncthreads();
-  }
   Visit<kPacked> visit(c, begin, c.positions[t], c.positions[t]);
-  fetch(visit, shared, 0);
+  fetch.begin(visit, end, shared);
   Queries<kDim> q;
   const float* rows = c.q.row(t) + static_cast<int64_t>(heads.first) * kDim;
   q.load(g < heads.count ? rows + g * kDim : nullptr, g + 8 < heads.count ? rows + (g + 8) * kDim : nullptr, quad);
@@ -119,7 +116,7 @@ __global__ void __launch_bounds__(kThreads) few_kernel(const __grid_constant__ C
     __syncthreads();  // this tile is there for all, and the last one is used up
     Visit<kPacked> next = visit;
     next.next();
-    if (next.tile < end) fetch(next, shared, (stage + 1) % kStages);
+    fetch.fill(next, end, shared, (stage + 1) % kStages);
     add_tile<kDim, kPacked>(part, c, q, sight, visit, stage, shared);
     visit = next;
     if (c.parts != nullptr || (next.tile < end && segment_of(next.tile * kTile) == segment)) continue;

@@ -9,6 +9,7 @@ struct Shared {
   Stage<kDim> stages[kStages];
   float totals[kDim / 2 + 4][kThreads];  // of each thread: values, masses
   Factors factors[kPacked ? kStages : 1];
+  uint4 bytes[kPacked ? kStages : 1][kPacked ? kPackedChunks<kDim> : 1];
   Numbers numbers;
 };
 
@@ -109,12 +110,8 @@ __global__ void __launch_bounds__(kThreads) many_kernel(const __grid_constant__ 
   const int begin = Sight(c, block.s, block.first_token).first / kTile;
   const int end = Sight(c, block.s, block.last_token).last / kTile + 1;
 
-  if constexpr (kPacked) {
-    shared.numbers.fill(c);
-    __syncthreads();
-  }
   Visit<kPacked> visit(c, begin, c.positions[block.first_token], c.positions[block.last_token]);
-  fetch(visit, shared, 0);
+  fetch.begin(visit, end, shared);
   Sight sights[2];
   const float* rows[2] = {};
 #pragma unroll
@@ -138,7 +135,7 @@ __global__ void __launch_bounds__(kThreads) many_kernel(const __grid_constant__ 
     __syncthreads();  // this tile is there for all, and the last one is used up
     Visit<kPacked> next = visit;
     next.next();
-    if (next.tile < end) fetch(next, shared, (stage + 1) % kStages);
+    fetch.fill(next, end, shared, (stage + 1) % kStages);
     add_tile<kDim, kPacked>(part, c, q, sights, visit, stage, shared, lane);
     visit = next;
     if (next.tile < end && segment_of(next.tile * kTile) == segment) continue;

@@ -107,6 +107,19 @@ __device__ __forceinline__ void decode_bytes(const std::byte* tile, uint4* to) {
   }
 }
 
+// Words as held_code() wants them, none of them in memory.
+template <int kBits>
+struct Held {
+  uint32_t words[kBits];
+
+  __device__ __forceinline__ uint32_t operator[](int k) const {
+    uint32_t word = words[0];
+#pragma unroll
+    for (int i = 1; i < kBits; ++i) word = k == i ? words[i] : word;
+    return word;
+  }
+};
+
 // Set m of a group of a token's keys is a chunk.
 template <int kDim, int kBits>
 __device__ __forceinline__ void decode_keys(const std::byte* tile, const uint16_t* numbers, uint4* to) {
@@ -114,10 +127,11 @@ __device__ __forceinline__ void decode_keys(const std::byte* tile, const uint16_
 #pragma unroll 2
   for (int i = 0; i < kTile * kChunks / kThreads; ++i) {
     const int at = threadIdx.x + i * kThreads, row = at / kChunks, chunk = at % kChunks;
-    const uint32_t* words = reinterpret_cast<const uint32_t*>(tile) + row * kWords + chunk / 4 * kBits;
-    uint32_t held[kBits];
+    Held<kBits> held;
 #pragma unroll
-    for (int k = 0; k < kBits; ++k) held[k] = words[k];
+    for (int k = 0; k < kBits; ++k) {
+      held.words[k] = reinterpret_cast<const uint32_t*>(tile)[row * kWords + chunk / 4 * kBits + k];
+    }
     uint32_t pairs[4];
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
@@ -133,14 +147,14 @@ template <int kDim, int kBits>
 __device__ __forceinline__ void decode_values(const std::byte* tile, const uint16_t* numbers, uint4* to) {
   constexpr int kGroups = kDim / kWordGroup, kWords = kGroups * kBits;
   constexpr KvRole kRole = KvRole::value;
-#pragma unroll
+#pragma unroll 1
   for (int i = 0; i < kTile * kGroups / kThreads; ++i) {
     const int at = threadIdx.x + i * kThreads, g = at / kTile;
     const WordGroup group = word_group(kRole, kDim, kBits, at % kTile * kGroups + g);
-    uint32_t held[kBits];
+    Held<kBits> held;
 #pragma unroll
     for (int k = 0; k < kBits; ++k) {
-      held[k] = reinterpret_cast<const uint32_t*>(
+      held.words[k] = reinterpret_cast<const uint32_t*>(
           tile)[word_place(kRole, kWords, group.token, group.coordinate, group.first_word + k)];
     }
 #pragma unroll
@@ -178,7 +192,8 @@ __device__ __forceinline__ void decode_side(const KvSide& side, const std::byte*
   }
 }
 
-// What a block fetches tiles with. kPacked: not all of them are raw.
+// How a block gets tiles: packed ones are asked for two visits ahead, and become bf16 one ahead; raw ones are asked for
+// one ahead. kPacked: not all of them are raw.
 template <int kDim, bool kPacked>
 struct Fetch {
   const AttendCall& c;
@@ -192,21 +207,53 @@ struct Fetch {
         kv_head(kv_head),
         last(last) {}
 
-  // Into stage `i` of `shared`, which has stages, and with kPacked factors and numbers.
+  // The first visit into stage 0, and the bytes of the second.
   template <typename Shared>
-  __device__ __forceinline__ void operator()(const Visit<kPacked>& visit, Shared& shared, int i) const {
+  __device__ __forceinline__ void begin(const Visit<kPacked>& first, int end, Shared& shared) const {
+    if constexpr (kPacked) {
+      shared.numbers.fill(c);
+      ask(first, shared, 0);
+      copies_issued();
+      copies_arrived<0>();
+      __syncthreads();
+    }
+    fill(first, end, shared, 0);
+  }
+
+  // `visit`, whose bytes are there, into stage `i`, and the bytes of the visit behind it.
+  template <typename Shared>
+  __device__ __forceinline__ void fill(const Visit<kPacked>& visit, int end, Shared& shared, int i) const {
+    if (visit.tile >= end) return;
     if constexpr (!kPacked) {
       fetch_raw<kDim>(c.kv, table, kv_head, visit.tile, last, shared.stages[i]);
-    } else if (visit.open) {
-      fetch_raw<kDim>(c.open, open_table, kv_head, visit.tile, last, shared.stages[i]);
-      if (threadIdx.x < kTile) shared.factors[i].keys[threadIdx.x] = shared.factors[i].values[threadIdx.x] = 1.0f;
     } else {
-      const std::byte* head = c.kv.data + table[visit.tile] * c.kv.block_bytes + kv_head * c.kv.head_bytes;
-      decode_side<kDim>(c.k, head, shared.numbers.of[0], shared.stages[i].keys, shared.factors[i].keys);
-      decode_side<kDim>(c.v, head, shared.numbers.of[1], shared.stages[i].values, shared.factors[i].values);
+      if (visit.open) {
+        fetch_raw<kDim>(c.open, open_table, kv_head, visit.tile, last, shared.stages[i]);
+        if (threadIdx.x < kTile) shared.factors[i].keys[threadIdx.x] = shared.factors[i].values[threadIdx.x] = 1.0f;
+      } else {
+        const auto* head = reinterpret_cast<const std::byte*>(shared.bytes[i]);
+        decode_side<kDim>(c.k, head, shared.numbers.of[0], shared.stages[i].keys, shared.factors[i].keys);
+        decode_side<kDim>(c.v, head, shared.numbers.of[1], shared.stages[i].values, shared.factors[i].values);
+      }
+      Visit<kPacked> behind = visit;
+      behind.next();
+      if (behind.tile < end) ask(behind, shared, (i + 1) % kStages);
     }
     copies_issued();
   }
+
+ private:
+  template <typename Shared>
+  __device__ __forceinline__ void ask(const Visit<kPacked>& visit, Shared& shared, int i) const {
+    if (visit.open) return;
+    const std::byte* head = c.kv.data + table[visit.tile] * c.kv.block_bytes + kv_head * c.kv.head_bytes;
+    const int n = static_cast<int>(c.kv.head_bytes) / 16;
+    for (int at = threadIdx.x; at < n; at += kThreads) copy_async16(&shared.bytes[i][at], head + at * 16, true);
+  }
 };
+
+// The most that a packed tile of one head takes: a byte for each coordinate, and norms.
+template <int kDim>
+inline constexpr int kPackedChunks = (2 * kTile * kDim + 2 * kTile * 2) / 16;
 
 }  // namespace arc::cuda::attention
