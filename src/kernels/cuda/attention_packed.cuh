@@ -5,6 +5,7 @@
 #include <climits>
 
 #include "kernels/cuda/attention_call.cuh"
+#include "kernels/cuda/decode.cuh"
 #include "kernels/cuda/tensor_core.cuh"
 
 namespace arc::cuda::attention {
@@ -84,11 +85,6 @@ __device__ __forceinline__ void fetch_raw(const KvView& kv, const int32_t* table
   }
 }
 
-__device__ __forceinline__ uint32_t bf16_pair_of(float low, float high) {
-  const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
-  return *reinterpret_cast<const uint32_t*>(&pair);
-}
-
 // Rows of one byte for each coordinate: whole numbers, or f8e4m3.
 template <int kDim, bool kFloat>
 __device__ __forceinline__ void decode_bytes(const std::byte* tile, uint4* to) {
@@ -102,8 +98,8 @@ __device__ __forceinline__ void decode_bytes(const std::byte* tile, uint4* to) {
       return kFloat ? f8e4m3_element(static_cast<std::byte>(byte)) : static_cast<float>(static_cast<int8_t>(byte));
     };
     to[place<kDim>(at / kChunks, at % kChunks)] =
-        make_uint4(bf16_pair_of(number(0), number(1)), bf16_pair_of(number(2), number(3)),
-                   bf16_pair_of(number(4), number(5)), bf16_pair_of(number(6), number(7)));
+        make_uint4(bf16_pair(number(0), number(1)), bf16_pair(number(2), number(3)), bf16_pair(number(4), number(5)),
+                   bf16_pair(number(6), number(7)));
   }
 }
 

@@ -8,8 +8,6 @@
 #pragma once
 
 #include "kernels/cuda/attention_packed.cuh"
-#include "kernels/cuda/decode.cuh"
-#include "kernels/cuda/tensor_core.cuh"
 
 namespace arc::cuda::attention {
 

@@ -7,6 +7,7 @@
 //
 // A lane's share of 32 columns are four neighbours of each 16: 16 s + 4 q + i. Pairs of them are (0, 2) and (1, 3), as
 // they come out of a word.
+#include "kernels/cuda/decode.cuh"
 #include "kernels/cuda/product.cuh"
 #include "kernels/cuda/tensor_core.cuh"
 #include "quant/block_code.h"
@@ -30,8 +31,7 @@ __device__ __forceinline__ uint32_t signed_bytes(uint32_t word, int i) {
   constexpr float kBias = 8388608.0f + 128.0f;  // 2^23 + n has n in its low bits
   const float low = __uint_as_float((biased >> (8 * i) & 0xffu) | 0x4b000000u) - kBias;
   const float high = __uint_as_float((biased >> (8 * i + 16) & 0xffu) | 0x4b000000u) - kBias;
-  const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
-  return *reinterpret_cast<const uint32_t*>(&pair);
+  return bf16_pair(low, high);
 }
 
 __device__ __forceinline__ uint32_t load16(const uint8_t* p) {
@@ -218,11 +218,8 @@ struct TokenPairs {
 
  private:
   __device__ __forceinline__ void take(int s, int j, float left, float right) {
-    const __nv_bfloat162 top = __floats2bfloat162_rn(left, right);
-    high[s][j] = *reinterpret_cast<const uint32_t*>(&top);
-    const __nv_bfloat162 rest = __floats2bfloat162_rn(left - __uint_as_float(high[s][j] << 16),
-                                                      right - __uint_as_float(high[s][j] & 0xffff0000u));
-    low[s][j] = *reinterpret_cast<const uint32_t*>(&rest);
+    high[s][j] = bf16_pair(left, right);
+    low[s][j] = bf16_pair(left - __uint_as_float(high[s][j] << 16), right - __uint_as_float(high[s][j] & 0xffff0000u));
   }
 };
 
