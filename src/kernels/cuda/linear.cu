@@ -127,7 +127,7 @@ __global__ void __launch_bounds__(kThreads) product_kernel(Product p) {
 
 // The same sums where rows are few and blocks, too: each warp has kAhead runs of weights and tokens on their way.
 constexpr int kAhead = 2;
-constexpr int64_t kNarrowRows = 264 * kRows;  // two blocks for each processor
+constexpr int64_t kNarrowBlocks = 264;  // two for each processor
 
 __global__ void __launch_bounds__(kThreads) narrow_kernel(const __grid_constant__ Product p) {
   using Format = Bf16Aligned;
@@ -217,7 +217,8 @@ void start(Product p, int depth, cudaStream_t stream) {
     launch_format<Plain<__half>>(p, depth, stream);
   } else if (p.w.in % 8 == 0) {
     const Grid grid(p, depth);
-    if (grid.tiles > 1 || !p.x_aligned || p.w.out * depth > kNarrowRows) {
+    const int64_t blocks = int64_t{grid.blocks.x} * grid.blocks.y * grid.blocks.z;
+    if (grid.tiles > 1 || !p.x_aligned || blocks > kNarrowBlocks) {
       return launch_format<Bf16Aligned>(p, depth, stream);
     }
     narrow_kernel<<<grid.blocks, kThreads, 0, stream>>>(p);
