@@ -4,7 +4,7 @@
 ARC_BUILD_PACKAGES=(
   g++ cmake ninja-build ccache mold pkg-config
   libfmt-dev libspdlog-dev nlohmann-json3-dev libboost1.81-dev libcli11-dev libpcre2-dev
-  libxxhash-dev libedit-dev libgtest-dev
+  libxxhash-dev libedit-dev libgtest-dev libgmock-dev
 )
 # What the checks of CI need besides: second compiler, format, lint, sanitizers, the scripts in tools/.
 ARC_CHECK_PACKAGES=(

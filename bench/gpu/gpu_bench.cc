@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <cuda_runtime.h>
 #include <functional>
 #include <map>
 #include <optional>
@@ -19,7 +20,10 @@
 #include "ceiling.h"
 #include "exec/cuda/cuda_backend.h"
 #include "exec/cuda/cuda_executor.h"
+#include "gpu/free_running.h"
+#include "gpu/library_products.h"
 #include "gpu/random_fill.h"
+#include "gpu/ring_latency.h"
 #include "models/arch.h"
 #include "plan/cache_policy.h"
 #include "plan/lower.h"
@@ -37,7 +41,10 @@ struct Load {
 };
 constexpr Load kLoads[] = {{1, 512}, {8, 512}, {1, 8192}, {64, 512}, {1, 32768}, {8, 8192}, {1, 0, 2048}};
 constexpr int kFewLoads = 3;  // the first ones
+constexpr Load kPrefill = {1, 0, 2048};
 constexpr int kMaxBatch = 64, kMaxTokens = 2048, kMaxContext = 32768;
+
+constexpr const char* kParts[] = {"ring", "loads", "products", "loop"};
 
 int tiles_of(const Load& load) {
   return (load.context + load.tokens + kTileTokens - 1) / kTileTokens;
@@ -60,9 +67,11 @@ constexpr Shape kShapes[] = {
 };
 
 struct Options {
-  std::string shape, cache = "auto";
+  std::string shape, cache = "auto", part;  // no part: all
   BlockCode weights = BlockCode::none;
   bool few = false;
+
+  bool wants(std::string_view name) const { return part.empty() || part == name; }
 };
 
 // Matrices in a block code.
@@ -171,8 +180,8 @@ bool any_stage(const Stage&) {
 // Measures loads of one model.
 class Bench {
  public:
-  Bench(const Shape& shape, CudaExecutor& executor, double ceiling)
-      : shape_(shape), executor_(executor), stages_(executor.stages()), ceiling_(ceiling) {}
+  Bench(const Shape& shape, CudaExecutor& executor, double ceiling, double matrix_peak)
+      : shape_(shape), executor_(executor), stages_(executor.stages()), ceiling_(ceiling), matrix_peak_(matrix_peak) {}
 
   // Bytes that the chosen stages must read.
   double bytes(const Load& load, const std::function<bool(const Stage&)>& chosen) const {
@@ -186,9 +195,10 @@ class Bench {
     return sum;
   }
 
-  void row(const Load& load, const std::string& what, const std::function<bool(const Stage&)>& chosen) {
+  // Seconds of each of the chosen stages.
+  double row(const Load& load, const std::string& what, const std::function<bool(const Stage&)>& chosen) {
     const int n = static_cast<int>(std::ranges::count_if(stages_, chosen));
-    if (n == 0) return;
+    if (n == 0) return 0.0;
     const BenchStep step(load);
     const double seconds = executor_.graph_seconds(step.inputs(), chosen, kReplays);
     const double read = bytes(load, chosen);
@@ -197,6 +207,7 @@ class Bench {
     if (read > 0) std::printf(", %5.0f GB/s, %5.1f%%", read / 1e9 / seconds, 100 * read / 1e9 / seconds / ceiling_);
     std::printf("\n");
     std::fflush(stdout);
+    return seconds / n;
   }
 
   // A token's time within leases, sampling and control of the loop included.
@@ -229,6 +240,27 @@ class Bench {
     row(load, op, [&](const Stage& stage) { return op_name(stage.args) == op; });
   }
 
+  // Own products of many tokens, which take `seconds` each, and the library's on the same weights. The rate counts the
+  // weights times the tokens once; tokens of two bf16 take twice the work.
+  void beside_library(int64_t n_tokens, int64_t out, int64_t in, double seconds) {
+    const double operations = 2.0 * static_cast<double>(n_tokens * out * in);
+    const auto print = [&](const char* what, double time) {
+      std::printf("    %-44s %9.1f us, %6.1f TFLOP/s, %5.1f%% of the matrix peak\n", what, 1e6 * time,
+                  operations / time / 1e12, 100 * operations / time / matrix_peak_);
+    };
+    std::vector<const void*> weights;
+    for (size_t i = 0; i < stages_.size(); ++i) {
+      if (op_name(stages_[i].args) != "linear") continue;
+      const MatrixView& w = executor_.stage(i).weights[0];
+      if (w.out == out && w.in == in && w.format == WeightFormat::plain(DType::bf16)) weights.push_back(w.data);
+    }
+    if (weights.empty()) return;
+    print("Arc, tokens of two bf16", seconds);
+    if (!library_.problem().empty()) return;
+    print("cuBLASLt, tokens of two bf16", library_.seconds(weights, out, in, n_tokens, 2));
+    print("cuBLASLt, tokens rounded to bf16", library_.seconds(weights, out, in, n_tokens, 1));
+  }
+
   // Products, by the shape of their weights.
   void product_rows(const Load& load) {
     std::map<std::pair<int64_t, int64_t>, int> shapes;
@@ -239,11 +271,14 @@ class Bench {
       ++shapes[{w.out, w.in}];
     }
     for (const auto& [wanted, count] : shapes) {
-      row(load, fmt::format("linear {}x{}", wanted.first, wanted.second), [&](const Stage& stage) {
-        if (op_name(stage.args) != "linear") return false;
-        const MatrixView& w = executor_.stage(static_cast<size_t>(&stage - stages_.data())).weights[0];
-        return w.out == wanted.first && w.in == wanted.second;
-      });
+      const double seconds =
+          row(load, fmt::format("linear {}x{}", wanted.first, wanted.second), [&](const Stage& stage) {
+            if (op_name(stage.args) != "linear") return false;
+            const MatrixView& w = executor_.stage(static_cast<size_t>(&stage - stages_.data())).weights[0];
+            return w.out == wanted.first && w.in == wanted.second;
+          });
+      // The head, there once, sees only the last of a prompt's tokens.
+      if (load.tokens > 1 && count > 1) beside_library(load.tokens, wanted.first, wanted.second, seconds);
     }
   }
 
@@ -267,8 +302,17 @@ class Bench {
   const Shape& shape_;
   CudaExecutor& executor_;
   std::span<const Stage> stages_;
-  double ceiling_;
+  double ceiling_, matrix_peak_;  // GB/s, and operations per second
+  LibraryProducts library_;
 };
+
+// Dense products of bf16 per second at the highest clock: what sm_90's matrix units do in a cycle (4096 operations a
+// processor), were they always fed.
+double matrix_peak(const CudaDevice& device) {
+  int khz = 0;
+  cudaDeviceGetAttribute(&khz, cudaDevAttrClockRate, device.index);
+  return 4096.0 * device.n_processors * khz * 1e3;
+}
 
 // Keys and values at random, too; packed ones are any codes.
 void fill_cache(const CudaExecutor& executor, const Plan& plan, int64_t blocks) {
@@ -301,8 +345,12 @@ void bench_shape(const Shape& shape, const Options& options, const CudaDevice& d
   cache.blocks.fill(1 + most);
   executor.allocate_cache(cache);
   fill_cache(executor, plan, most);
-  Bench bench(shape, executor, ceiling);
-  for (const Load& load : loads) bench.load(load);
+  Bench bench(shape, executor, ceiling, matrix_peak(device));
+  for (const Load& load : loads) {
+    if (options.wants("loads")) bench.load(load);
+  }
+  if (options.part == "products") bench.product_rows(kPrefill);
+  if (options.wants("loop")) bench_free_running(shape.name, executor, 512);
 }
 
 // The better of two readers over 16 GB, or half of what is free; median of 5. GB/s.
@@ -322,11 +370,14 @@ double read_ceiling(const CudaDevice& device) {
 }
 
 constexpr char kUsage[] =
-    "arc-gpu-bench [SHAPE] [--cache TYPE] [--weights CODE] [--few]\n"
+    "arc-gpu-bench [SHAPE] [--cache TYPE] [--weights CODE] [--few] [--part PART]\n"
     "  SHAPE            a part of a name, as 8b; default: all\n"
     "  --cache TYPE     as --pa-cache-type of arc; default auto\n"
     "  --weights CODE   Q8_0, Q4_0, Q4_K, Q5_K or Q6_K instead of bf16\n"
-    "  --few            short decode loads only\n";
+    "  --few            short decode loads only\n"
+    "  --part PART      ring: how soon the host sees a token; loads: steps and their stages; products: those of a "
+    "prompt,\n"
+    "                   beside cuBLASLt where LD_LIBRARY_PATH has it; loop: leases while the host sleeps or is busy\n";
 
 std::optional<Options> parse(std::span<char* const> args) {
   Options options;
@@ -335,6 +386,9 @@ std::optional<Options> parse(std::span<char* const> args) {
     const bool more = i + 1 < args.size();
     if (arg == "--few") {
       options.few = true;
+    } else if (arg == "--part" && more) {
+      options.part = args[++i];
+      if (std::ranges::find(kParts, options.part) == std::end(kParts)) return std::nullopt;
     } else if (arg == "--cache" && more) {
       options.cache = args[++i];
     } else if (arg == "--weights" && more) {
@@ -359,8 +413,12 @@ int run(const Options& options) {
     std::fprintf(stderr, "arc-gpu-bench: %s\n", device.problem.c_str());
     return 2;
   }
-  std::printf("%s, %d processors, %.1f GB\n", device.name.c_str(), device.n_processors,
-              static_cast<double>(device.memory_bytes) / 1e9);
+  std::printf("%s, %d processors, %.1f GB; matrix units %.0f TFLOP/s at their highest clock\n", device.name.c_str(),
+              device.n_processors, static_cast<double>(device.memory_bytes) / 1e9, matrix_peak(device) / 1e12);
+  if (const std::string problem = LibraryProducts().problem(); !problem.empty())
+    std::printf("no comparison with cuBLASLt: %s\n", problem.c_str());
+  if (options.wants("ring") && !bench_ring_latency(100'000)) return 1;
+  if (options.part == "ring") return 0;
   const double ceiling = read_ceiling(device);
   for (const Shape& shape : kShapes) {
     if (std::string(shape.name).find(options.shape) != std::string::npos) bench_shape(shape, options, device, ceiling);

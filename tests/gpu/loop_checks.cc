@@ -9,198 +9,33 @@
 
 #include "fmt/format.h"
 
-#include "exec/cuda/cuda_executor.h"
 #include "gpu/checks.h"
-#include "io/safetensors.h"
-#include "parity/golden.h"
+#include "gpu/decoder.h"
 
 namespace arc::test {
 namespace {
 
-using Tokens = std::vector<int32_t>;
 using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-struct Sequence {
-  int place = 0;
-  size_t n_prompt = 0;
-  Tokens tokens;
-  SamplingRow sampling;
-};
-
-// Decodes sequences of a tiny model, step by step or in leases.
-class Decoder {
- public:
-  static constexpr int kTokens = 40;  // of each answer
-
-  Decoder(const Golden& golden, const std::filesystem::path& folder, const Target& target)
-      : golden_(golden),
-        tiny_(golden.config_json, checkpoint(golden, folder),
-              {.cache = DType::bf16, .backend = target.backend, .places = 4}),
-        executor_(dynamic_cast<CudaExecutor&>(tiny_.inspected().executor())) {}
-
-  // Sequences of `n` of the golden's prompts, whose first tokens are in the cache.
-  std::vector<Sequence> prompts(int n) {
-    tiny_.clear_cache();
-    Tokens reversed(golden_.tokens.rbegin(), golden_.tokens.rend());
-    const Tokens half(golden_.tokens.begin() + static_cast<ptrdiff_t>(golden_.tokens.size() / 2), golden_.tokens.end());
-    const Tokens all[] = {golden_.tokens, reversed, half};
-    std::vector<Sequence> out;
-    for (int i = 0; i < n; ++i) {
-      Sequence s{.place = i, .tokens = all[i]};
-      const size_t room = static_cast<size_t>(256 - kTokens - 8);
-      if (s.tokens.size() > room) s.tokens.resize(room);
-      s.n_prompt = s.tokens.size();
-      s.sampling = {
-          .temperature = 0.8f, .top_p = 0.95f, .n_logprobs = 0, .seed = 77, .sequence = static_cast<uint32_t>(i)};
-      if (i == 1) s.sampling = {.temperature = 0.0f};
-      if (i == 2) {
-        s.sampling.repetition_penalty = 1.2f;
-        s.sampling.frequency_penalty = 0.3f;
-        s.sampling.counts_row = i;
-        s.sampling.top_k = 30;
-      }
-      const TinyModel::Piece piece{.tokens = std::span(s.tokens).first(s.n_prompt - 1), .place = i};
-      TinyModel::Outputs outputs;
-      if (!piece.tokens.empty()) tiny_.step({&piece, 1}, outputs);
-      out.push_back(std::move(s));
-    }
-    tiny_.inspected().set_observer({});
-    return out;
-  }
-
-  // Until each sequence has `n` more tokens. Single steps, as graphs or a launch per stage.
-  void steps(std::vector<Sequence>& sequences, int n, bool graphs) {
-    executor_.set_graphs(graphs);
-    std::vector<RowResult> results(sequences.size());
-    for (int i = 0; i < n; ++i) {
-      if (executor_.run(fill(sequences), results) != RunOutcome::ok) throw std::runtime_error("the device failed");
-      for (size_t r = 0; r < sequences.size(); ++r) {
-        if (results[r].outcome != SampleOutcome::ok) throw std::runtime_error("a row was not drawn");
-        sequences[r].tokens.push_back(results[r].token);
-      }
-    }
-    executor_.set_graphs(false);
-  }
-
-  // One lease. `limits` [S] may be empty; `on_token` is called after each token.
-  void lease(std::vector<Sequence>& sequences, int n, const Tokens& limits = {}, const Tokens& stop_ids = {},
-             std::atomic<int32_t>* attention = nullptr, const std::function<void()>& on_token = {}) {
-    StepInputs inputs = fill(sequences);
-    LoopControl control{.lease = n, .attention = attention};
-    if (!limits.empty()) control.tokens_left = limits.data();
-    control.stop_ids = stop_ids.data();
-    control.n_stop_ids = static_cast<int32_t>(stop_ids.size() / sequences.size());
-    inputs.control = &control;
-    if (!executor_.can_lease(inputs)) throw std::runtime_error("no lease: " + executor_.describe());
-    std::string broken;
-    const RunOutcome outcome = executor_.run_lease(inputs, [&](std::span<const LeaseToken> tokens) {
-      for (const LeaseToken& t : tokens) {
-        if (t.outcome != SampleOutcome::ok) broken = "a row was not drawn";
-        sequences[static_cast<size_t>(t.row)].tokens.push_back(t.token);
-        if (on_token) on_token();
-      }
-    });
-    if (outcome != RunOutcome::ok) throw std::runtime_error("the device failed: " + executor_.describe());
-    if (!broken.empty()) throw std::runtime_error(broken);
-  }
-
-  CudaExecutor& executor() { return executor_; }
-
- private:
-  static Checkpoint checkpoint(const Golden& golden, const std::filesystem::path& folder) {
-    write_checkpoint(golden, DType::bf16, folder / "model.safetensors");
-    return open_safetensors(folder / "model.safetensors");
-  }
-
-  // As TinyModel places sequences.
-  const StepInputs& fill(const std::vector<Sequence>& sequences) {
-    constexpr int kTiles = 4;
-    const auto n = static_cast<int32_t>(sequences.size());
-    const auto vocab = static_cast<size_t>(tiny_.plan().vocab);
-    for (auto* list : {&tokens_, &positions_, &seq_lens_, &known_lens_, &rows_, &table_, &state_}) list->clear();
-    q_start_.assign(1, 0);
-    slots_.clear();
-    sampling_.clear();
-    counts_.assign(sequences.size() * vocab, 0);
-    for (const Sequence& s : sequences) {
-      const auto position = static_cast<int32_t>(s.tokens.size()) - 1;
-      tokens_.push_back(s.tokens.back());
-      positions_.push_back(position);
-      seq_lens_.push_back(position + 1);
-      known_lens_.push_back(static_cast<int32_t>(s.n_prompt) + kTokens);  // a lease never crosses a rope's switch
-      rows_.push_back(static_cast<int32_t>(rows_.size()));
-      q_start_.push_back(static_cast<int32_t>(rows_.size()));
-      for (int i = 0; i < kTiles; ++i) table_.push_back(1 + s.place * kTiles + i);
-      slots_.push_back(int64_t{1 + s.place * kTiles} * kTileTokens + position);
-      state_.push_back(1 + s.place);
-      SamplingRow& row = sampling_.emplace_back(s.sampling);
-      row.position = static_cast<uint32_t>(position + 1);
-      if (row.counts_row < 0) continue;
-      row.counts_row = static_cast<int32_t>(sampling_.size()) - 1;
-      uint32_t* counts = counts_.data() + (sampling_.size() - 1) * vocab;
-      for (size_t i = 0; i < s.tokens.size(); ++i) {
-        uint32_t& count = counts[s.tokens[i]];
-        count = i < s.n_prompt ? count | kInPrompt : count + 1;
-      }
-    }
-    inputs_ = {.n_seqs = n,
-               .n_tokens = n,
-               .n_rows = n,
-               .tokens = tokens_.data(),
-               .positions = positions_.data(),
-               .q_start = q_start_.data(),
-               .seq_lens = seq_lens_.data(),
-               .known_lens = known_lens_.data()};
-    for (GroupInputs& group : inputs_.groups) {
-      group = {.block_table = table_.data(), .table_stride = kTiles, .slots = slots_.data()};
-      group.state_read = group.state_write = state_.data();
-    }
-    inputs_.rows = rows_.data();
-    inputs_.sampling = sampling_.data();
-    inputs_.tables.counts = counts_.data();
-    return inputs_;
-  }
-
-  const Golden& golden_;
-  TinyModel tiny_;
-  CudaExecutor& executor_;
-  Tokens tokens_, positions_, seq_lens_, known_lens_, rows_, table_, state_, q_start_;
-  std::vector<int64_t> slots_;
-  std::vector<SamplingRow> sampling_;
-  std::vector<uint32_t> counts_;
-  StepInputs inputs_;
-};
-
-// Where answers part from the expected ones; empty: nowhere. `whole`: they must be as long, too.
-std::string difference(const std::vector<Sequence>& got, const std::vector<Sequence>& expected, bool whole = true) {
-  for (size_t i = 0; i < got.size(); ++i) {
-    const Tokens &g = got[i].tokens, &e = expected[i].tokens;
-    const auto at = std::ranges::mismatch(g, e);
-    if (at.in1 == g.end() && (!whole || at.in2 == e.end())) continue;
-    const auto n = static_cast<size_t>(at.in1 - g.begin());
-    return fmt::format("sequence {}: {} tokens instead of {}, other from answer token {} on ({} instead of {})", i,
-                       g.size() - got[i].n_prompt, e.size() - expected[i].n_prompt,
-                       static_cast<int64_t>(n) - static_cast<int64_t>(got[i].n_prompt), n < g.size() ? g[n] : -1,
-                       n < e.size() ? e[n] : -1);
-  }
-  return {};
-}
+constexpr int kAnswerTokens = 40;
 
 class LoopChecks {
  public:
   LoopChecks(const std::string& name, const Target& target)
-      : golden_(read_golden(name)), folder_("arc_gpu_loop_" + name), decoder_(golden_, folder_.path(), target) {}
+      : golden_(read_golden(name)),
+        folder_("arc_gpu_loop_" + name),
+        decoder_(golden_, folder_.path(), target, kAnswerTokens) {}
 
   void run(Report& report) {
     for (const int n : {1, 3}) {
       std::vector<Sequence> expected;
       report.check(fmt::format("{} alone, step by step", n), [&] {
         expected = decoder_.prompts(n);
-        decoder_.steps(expected, Decoder::kTokens, false);
+        decoder_.steps(expected, kAnswerTokens, false);
         return Finding{};
       });
       if (expected.empty() || expected[0].tokens.size() == expected[0].n_prompt) return;
@@ -213,10 +48,10 @@ class LoopChecks {
           return finding;
         });
       };
-      same("as graphs", [&](auto& s) { decoder_.steps(s, Decoder::kTokens, true); });
-      same("in one lease", [&](auto& s) { decoder_.lease(s, Decoder::kTokens); });
+      same("as graphs", [&](auto& s) { decoder_.steps(s, kAnswerTokens, true); });
+      same("in one lease", [&](auto& s) { decoder_.lease(s, kAnswerTokens); });
       same("in leases of 7, with steps between", [&](auto& s) {
-        for (int done = 0; done < Decoder::kTokens; done += 8) {
+        for (int done = 0; done < kAnswerTokens; done += 8) {
           decoder_.lease(s, 7);
           decoder_.steps(s, 1, done % 16 == 0);
         }
@@ -230,7 +65,7 @@ class LoopChecks {
   // The word is set after every third token of a lease; all answers must still come whole.
   void cut_off(std::vector<Sequence>& sequences) {
     const auto left = [&] {
-      return static_cast<int>(sequences[0].n_prompt + Decoder::kTokens - sequences[0].tokens.size());
+      return static_cast<int>(sequences[0].n_prompt + kAnswerTokens - sequences[0].tokens.size());
     };
     while (left() > 0) {
       std::atomic<int32_t> attention = 0;
@@ -255,7 +90,7 @@ class LoopChecks {
       const auto at_stop = found - answer + 1;
       w.tokens.resize(w.n_prompt + static_cast<size_t>(std::min<ptrdiff_t>(at_stop, limits.back())));
     }
-    decoder_.lease(got, Decoder::kTokens, limits, stops);
+    decoder_.lease(got, kAnswerTokens, limits, stops);
     Finding finding;
     if (const std::string parts = difference(got, wanted); !parts.empty()) finding.fail(parts);
     if (decoder_.executor().lease_end() != cuda::LoopEnd::all_idle)

@@ -259,6 +259,7 @@ std::vector<Suite> suites() {
   add_golden_suites(all);
   add_sample_suites(all);
   add_loop_suites(all);
+  add_launch_suites(all);
   add_engine_suites(all);
   return all;
 }

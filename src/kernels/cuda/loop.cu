@@ -1,6 +1,7 @@
 // The last stage of the autonomous loop's body: see loop.h. One block, a thread per row.
 #include "kernels/cuda/common.cuh"
 #include "kernels/cuda/loop.h"
+#include "kernels/cuda/ring.cuh"
 
 namespace arc::cuda {
 namespace {
@@ -9,17 +10,6 @@ __device__ uint64_t now_ns() {
   uint64_t ns;
   asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(ns));
   return ns;
-}
-
-template <typename T>
-__device__ T load_shared_with_host(const T* p) {
-  return *static_cast<const volatile T*>(p);
-}
-__device__ void publish(uint64_t* p, uint64_t value) {
-  asm volatile("st.release.sys.global.u64 [%0], %1;" ::"l"(p), "l"(value) : "memory");
-}
-__device__ void publish(uint32_t* p, uint32_t value) {
-  asm volatile("st.release.sys.global.u32 [%0], %1;" ::"l"(p), "r"(value) : "memory");
 }
 
 // Waits until `n` more entries fit. False: the reader is too slow.
@@ -90,10 +80,7 @@ __device__ void put(const AdvanceCall& c, bool live, const RingEntry& entry, uin
   __syncthreads();
   uint64_t at = head + static_cast<uint64_t>(__popc(votes & ((1u << lane) - 1)));
   for (int w = 0; w < warp; ++w) at += static_cast<uint64_t>(counts[w]);
-  if (live) {
-    static_assert(sizeof(RingEntry) == sizeof(int4));
-    reinterpret_cast<int4*>(c.ring)[at % c.capacity] = *reinterpret_cast<const int4*>(&entry);
-  }
+  if (live) store(c.ring + at % c.capacity, entry);
   __threadfence_system();
 }
 
