@@ -26,30 +26,47 @@ __global__ void __launch_bounds__(kThreads) norm_kernel(const __grid_constant__ 
   float* in = call.x.row(t) + begin;
   const float *gates = call.z.row(t) + begin, *addend = call.addend.row(t) + begin;
   const auto gate = [&](int i) { return gates[i] * sigmoid(gates[i]); };
-  float x[kEach], sum = 0.0f;
+  // Loops of loads only: what they load is asked for at once.
+  const auto column = [](int j) { return static_cast<int>(threadIdx.x) + j * kThreads; };
+  float x[kEach], weights[kEach];
 #pragma unroll
-  for (int j = 0; j < kEach; ++j) {
-    const int i = static_cast<int>(threadIdx.x) + j * kThreads;
-    if (i >= call.cols) break;
-    x[j] = call.gate_first ? in[i] * gate(i) : in[i];
-    if (call.addend.data != nullptr) in[i] = x[j] = fmaf(call.add_scale, addend[i], x[j]);
-    sum += x[j];
+  for (int j = 0; j < kEach; ++j) x[j] = column(j) < call.cols ? in[column(j)] : 0.0f;
+#pragma unroll
+  for (int j = 0; j < kEach; ++j) weights[j] = column(j) < call.cols ? call.weight[column(j)] : 0.0f;
+  if (call.addend.data != nullptr) {
+    float added[kEach];
+#pragma unroll
+    for (int j = 0; j < kEach; ++j) added[j] = column(j) < call.cols ? addend[column(j)] : 0.0f;
+#pragma unroll
+    for (int j = 0; j < kEach; ++j) {
+      x[j] = fmaf(call.add_scale, added[j], x[j]);
+      if (column(j) < call.cols) in[column(j)] = x[j];
+    }
   }
-  const float mean = call.kind == NormKind::layer ? block_sum<kThreads>(sum) / static_cast<float>(call.cols) : 0.0f;
+  if (call.gate_first) {
+#pragma unroll
+    for (int j = 0; j < kEach; ++j) {
+      if (column(j) < call.cols) x[j] *= gate(column(j));
+    }
+  }
+  if (call.kind == NormKind::layer) {
+    float sum = 0.0f;
+#pragma unroll
+    for (int j = 0; j < kEach; ++j) sum += x[j];
+    const float mean = block_sum<kThreads>(sum) / static_cast<float>(call.cols);
+#pragma unroll
+    for (int j = 0; j < kEach; ++j) x[j] = column(j) < call.cols ? x[j] - mean : 0.0f;
+  }
   float square = 0.0f;
 #pragma unroll
-  for (int j = 0; j < kEach; ++j) {
-    if (static_cast<int>(threadIdx.x) + j * kThreads >= call.cols) break;
-    x[j] -= mean;
-    square = fmaf(x[j], x[j], square);
-  }
+  for (int j = 0; j < kEach; ++j) square = fmaf(x[j], x[j], square);
   const float scale = rsqrtf(block_sum<kThreads>(square) / static_cast<float>(call.cols) + call.eps);
   float* out = call.y.row(t) + begin;
 #pragma unroll
   for (int j = 0; j < kEach; ++j) {
-    const int i = static_cast<int>(threadIdx.x) + j * kThreads;
+    const int i = column(j);
     if (i >= call.cols) break;
-    const float value = fmaf(x[j] * scale, call.weight[i], call.bias != nullptr ? call.bias[i] : 0.0f);
+    const float value = fmaf(x[j] * scale, weights[j], call.bias != nullptr ? call.bias[i] : 0.0f);
     out[i] = call.gated && !call.gate_first ? value * gate(i) : value;
   }
 }
