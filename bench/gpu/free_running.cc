@@ -55,8 +55,9 @@ class FreeRunning {
                .positions = &position_,
                .q_start = q_start_.data(),
                .seq_lens = &seq_len_};
-    inputs_.groups[0] = {
-        .block_table = table_.data(), .table_stride = static_cast<int32_t>(table_.size()), .slots = &slot_};
+    for (GroupInputs& group : inputs_.groups) {
+      group = {.block_table = table_.data(), .table_stride = static_cast<int32_t>(table_.size()), .slots = &slot_};
+    }
     inputs_.rows = &row_;
     inputs_.sampling = &sampling_;
     inputs_.control = &control_;

@@ -7,6 +7,7 @@
 #include <cuda_runtime.h>
 #include <functional>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -24,6 +25,7 @@
 #include "gpu/random_fill.h"
 #include "gpu/ring_latency.h"
 #include "models/arch.h"
+#include "plan/cache_policy.h"
 #include "plan/lower.h"
 #include "weights/checkpoint_slots.h"
 
@@ -37,16 +39,11 @@ constexpr int kLease = 60, kLeases = 5;  // a lease fits behind a context of who
 struct Load {
   int batch = 1, context = 512, tokens = 1;
 };
-constexpr Load kLoads[] = {{1, 512}, {8, 512}, {64, 512}, {1, 8192}, {1, 32768}, {8, 8192}, {1, 0, 2048}};
+constexpr Load kLoads[] = {{1, 512}, {8, 512}, {1, 8192}, {64, 512}, {1, 32768}, {8, 8192}, {1, 0, 2048}};
+constexpr int kFewLoads = 3;  // the first ones
 constexpr Load kPrefill = {1, 0, 2048};
 constexpr int kMaxBatch = 64, kMaxTokens = 2048, kMaxContext = 32768;
 
-// What is asked for.
-struct Choice {
-  std::string shape, part;  // parts of names; empty: all
-
-  bool wants(const char* name) const { return part.empty() || part == name; }
-};
 constexpr const char* kParts[] = {"ring", "loads", "products", "loop"};
 
 int tiles_of(const Load& load) {
@@ -69,16 +66,44 @@ constexpr Shape kShapes[] = {
  "max_position_embeddings": 40960, "rms_norm_eps": 1e-6, "rope_theta": 1000000, "tie_word_embeddings": false})"},
 };
 
+struct Options {
+  std::string shape, cache = "auto", part;  // no part: all
+  BlockCode weights = BlockCode::none;
+  bool few = false;
+
+  bool wants(std::string_view name) const { return part.empty() || part == name; }
+};
+
+// Matrices in a block code.
+class CodedSlots : public SlotResolver {
+ public:
+  CodedSlots(const ShapeOnlySlots& slots, BlockCode code) : slots_(slots), code_(code) {}
+  std::optional<SlotTensor> find(std::string_view slot, int layer, int expert, bool required) const override {
+    std::optional<SlotTensor> tensor = slots_.find(slot, layer, expert, required);
+    if (tensor && code_ != BlockCode::none && slot.find("norm") == std::string_view::npos) {
+      tensor->dtype = DType::packed;
+      tensor->code = code_;
+    }
+    return tensor;
+  }
+
+ private:
+  const ShapeOnlySlots& slots_;
+  BlockCode code_;
+};
+
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-Plan lowered(const Shape& shape) {
+Plan lowered(const Shape& shape, const Options& options) {
   const Config config(parse_json(shape.config, shape.name));
   const Arch& arch = find_arch(config.architecture());
   const ModelSpec spec = arch.build(config);
-  return lower(spec, ShapeOnlySlots(arch.own_names, spec.tied_head, DType::bf16),
-               {.kernels = &gpu::kernels(), .policy = [](int) { return KvPolicy::raw_of(DType::bf16); }});
+  const std::vector<LayerCache> layers = resolve_cache(spec, parse_cache_type(options.cache), DType::bf16);
+  const ShapeOnlySlots slots(arch.own_names, spec.tied_head, DType::bf16);
+  return lower(spec, CodedSlots(slots, options.weights),
+               {.kernels = &gpu::kernels(), .policy = [&](int layer) { return layers[layer].policy; }});
 }
 
 Tensor on_device(const Tensor& host, Device device) {
@@ -91,8 +116,9 @@ Tensor on_device(const Tensor& host, Device device) {
 Linear make_weight(const WeightSlot& slot, uint64_t seed, Device device) {
   Linear weight{.format = slot.format, .count = slot.count, .out = slot.out, .in = slot.in};
   if (slot.role == WeightSlot::Role::matrix) {
-    weight.data = Tensor::zeros({slot.count, slot.out, slot.in}, DType::bf16, device);
-    fill_random_bf16(weight.data.data(), weight.data.numel(), 1.0f / std::sqrt(static_cast<float>(slot.in)),
+    // In a block code these are small scales and any codes.
+    weight.data = Tensor::zeros({weight_bytes(slot)}, DType::u8, device);
+    fill_random_bf16(weight.data.data(), weight.data.numel() / 2, 1.0f / std::sqrt(static_cast<float>(slot.in)),
                      seed << 40);
     return weight;
   }
@@ -107,7 +133,8 @@ Linear make_weight(const WeightSlot& slot, uint64_t seed, Device device) {
 // One step of a load.
 class BenchStep {
  public:
-  explicit BenchStep(const Load& load) : rows_(load.batch), seq_lens_(load.batch), sampling_(load.batch) {
+  explicit BenchStep(const Load& load)
+      : rows_(load.batch), seq_lens_(load.batch), sampling_(load.batch, {.temperature = 0.0f}) {
     const int tiles = tiles_of(load);
     q_start_.push_back(0);
     for (int s = 0; s < load.batch; ++s) {
@@ -129,7 +156,10 @@ class BenchStep {
                .positions = positions_.data(),
                .q_start = q_start_.data(),
                .seq_lens = seq_lens_.data()};
-    inputs_.groups[0] = {.block_table = table_.data(), .table_stride = tiles, .slots = slots_.data()};
+    // Open tiles have as many blocks as packed ones: more than a scheduler gives them, the same work.
+    for (GroupInputs& group : inputs_.groups) {
+      group = {.block_table = table_.data(), .table_stride = tiles, .slots = slots_.data()};
+    }
     inputs_.rows = rows_.data();
     inputs_.sampling = sampling_.data();
     inputs_.row_token = tokens_.data();  // nothing is drawn
@@ -186,6 +216,7 @@ class Bench {
     StepInputs inputs = step.inputs();
     LoopControl control{.lease = kLease};
     inputs.control = &control;
+    inputs.row_token = nullptr;  // tokens are drawn
     if (!executor_.can_lease(inputs)) {
       std::puts("    no lease of this step");
       return;
@@ -217,14 +248,15 @@ class Bench {
       std::printf("    %-44s %9.1f us, %6.1f TFLOP/s, %5.1f%% of the matrix peak\n", what, 1e6 * time,
                   operations / time / 1e12, 100 * operations / time / matrix_peak_);
     };
-    print("Arc, tokens of two bf16", seconds);
-    if (!library_.problem().empty()) return;
     std::vector<const void*> weights;
     for (size_t i = 0; i < stages_.size(); ++i) {
       if (op_name(stages_[i].args) != "linear") continue;
       const MatrixView& w = executor_.stage(i).weights[0];
-      if (w.out == out && w.in == in) weights.push_back(w.data);
+      if (w.out == out && w.in == in && w.format == WeightFormat::plain(DType::bf16)) weights.push_back(w.data);
     }
+    if (weights.empty()) return;
+    print("Arc, tokens of two bf16", seconds);
+    if (!library_.problem().empty()) return;
     print("cuBLASLt, tokens of two bf16", library_.seconds(weights, out, in, n_tokens, 2));
     print("cuBLASLt, tokens rounded to bf16", library_.seconds(weights, out, in, n_tokens, 1));
   }
@@ -282,21 +314,19 @@ double matrix_peak(const CudaDevice& device) {
   return 4096.0 * device.n_processors * khz * 1e3;
 }
 
-// Keys and values at random, too.
+// Keys and values at random, too; packed ones are any codes.
 void fill_cache(const CudaExecutor& executor, const Plan& plan, int64_t blocks) {
-  std::byte* first = nullptr;
-  int64_t block_bytes = 0;
+  uint64_t seed = uint64_t{1} << 60;
   for (size_t i = 0; i < plan.stages.size(); ++i) {
     if (op_name(plan.stages[i].args) != "append") continue;
-    const KvView& kv = executor.stage(i).kv;
-    if (first == nullptr || kv.data < first) first = kv.data;
-    block_bytes = kv.block_bytes;
+    for (const KvView& kv : {executor.stage(i).kv, executor.stage(i).open}) {
+      if (kv.data != nullptr) fill_random_bf16(kv.data, (1 + blocks) * kv.block_bytes / 2, 1.0f, seed += 1ull << 40);
+    }
   }
-  fill_random_bf16(first, blocks * block_bytes / 2, 1.0f, uint64_t{1} << 60);
 }
 
-void bench_shape(const Shape& shape, const CudaDevice& device, double ceiling, const Choice& choice) {
-  const Plan plan = lowered(shape);
+void bench_shape(const Shape& shape, const Options& options, const CudaDevice& device, double ceiling) {
+  const Plan plan = lowered(shape, options);
   const StepCapacity capacity{
       .tokens = kMaxTokens, .rows = kMaxBatch, .seqs = kMaxBatch, .positions = kMaxContext + 64};
   if (const std::string problem = gpu::problem(plan, capacity, device); !problem.empty()) {
@@ -308,18 +338,19 @@ void bench_shape(const Shape& shape, const CudaDevice& device, double ceiling, c
     weights.weights.push_back(make_weight(slot, weights.weights.size() + 1, device.device()));
   }
   CudaExecutor executor(plan, std::move(weights), capacity, device);
+  const std::span<const Load> loads = std::span(kLoads).first(options.few ? kFewLoads : std::size(kLoads));
   int most = 0;
-  for (const Load& load : kLoads) most = std::max(most, load.batch * tiles_of(load));
+  for (const Load& load : loads) most = std::max(most, load.batch * tiles_of(load));
   CacheCapacity cache;
-  cache.blocks[0] = 1 + most;
+  cache.blocks.fill(1 + most);
   executor.allocate_cache(cache);
   fill_cache(executor, plan, most);
   Bench bench(shape, executor, ceiling, matrix_peak(device));
-  for (const Load& load : kLoads) {
-    if (choice.wants("loads")) bench.load(load);
+  for (const Load& load : loads) {
+    if (options.wants("loads")) bench.load(load);
   }
-  if (choice.part == "products") bench.product_rows(kPrefill);
-  if (choice.wants("loop")) bench_free_running(shape.name, executor, 512);
+  if (options.part == "products") bench.product_rows(kPrefill);
+  if (options.wants("loop")) bench_free_running(shape.name, executor, 512);
 }
 
 // The better of two readers over 16 GB, or half of what is free; median of 5. GB/s.
@@ -339,28 +370,44 @@ double read_ceiling(const CudaDevice& device) {
 }
 
 constexpr char kUsage[] =
-    "arc-gpu-bench [SHAPE] [--part PART]\n"
-    "  SHAPE        a part of a model's name, such as 8b\n"
-    "  --part PART  ring: how soon the host sees a token; loads: steps and their stages; products: those of a prompt,\n"
-    "               beside cuBLASLt where LD_LIBRARY_PATH has it; loop: leases while the host sleeps or is busy\n";
+    "arc-gpu-bench [SHAPE] [--cache TYPE] [--weights CODE] [--few] [--part PART]\n"
+    "  SHAPE            a part of a name, as 8b; default: all\n"
+    "  --cache TYPE     as --pa-cache-type of arc; default auto\n"
+    "  --weights CODE   Q8_0, Q4_0, Q4_K, Q5_K or Q6_K instead of bf16\n"
+    "  --few            short decode loads only\n"
+    "  --part PART      ring: how soon the host sees a token; loads: steps and their stages; products: those of a "
+    "prompt,\n"
+    "                   beside cuBLASLt where LD_LIBRARY_PATH has it; loop: leases while the host sleeps or is busy\n";
 
-Choice parse(int argc, char** argv) {
-  Choice choice;
-  for (int i = 1; i < argc; ++i) {
-    const std::string arg = argv[i];
-    const bool is_part = arg == "--part" && i + 1 < argc;
-    if (is_part) choice.part = argv[++i];
-    const bool known = !is_part ? !arg.starts_with("-") : std::ranges::find(kParts, choice.part) != std::end(kParts);
-    if (!known) {
-      std::fputs(kUsage, stderr);
-      std::exit(2);
+std::optional<Options> parse(std::span<char* const> args) {
+  Options options;
+  for (size_t i = 0; i < args.size(); ++i) {
+    const std::string arg = args[i];
+    const bool more = i + 1 < args.size();
+    if (arg == "--few") {
+      options.few = true;
+    } else if (arg == "--part" && more) {
+      options.part = args[++i];
+      if (std::ranges::find(kParts, options.part) == std::end(kParts)) return std::nullopt;
+    } else if (arg == "--cache" && more) {
+      options.cache = args[++i];
+    } else if (arg == "--weights" && more) {
+      const std::string name = args[++i];
+      for (const BlockCode code :
+           {BlockCode::q8_0, BlockCode::q4_0, BlockCode::q4_k, BlockCode::q5_k, BlockCode::q6_k}) {
+        if (block_code_info(code).name == name) options.weights = code;
+      }
+      if (options.weights == BlockCode::none) return std::nullopt;
+    } else if (arg.starts_with("-")) {
+      return std::nullopt;
+    } else {
+      options.shape = arg;
     }
-    if (!is_part) choice.shape = arg;
   }
-  return choice;
+  return options;
 }
 
-int run(const Choice& choice) {
+int run(const Options& options) {
   const CudaDevice device = gpu::find();
   if (!device.problem.empty()) {
     std::fprintf(stderr, "arc-gpu-bench: %s\n", device.problem.c_str());
@@ -370,12 +417,11 @@ int run(const Choice& choice) {
               device.n_processors, static_cast<double>(device.memory_bytes) / 1e9, matrix_peak(device) / 1e12);
   if (const std::string problem = LibraryProducts().problem(); !problem.empty())
     std::printf("no comparison with cuBLASLt: %s\n", problem.c_str());
-  if (choice.wants("ring") && !bench_ring_latency(100'000)) return 1;
-  if (choice.part == "ring") return 0;
+  if (options.wants("ring") && !bench_ring_latency(100'000)) return 1;
+  if (options.part == "ring") return 0;
   const double ceiling = read_ceiling(device);
   for (const Shape& shape : kShapes) {
-    if (std::string_view(shape.name).find(choice.shape) != std::string_view::npos)
-      bench_shape(shape, device, ceiling, choice);
+    if (std::string(shape.name).find(options.shape) != std::string::npos) bench_shape(shape, options, device, ceiling);
   }
   return 0;
 }
@@ -384,8 +430,13 @@ int run(const Choice& choice) {
 }  // namespace arc::bench
 
 int main(int argc, char** argv) {
+  const auto options = arc::bench::parse(std::span(argv, static_cast<size_t>(argc)).subspan(1));
+  if (!options) {
+    std::fputs(arc::bench::kUsage, stderr);
+    return 2;
+  }
   try {
-    return arc::bench::run(arc::bench::parse(argc, argv));
+    return arc::bench::run(*options);
   } catch (const std::exception& e) {
     std::fprintf(stderr, "arc-gpu-bench: %s\n", e.what());
     return 1;

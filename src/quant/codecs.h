@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "quant/rounding.h"
+
 namespace arc::quant {
 
 // 32 elements a block.
@@ -34,13 +36,5 @@ void store_f16(float value, uint8_t* bytes);
 
 // What the four bits of the non-linear codes stand for.
 inline constexpr int8_t kNonLinear[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
-
-// The whole number nearest to `value`, ties to even, clamped to [low, high]; NaN gives `low`. |low|, |high| < 2^22.
-inline int nearest(float value, int low, int high) {
-  const auto floor = static_cast<float>(low), ceiling = static_cast<float>(high);
-  const float clamped = value > floor ? (value < ceiling ? value : ceiling) : floor;
-  constexpr float kSnap = 12582912.0f;  // 1.5 * 2^23: the sum has no room for a fraction
-  return static_cast<int>((clamped + kSnap) - kSnap);
-}
 
 }  // namespace arc::quant

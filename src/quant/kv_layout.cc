@@ -1,11 +1,10 @@
 #include "quant/kv_layout.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 
 #include "base/dtype.h"
-#include "quant/codecs.h"
+#include "quant/rounding.h"
 #include "quant/turbo.h"
 
 namespace arc {
@@ -26,20 +25,6 @@ int64_t row_bytes(Codec codec, DType raw, int32_t dim) {
 
 int64_t data_bytes(KvPolicy::Side side, DType raw, int32_t dim) {
   return side.codec == Codec::turbo ? turbo_tile_bytes(dim, side.bits) : kTileTokens * row_bytes(side.codec, raw, dim);
-}
-
-// To nearest, ties to even; what is larger than the format's largest becomes that.
-uint8_t float_to_f8e4m3(float x) {
-  constexpr float kLargest = 448.0f, kSmallestNormal = 0x1p-6f;
-  const uint32_t sign = std::signbit(x) ? 0x80u : 0u;
-  if (std::isnan(x)) return static_cast<uint8_t>(sign | 0x7fu);
-  const float magnitude = std::min(std::fabs(x), kLargest);
-  if (magnitude < kSmallestNormal) {
-    return static_cast<uint8_t>(sign | static_cast<uint32_t>(std::nearbyint(magnitude * 0x1p9f)));
-  }
-  const uint32_t bits = std::bit_cast<uint32_t>(magnitude);
-  const uint32_t rounded = bits + 0x7ffffu + (bits >> 20 & 1u);
-  return static_cast<uint8_t>(sign | ((rounded - (120u << 23)) >> 20));
 }
 
 void store_int8(const float* x, int32_t n, std::byte* out, uint16_t* scale) {
@@ -76,7 +61,7 @@ void store_row(const KvTile& tile, int32_t token, const float* x) {
   std::byte* row = tile.data + token * row_bytes(tile.codec, tile.raw, tile.dim);
   if (tile.codec == Codec::raw) return from_float(tile.raw, x, row, static_cast<size_t>(tile.dim));
   if (tile.codec == Codec::f8e4m3) {
-    for (int32_t i = 0; i < tile.dim; ++i) row[i] = static_cast<std::byte>(float_to_f8e4m3(x[i]));
+    for (int32_t i = 0; i < tile.dim; ++i) row[i] = static_cast<std::byte>(quant::float_to_f8e4m3(x[i]));
     return;
   }
   uint16_t* scales = tile.scales + int64_t{token} * scales_per_row(tile.codec, tile.dim);

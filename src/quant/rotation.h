@@ -19,6 +19,8 @@ class Rotation {
   int dim() const { return static_cast<int>(signs_.size()); }
   // +1 or -1 per coordinate.
   const std::vector<float>& signs() const { return signs_; }
+  // [odd, odd], with the factor of the power of two.
+  const std::vector<float>& hartley() const { return hartley_; }
 
   // x <- R x, [dim], in the precision of T: float or double.
   template <typename T>
@@ -26,7 +28,7 @@ class Rotation {
 
  private:
   int odd_ = 1;
-  std::vector<float> signs_, hartley_;  // hartley_ [odd, odd], the power of two's 1/sqrt folded in
+  std::vector<float> signs_, hartley_;
 };
 
 }  // namespace arc

@@ -6,113 +6,13 @@
 
 #include "base/check.h"
 #include "base/dtype.h"
-#include "quant/codecs.h"
+#include "quant/rounding.h"
 
 namespace arc {
 namespace {
 
-constexpr int kGroup = 32;  // coordinates that share words
-constexpr int kLanes = 32;  // of a line of values
-constexpr int kHalf = 32;   // tokens that share a word of values
 constexpr int kUniformZero = 1 << (kUniformBits - 1);
 constexpr float kUniformLargest = 127.0f;
-
-int groups_of(int dim) {
-  return (dim + kGroup - 1) / kGroup;
-}
-
-// The words of a group of 32 fields (m, n): set m, nibble n.
-struct WordGroup {
-  KvRole role = KvRole::key;
-  int bits = 0;
-  int token = 0, coordinate = 0;     // of field (0, 0)
-  int64_t place[kMaxGridBits] = {};  // of its words in the tile
-  uint32_t words[kMaxGridBits] = {};
-
-  int token_of(int n) const { return role == KvRole::key ? token : token + n / 4 * 16 + n / 2 % 2 * 8 + n % 2; }
-  int coordinate_of(int m, int n) const { return coordinate + 8 * m + (role == KvRole::key ? n : 0); }
-
-  int field(int m, int n) const {
-    const int at = 4 * n;
-    switch (bits) {
-      case 4:
-        return static_cast<int>(words[m] >> at & 15u);
-      case 3:
-        return static_cast<int>(m < 3 ? words[m] >> at & 7u
-                                      : (words[0] >> (at + 3) & 1u) | (words[1] >> (at + 3) & 1u) << 1 |
-                                            (words[2] >> (at + 3) & 1u) << 2);
-      case 2:
-        return static_cast<int>(words[m / 2] >> (at + m % 2 * 2) & 3u);
-      default:
-        return static_cast<int>(words[0] >> (at + m) & 1u);
-    }
-  }
-  void set_field(int m, int n, uint32_t value) {
-    const int at = 4 * n;
-    switch (bits) {
-      case 4:
-        words[m] |= value << at;
-        break;
-      case 3:
-        if (m < 3) {
-          words[m] |= value << at;
-        } else {
-          for (int k = 0; k < 3; ++k) words[k] |= (value >> k & 1u) << (at + 3);
-        }
-        break;
-      case 2:
-        words[m / 2] |= value << (at + m % 2 * 2);
-        break;
-      default:
-        words[0] |= value << (at + m);
-    }
-  }
-};
-
-// Bit 3 of nibble n of a 4-bit key goes to bit 7 + 8 n (n < 4) or 3 + 8 (n - 4), and back.
-uint32_t spread_signs(uint32_t word) {
-  uint32_t out = word & 0x77777777u;
-  for (int n = 0; n < 8; ++n) out |= (word >> (4 * n + 3) & 1u) << (n < 4 ? 7 + 8 * n : 8 * n - 29);
-  return out;
-}
-uint32_t gather_signs(uint32_t word) {
-  uint32_t out = word & 0x77777777u;
-  for (int n = 0; n < 8; ++n) out |= (word >> (n < 4 ? 7 + 8 * n : 8 * n - 29) & 1u) << (4 * n + 3);
-  return out;
-}
-
-// 4-bit keys are magnitude and sign: 8 + m is m, and 7 - m is m with the sign bit.
-int signed_form(int code) {
-  return code >= 8 ? code - 8 : 15 - code;
-}
-int code_of(int signed_form) {
-  return signed_form < 8 ? signed_form + 8 : 15 - signed_form;
-}
-
-// Calls visit(group) for each group of a tile, its words zero.
-template <typename Visit>
-void for_groups(KvRole role, int dim, int bits, const Visit& visit) {
-  const int groups = groups_of(dim), words = groups * bits;
-  const int outer = role == KvRole::key ? kTileTokens : kTileTokens / kHalf * kLanes;
-  for (int i = 0; i < outer; ++i) {
-    for (int g = 0; g < groups; ++g) {
-      WordGroup group{.role = role, .bits = bits, .coordinate = g * kGroup};
-      if (role == KvRole::key) {
-        group.token = i;
-        for (int k = 0; k < bits; ++k) group.place[k] = int64_t{i} * words + g * bits + k;
-      } else {
-        const int half = i / kLanes, lane = i % kLanes;
-        group.token = half * kHalf + 2 * (lane % 4);
-        group.coordinate += lane / 4;
-        for (int k = 0; k < bits; ++k) {
-          const int word = g * bits + k, line = word / 4 * 4, width = std::min(4, words - line);
-          group.place[k] = int64_t{half} * words * kLanes + line * kLanes + lane * width + word % 4;
-        }
-      }
-      visit(group);
-    }
-  }
-}
 
 }  // namespace
 
@@ -135,7 +35,7 @@ void TurboCodec::fill_table() {
             .offset = key ? kUniformZero - half : 0.0f,
             .signs = rotation_.signs().data()};
   for (int held = 0; book_ != nullptr && held < 16; ++held) {
-    const int code = (key && bits_ == 4 ? code_of(held) : held) % (1 << bits_);
+    const int code = code_of(role_, bits_, held) % (1 << bits_);
     const int n = static_cast<int>(book_->numbers.size());
     const float number = code < n ? -book_->numbers[n - 1 - code] : book_->numbers[code - n];
     table_.entries[held] = static_cast<uint8_t>(static_cast<int>(number - half) + (key ? kUniformZero : 0));
@@ -180,60 +80,59 @@ void TurboCodec::decode(const uint8_t* codes, uint16_t norm, float* y) const {
 }
 
 int64_t turbo_tile_bytes(int dim, int bits) {
-  return int64_t{kTileTokens} * groups_of(dim) * bits * 4;
+  return int64_t{kTileTokens} * word_groups(dim) * bits * 4;
+}
+
+// f(token, coordinate, m, n) for each field of a group that a coordinate has.
+template <typename F>
+void TurboCodec::for_fields(const WordGroup& group, const F& f) const {
+  for (int m = 0; m < kWordGroup / 8; ++m) {
+    for (int n = 0; n < 8; ++n) {
+      const int coordinate = coordinate_of(role_, group, m, n);
+      if (coordinate < dim()) f(token_of(role_, group, n), coordinate, m, n);
+    }
+  }
 }
 
 void TurboCodec::pack_tile(const uint8_t* codes, std::byte* tile) const {
   const int n = dim();
   if (bits_ == kUniformBits) {
-    const int row = groups_of(n) * kGroup;
+    const int row = word_groups(n) * kWordGroup;
     std::fill_n(tile, turbo_tile_bytes(n, bits_), std::byte{0});
     for (int i = 0; i < kTileTokens * n; ++i) {
       tile[i / n * row + i % n] = static_cast<std::byte>(codes[i] - kUniformZero);
     }
     return;
   }
-  const bool signs = role_ == KvRole::key && bits_ == 4;
-  for_groups(role_, n, bits_, [&](WordGroup& group) {
-    for (int m = 0; m < kGroup / 8; ++m) {
-      for (int i = 0; i < 8; ++i) {
-        const int coordinate = group.coordinate_of(m, i);
-        if (coordinate >= n) continue;
-        const int code = codes[group.token_of(i) * n + coordinate];
-        group.set_field(m, i, static_cast<uint32_t>(signs ? signed_form(code) : code));
-      }
-    }
-    for (int k = 0; k < bits_; ++k) {
-      const uint32_t word = signs ? spread_signs(group.words[k]) : group.words[k];
-      std::memcpy(tile + 4 * group.place[k], &word, sizeof word);
-    }
-  });
+  for (int i = 0; i < word_group_count(n); ++i) {
+    const WordGroup group = word_group(role_, n, bits_, i);
+    uint32_t words[kMaxGridBits] = {};
+    for_fields(group, [&](int token, int coordinate, int m, int nibble) {
+      const int held = held_of(role_, bits_, codes[token * n + coordinate]);
+      hold_code(role_, bits_, m, nibble, static_cast<uint32_t>(held), words);
+    });
+    for (int k = 0; k < bits_; ++k) std::memcpy(tile + word_bytes(group, k), &words[k], sizeof words[k]);
+  }
 }
 
 void TurboCodec::unpack_tile(const std::byte* tile, uint8_t* codes) const {
   const int n = dim();
   if (bits_ == kUniformBits) {
-    const int row = groups_of(n) * kGroup;
+    const int row = word_groups(n) * kWordGroup;
     for (int i = 0; i < kTileTokens * n; ++i) {
       codes[i] = static_cast<uint8_t>(static_cast<int8_t>(tile[i / n * row + i % n]) + kUniformZero);
     }
     return;
   }
-  const bool signs = role_ == KvRole::key && bits_ == 4;
-  for_groups(role_, n, bits_, [&](WordGroup& group) {
-    for (int k = 0; k < bits_; ++k) {
-      std::memcpy(&group.words[k], tile + 4 * group.place[k], sizeof(uint32_t));
-      if (signs) group.words[k] = gather_signs(group.words[k]);
-    }
-    for (int m = 0; m < kGroup / 8; ++m) {
-      for (int i = 0; i < 8; ++i) {
-        const int coordinate = group.coordinate_of(m, i);
-        if (coordinate >= n) continue;
-        const int field = group.field(m, i);
-        codes[group.token_of(i) * n + coordinate] = static_cast<uint8_t>(signs ? code_of(field) : field);
-      }
-    }
-  });
+  for (int i = 0; i < word_group_count(n); ++i) {
+    const WordGroup group = word_group(role_, n, bits_, i);
+    uint32_t words[kMaxGridBits] = {};
+    for (int k = 0; k < bits_; ++k) std::memcpy(&words[k], tile + word_bytes(group, k), sizeof words[k]);
+    for_fields(group, [&](int token, int coordinate, int m, int nibble) {
+      codes[token * n + coordinate] =
+          static_cast<uint8_t>(code_of(role_, bits_, held_code(role_, bits_, m, nibble, words)));
+    });
+  }
 }
 
 void TurboCodec::load_tile(const std::byte* tile, const uint16_t* norms, float* out, int64_t stride) const {

@@ -5,11 +5,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
+#include <span>
 #include <vector>
 
 #include "quant/codebook.h"
 #include "quant/kv_layout.h"
 #include "quant/rotation.h"
+#include "quant/turbo_words.h"
 
 namespace arc {
 
@@ -41,6 +43,8 @@ class TurboCodec {
   const Codebook& book() const { return *book_; }  // none with kUniformBits
   const Rotation& rotation() const { return rotation_; }
   const TurboTable& table() const { return table_; }
+  std::span<const float> levels() const { return levels_; }    // of all codes, ascending
+  std::span<const float> borders() const { return borders_; }  // between them
 
   // x <- R x, [dim]; its own inverse.
   void rotate(float* x) const;
@@ -59,13 +63,20 @@ class TurboCodec {
 
  private:
   void fill_table();
+  template <typename F>
+  void for_fields(const WordGroup& group, const F& f) const;
+  // Where word k of a group lies in a tile.
+  int64_t word_bytes(const WordGroup& group, int k) const {
+    const int words = word_groups(dim()) * bits_;
+    return 4 * word_place(role_, words, group.token, group.coordinate, group.first_word + k);
+  }
   void encode_uniform(const float* y, uint8_t* codes, uint16_t* norm) const;
 
   KvRole role_;
   int bits_ = 0;
   const Codebook* book_ = nullptr;
   Rotation rotation_;
-  std::vector<float> levels_, borders_;  // of all codes, and between them
+  std::vector<float> levels_, borders_;
   TurboTable table_;
 };
 
@@ -87,11 +98,5 @@ class TurboCodec {
 
 // Bytes of the codes of a tile.
 int64_t turbo_tile_bytes(int dim, int bits);
-
-// Where the norm of a tile's token lies among its kTileTokens norms: token 32 k + 8 j + 2 c + e at 32 k + 8 c + 2 j +
-// e.
-constexpr int norm_place(int token) {
-  return token / 32 * 32 + token / 2 % 4 * 8 + token / 8 % 4 * 2 + token % 2;
-}
 
 }  // namespace arc

@@ -19,6 +19,7 @@
 #include "engine/client.h"
 #include "engine/tiny_folder.h"
 #include "gpu/checks.h"
+#include "parity/wide_heads.h"
 
 namespace arc::test {
 namespace {
@@ -86,8 +87,11 @@ void compare_leases(const std::string& what, Engine& engine, const std::vector<R
 
 class TinyEngine {
  public:
-  TinyEngine(const std::string& name, const Target& target)
-      : golden_(read_golden(name)), folder_("arc_gpu_engine_" + name), executor_(target.executor) {
+  TinyEngine(Golden golden, const Target& target, std::string cache_type = "auto")
+      : golden_(std::move(golden)),
+        folder_("arc_gpu_engine_" + golden_.name),
+        executor_(target.executor),
+        cache_type_(std::move(cache_type)) {
     const int vocab = parse_json(golden_.config_json, "config.json").at("vocab_size").get<int>();
     write_model_folder(golden_, vocab, folder_.path());
     // Prompts of 70 to 145 tokens: across tiles and windows. The last two share 128 tokens.
@@ -145,6 +149,7 @@ class TinyEngine {
   EngineConfig config(const std::string& executor) const {
     return {.model = folder_.path(),
             .dtype = "f32",
+            .cache_type = cache_type_,
             .max_seqs = 16,
             .max_seq_len = 192,
             .kv_memory_bytes = 64 << 20,
@@ -189,7 +194,8 @@ class TinyEngine {
     return finding;
   }
 
-  // From the smallest cache that holds one sequence up, until one is so tight that sequences had to leave.
+  // From the smallest cache that holds one sequence up, until one is so tight that sequences had to leave. Step by
+  // step: leases reserve their blocks beforehand, and then no one has to leave.
   Finding preempted(const std::vector<Answer>& alone) const {
     EngineConfig c = config(executor_);
     c.max_seqs = kRequests;
@@ -204,7 +210,8 @@ class TinyEngine {
       }
       try {
         const auto engine = load_engine(c);
-        compare(fmt::format("{} bytes of cache", c.kv_memory_bytes), ask(*engine, sampled()), alone, finding);
+        compare(fmt::format("{} bytes of cache", c.kv_memory_bytes), ask(*engine, without_leases(sampled())), alone,
+                finding);
         swaps = engine->stats().preemptions_swap;
       } catch (const Error& e) {
         if (e.code() != ErrorCode::resource) throw;
@@ -216,7 +223,7 @@ class TinyEngine {
 
   Golden golden_;
   TemporaryFolder folder_;
-  std::string executor_;
+  std::string executor_, cache_type_;
   std::vector<Tokens> prompts_;
 };
 
@@ -439,8 +446,16 @@ void tinystories(Report& report, const Target& target) {
 
 void add_engine_suites(std::vector<Suite>& suites) {
   for (const std::string& name : generating_names()) {
-    suites.push_back(
-        {"engine/" + name, [name](Report& report, const Target& target) { TinyEngine(name, target).run(report); }});
+    suites.push_back({"engine/" + name, [name](Report& report, const Target& target) {
+                        TinyEngine(read_golden(name), target).run(report);
+                      }});
+  }
+  for (const std::string type : {"turboquant", "turboquant,recent=0,open=16", "q8"}) {
+    for (const auto& [name, head_dim] : {std::pair{"qwen3", 64}, std::pair{"qwen3_next", 80}}) {
+      suites.push_back({fmt::format("engine/{} {}", name, type), [=](Report& report, const Target& target) {
+                          TinyEngine(with_wide_heads(name, head_dim, 1), target, type).run(report);
+                        }});
+    }
   }
   suites.push_back({"engine/built-in", built_in_model});
   suites.push_back({"engine/tinystories", tinystories});

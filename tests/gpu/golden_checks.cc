@@ -1,19 +1,23 @@
 // Every golden on the device: against transformers, stage by stage against the reference, and the promises of same
-// bits.
+// bits. Likewise goldens with wider heads and a compressed cache.
 #include "fmt/format.h"
 
 #include "gpu/checks.h"
 #include "io/safetensors.h"
 #include "parity/deviation.h"
 #include "parity/stage_parity.h"
+#include "parity/wide_heads.h"
 
 namespace arc::test {
 namespace {
 
 class GoldenChecks {
  public:
-  GoldenChecks(const std::string& name, const Target& target)
-      : golden_(read_golden(name)), folder_("arc_gpu_" + name), target_(target) {}
+  GoldenChecks(Golden golden, const Target& target, std::string cache_type = "auto")
+      : golden_(std::move(golden)),
+        folder_("arc_gpu_" + golden_.name),
+        target_(target),
+        cache_type_(std::move(cache_type)) {}
 
   void run(Report& report) {
     report.check("transformers", [&] { return transformers(); });
@@ -22,12 +26,16 @@ class GoldenChecks {
       report.check(fmt::format("stages, {} weights, {} cache, {}", dtype_name(v.weights), dtype_name(v.cache), chunk),
                    [&] { return stages(v); });
     }
-    for (const DType dtype : {DType::f32, DType::bf16}) {
-      report.check(fmt::format("same bits in mixed batches, {}", dtype_name(dtype)), [&] { return mixed(dtype); });
-      if (!golden_.has_head()) continue;  // it is computed whole
-      report.check(fmt::format("same bits in chunks, {}", dtype_name(dtype)), [&] { return chunks(dtype); });
-      report.check(fmt::format("same bits after swap and copy, {}", dtype_name(dtype)), [&] { return swapped(dtype); });
+    for (const DType dtype : {DType::f32, DType::bf16}) same_bits(report, std::string(dtype_name(dtype)), dtype);
+  }
+
+  // The promises that a compressed cache adds to.
+  void run_compressed(Report& report) {
+    for (const Variant& v : {Variant{DType::f32, DType::f32, 0}, Variant{DType::f32, DType::bf16, 37}}) {
+      report.check(fmt::format("{}, stages, {} cache, {}", cache_type_, dtype_name(v.cache), v.chunk),
+                   [&] { return stages(v); });
     }
+    same_bits(report, cache_type_, DType::bf16);
   }
 
  private:
@@ -41,14 +49,24 @@ class GoldenChecks {
                                           {DType::bf16, DType::bf16, 1},
                                           {DType::f16, DType::f32, 0}};
 
+  void same_bits(Report& report, const std::string& what, DType dtype) {
+    report.check(fmt::format("same bits in mixed batches, {}", what), [&] { return mixed(dtype); });
+    if (!golden_.has_head()) return;  // its texts are computed whole
+    report.check(fmt::format("same bits in chunks, {}", what), [&] { return chunks(dtype); });
+    report.check(fmt::format("same bits as an engine steps, {}", what), [&] { return unobserved(dtype); });
+    report.check(fmt::format("same bits after swap and copy, {}", what), [&] { return swapped(dtype); });
+  }
+
   Checkpoint checkpoint(DType dtype) const {
     const auto path = folder_.path() / "model.safetensors";
     write_checkpoint(golden_, dtype, path);
     return open_safetensors(path);
   }
-  TinyModel model(DType dtype) const {
-    return {golden_.config_json, checkpoint(dtype),
-            TinyOptions{.cache = dtype, .backend = target_.backend, .places = 4}};
+  TinyModel model(DType dtype, bool observed = true) const {
+    return {
+        golden_.config_json, checkpoint(dtype),
+        TinyOptions{
+            .cache = dtype, .cache_type = cache_type_, .backend = target_.backend, .places = 4, .observed = observed}};
   }
 
   Finding transformers() {
@@ -59,17 +77,30 @@ class GoldenChecks {
   }
 
   Finding stages(const Variant& v) {
-    return finding_of(stage_parity(golden_, checkpoint(v.weights),
-                                   TinyOptions{.cache = v.cache, .backend = target_.backend}, v.chunk,
-                                   v.weights == DType::f32 ? 0.0 : kProductRounding));
+    const TinyOptions options{.cache = v.cache, .cache_type = cache_type_, .backend = target_.backend};
+    const double rounding = v.weights == DType::f32 ? 0.0 : kProductRounding;
+    return finding_of(stage_parity(golden_, checkpoint(v.weights), options, v.chunk, rounding));
   }
 
   Finding chunks(DType dtype) {
     TinyModel tiny = model(dtype);
     const std::vector<double> whole = tiny.run(golden_.tokens).logits;
     Finding finding;
-    for (const int chunk : {0, 1, 2, 3, 7, 16}) {
+    for (const int chunk : {0, 1, 2, 3, 7, 16, 63, 64, 65, 100}) {
+      if (chunk > static_cast<int>(golden_.tokens.size())) break;
       const std::string difference = first_difference(tiny.run(golden_.tokens, chunk).logits, whole);
+      if (!difference.empty()) finding.fail(fmt::format("chunk {}: {}", chunk, difference));
+    }
+    return finding;
+  }
+
+  // Without an observer stages share launches, and single tokens are captured graphs.
+  Finding unobserved(DType dtype) {
+    const std::vector<double> expected = model(dtype).run(golden_.tokens).logits;
+    TinyModel tiny = model(dtype, false);
+    Finding finding;
+    for (const int chunk : {0, 1}) {
+      const std::string difference = first_difference(tiny.run(golden_.tokens, chunk).logits, expected);
       if (!difference.empty()) finding.fail(fmt::format("chunk {}: {}", chunk, difference));
     }
     return finding;
@@ -159,7 +190,21 @@ class GoldenChecks {
   Golden golden_;
   TemporaryFolder folder_;
   Target target_;
+  std::string cache_type_;
 };
+
+// Goldens with heads that codebooks exist for: sinks, windows, soft caps, states.
+constexpr std::pair<const char*, int> kWidened[] = {
+    {"qwen3", 64}, {"gemma2", 80}, {"gpt_oss", 64}, {"qwen3_next", 80}, {"llama", 128}};
+constexpr int kWideTokens = 130;  // two full tiles and a part
+constexpr const char* kCacheTypes[] = {"turboquant",
+                                       "turboquant,recent=0,open=16",
+                                       "turboquant,boundary=0,open=16",
+                                       "turboquant-3,boundary=0",
+                                       "turboquant-3,boundary=0,recent=0,open=16",
+                                       "turboquant-aggressive,boundary=0,recent=0,open=16",
+                                       "q8",
+                                       "f8e4m3"};
 
 }  // namespace
 
@@ -172,8 +217,17 @@ Finding finding_of(const ParityReport& report) {
 
 void add_golden_suites(std::vector<Suite>& suites) {
   for (const std::string& name : golden_names()) {
+    suites.push_back({"golden/" + name, [name](Report& report, const Target& target) {
+                        GoldenChecks(read_golden(name), target).run(report);
+                      }});
+  }
+  for (const auto& [name, head_dim] : kWidened) {
     suites.push_back(
-        {"golden/" + name, [name](Report& report, const Target& target) { GoldenChecks(name, target).run(report); }});
+        {fmt::format("policy/{}", name), [name, head_dim](Report& report, const Target& target) {
+           for (const char* type : kCacheTypes) {
+             GoldenChecks(with_wide_heads(name, head_dim, kWideTokens), target, type).run_compressed(report);
+           }
+         }});
   }
 }
 

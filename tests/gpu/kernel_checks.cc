@@ -1,4 +1,5 @@
 // Each device kernel against the reference at sizes of real models, and at odd ones.
+#include <cmath>
 #include <functional>
 
 #include "fmt/format.h"
@@ -6,6 +7,7 @@
 #include "gpu/checks.h"
 #include "gpu/hand_plan.h"
 #include "parity/stage_parity.h"
+#include "quant/codebook.h"
 
 namespace arc::test {
 namespace {
@@ -131,15 +133,24 @@ void experts(Report& report, const Target& target) {
   }
 }
 
-// q, k and v from one row; the cache in `dtype`.
-HandMade attention(AttendArgs a, DType dtype) {
+// q, k and v from one row; the cache as `policy` says.
+HandMade attention(AttendArgs a, const KvPolicy& policy) {
   const int32_t q_cols = a.heads * a.k_dim, k_cols = a.kv_heads * a.k_dim, v_cols = a.v_in_k ? 0 : a.kv_heads * a.v_dim;
   HandPlan plan(q_cols + k_cols + v_cols, 0.7f);
   const BufferRef q = HandPlan::slice(plan.input(), 0, q_cols), k = HandPlan::slice(plan.input(), q_cols, k_cols);
   const BufferRef v = HandPlan::slice(plan.input(), q_cols + k_cols, v_cols);
-  a.group = plan.cache(
-      {.policy = KvPolicy::raw_of(dtype), .kv_heads = a.kv_heads, .k_dim = a.k_dim, .v_dim = a.v_in_k ? 0 : a.v_dim});
-  plan.stage(AppendArgs{.group = a.group, .kv_heads = a.kv_heads, .k_dim = a.k_dim, .v_dim = a.v_in_k ? 0 : a.v_dim},
+  CacheNeeds needs{.policy = policy, .kv_heads = a.kv_heads, .k_dim = a.k_dim, .v_dim = a.v_in_k ? 0 : a.v_dim};
+  a.group = plan.cache(needs);
+  if (policy.tiled()) {
+    needs.kind = CacheKind::open;
+    needs.policy = KvPolicy::raw_of(policy.raw);
+    a.open_group = plan.cache(needs);
+  }
+  plan.stage(AppendArgs{.group = a.group,
+                        .open_group = a.open_group,
+                        .kv_heads = a.kv_heads,
+                        .k_dim = a.k_dim,
+                        .v_dim = a.v_in_k ? 0 : a.v_dim},
              {}, {k, a.v_in_k ? BufferRef{} : v}, {});
   const BufferRef out = plan.buffer("out", a.heads * a.v_dim);
   plan.stage(a, {a.sinks ? plan.vector(a.heads, 1.0f, 1.0f) : kNone}, {q}, {out});
@@ -167,11 +178,53 @@ void attend(Report& report, const Target& target) {
         args.v_in_k ? ", latent" : "", args.sinks ? ", sinks" : "", args.causal ? "" : ", both ways",
         args.window > 0 ? fmt::format(", window {}", args.window) : "", args.softcap > 0 ? ", soft cap" : "");
     report.check(name, [&] {
-      Pair pair(attention(args, dtype), target);
+      Pair pair(attention(args, KvPolicy::raw_of(dtype)), target);
       constexpr int kTokens = 280;  // across a segment
       // Both ways, what a token sees depends on its step.
       if (!args.causal) return pair.compare(kTokens, {0}, 0.0);
       return args.k_dim > 256 ? pair.compare(kTokens, {0, 1}, 0.0) : pair.compare(kTokens, {0, 1, 37}, 0.0);
+    });
+  }
+}
+
+KvPolicy compressed(KvPolicy::Codec codec, int k_bits, int v_bits) {
+  KvPolicy policy = KvPolicy::raw_of(DType::bf16);
+  policy.k = {.codec = codec, .bits = static_cast<uint8_t>(k_bits)};
+  policy.v = {.codec = codec, .bits = static_cast<uint8_t>(v_bits)};
+  policy.seed = 1;
+  return policy;
+}
+
+// Every size of heads that has codebooks, and both sides at every width.
+void attend_compressed(Report& report, const Target& target) {
+  constexpr std::pair<int, int> kWidths[] = {{4, 3}, {8, 3}, {3, 2}, {2, 4}, {1, 1}, {4, 8}};
+  const AttendArgs shapes[] = {{.heads = 4, .kv_heads = 2, .scale = 1.0f},
+                               {.heads = 5, .kv_heads = 1, .sinks = true, .window = 70, .scale = 1.0f},
+                               {.heads = 12, .kv_heads = 2, .scale = 1.0f, .softcap = 20.0f}};
+  size_t shape = 0;
+  const auto check = [&](int32_t dim, const KvPolicy& policy, const std::string& name) {
+    AttendArgs a = shapes[shape++ % std::size(shapes)];
+    a.k_dim = a.v_dim = dim;
+    a.scale /= std::sqrt(static_cast<float>(dim));
+    report.check(fmt::format("{} heads over {} of {}, {}", a.heads, a.kv_heads, dim, name), [&] {
+      Pair pair(attention(a, policy), target);
+      // Across tiles, and at the most usual size across a segment.
+      return dim == 128 ? pair.compare(280, {0, 1, 37}, 0.0) : pair.compare(130, {0, 1}, 0.0);
+    });
+  };
+  for (const int32_t dim : kCodebookDims) {
+    for (const auto& [k, v] : kWidths) {
+      check(dim, compressed(KvPolicy::Codec::turbo, k, v), fmt::format("{} and {} bits", k, v));
+    }
+  }
+  for (const int32_t dim : {128, 37}) {
+    check(dim, compressed(KvPolicy::Codec::int8_block, 8, 8), "q8");
+    check(dim, compressed(KvPolicy::Codec::f8e4m3, 8, 8), "f8e4m3");
+  }
+  for (const KvPolicy::Codec codec : {KvPolicy::Codec::int8_block, KvPolicy::Codec::f8e4m3}) {
+    report.check(fmt::format("latent, {}", codec == KvPolicy::Codec::int8_block ? "q8" : "f8e4m3"), [&] {
+      const AttendArgs a{.heads = 8, .kv_heads = 1, .k_dim = 576, .v_dim = 512, .v_in_k = true, .scale = 0.07f};
+      return Pair(attention(a, compressed(codec, 8, 8)), target).compare(130, {0, 1}, 0.0);
     });
   }
 }
@@ -254,6 +307,7 @@ void add_kernel_suites(std::vector<Suite>& suites) {
   suites.push_back({"kernel/products", products});
   suites.push_back({"kernel/experts", experts});
   suites.push_back({"kernel/attention", attend});
+  suites.push_back({"kernel/compressed", attend_compressed});
   suites.push_back({"kernel/recurrent", recurrent});
   suites.push_back({"kernel/elementwise", elementwise});
 }

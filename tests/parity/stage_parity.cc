@@ -189,7 +189,8 @@ ParityReport stage_parity(TinyModel& reference, TinyModel& other, std::span<cons
 
 ParityReport stage_parity(const Golden& golden, const Checkpoint& checkpoint, const TinyOptions& other_options,
                           int chunk, double product_rounding) {
-  TinyModel reference(golden.config_json, checkpoint, TinyOptions{.cache = other_options.cache});
+  TinyModel reference(golden.config_json, checkpoint,
+                      TinyOptions{.cache = other_options.cache, .cache_type = other_options.cache_type});
   TinyModel other(golden.config_json, checkpoint, other_options);
   return stage_parity(reference, other, golden.tokens, chunk, product_rounding);
 }

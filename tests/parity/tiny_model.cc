@@ -104,6 +104,7 @@ void TinyModel::make_executor(std::vector<RefExecutor::Rank> ranks, const TinyOp
   weights_ = ranks[0].weights;
   unused_ = weights_.unused;
   places_ = options.places;
+  observed_ = options.observed;
   tiles_ = options.max_tokens / kTileTokens;
   const StepCapacity capacity{
       .tokens = options.max_tokens, .rows = options.max_tokens, .seqs = places_, .positions = options.max_tokens};
@@ -175,13 +176,14 @@ void TinyModel::step(std::span<const Piece> pieces, Outputs& outputs, std::span<
     group.state_write = state_write.data();
   }
   outputs.hidden.resize(plan_.layer_ends.size());
-  inspected_->set_observer([&](size_t stage) {
+  const auto observe = [&](size_t stage) {
     const auto end = std::ranges::find(plan_.layer_ends, static_cast<int32_t>(stage) + 1);
     if (end != plan_.layer_ends.end()) {
       append_rows(inspected_->read(plan_.residual, n), outputs.hidden[end - plan_.layer_ends.begin()]);
     }
     if (observer_) observer_(stage, n);
-  });
+  };
+  if (observed_) inspected_->set_observer(observe);
   std::vector<RowResult> results(n);
   if (inspected_->executor().run(inputs, results) != RunOutcome::ok) {
     throw std::runtime_error("the device failed; the log says at what");

@@ -47,6 +47,7 @@ struct TinyOptions {
   const Backend* backend = nullptr;  // on its executor instead of the reference
   int places = 1;                    // for sequences side by side: each has blocks, and a state
   int max_tokens = 256;              // of a sequence, and of a step
+  bool observed = true;              // false: steps as an engine takes them, no hidden states
 };
 
 // A plan made by hand, for the kernels of an executor, and its weights.
@@ -95,6 +96,7 @@ class TinyModel {
   void make_executor(std::vector<RefExecutor::Rank> ranks, const TinyOptions& options);
 
   int places_ = 0, tiles_ = 0;  // tiles of a place
+  bool observed_ = true;
   Plan plan_;
   std::vector<std::string> unused_;
   LoadedWeights weights_;

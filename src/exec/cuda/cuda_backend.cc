@@ -34,9 +34,6 @@ std::string missing(const Plan& plan, const StepCapacity& capacity) {
     const std::string_view lack = weight.role == WeightSlot::Role::matrix ? cuda::why_not(weight.format) : "";
     if (!lack.empty()) return fmt::format("{} ({} in {})", lack, weight.name, to_string(weight.format));
   }
-  for (const CacheNeeds& group : plan.groups) {
-    if (!group.policy.is_raw()) return "a compressed cache";
-  }
   const int32_t rows = std::max(capacity.tokens, capacity.rows);
   return rows > cuda::kMaxStepRows ? fmt::format("steps of {} tokens", rows) : "";
 }

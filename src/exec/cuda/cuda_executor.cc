@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "exec/cuda/cuda_backend.h"
 #include "exec/sample_row.h"
+#include "kernels/cuda/cuda_kernels.h"
 
 namespace arc {
 namespace {
@@ -79,22 +80,33 @@ bool CudaExecutor::works(int32_t error, const Stage* stage) const {
   return false;
 }
 
-// Queues one stage; what CUDA says to it.
-int32_t CudaExecutor::launch(size_t stage, const StepInputs& on_device) {
+Operands CudaExecutor::operands(size_t stage, const StepInputs& on_device) const {
   Operands operands = bound_.operands(stage, on_device);
   operands.stream = stream_;
   operands.scratch = scratch_->data();
-  plan_.stages[stage].launch(plan_.stages[stage].args, operands);
-  return cudaGetLastError();
+  return operands;
+}
+
+// Queues stages [i, end), the first alone or with the one behind it; how many those were.
+size_t CudaExecutor::launch(size_t i, size_t end, const StepInputs& on_device) {
+  const Operands first = operands(i, on_device);
+  if (i + 1 < end &&
+      cuda::run_together(plan_.stages[i].args, first, plan_.stages[i + 1].args, operands(i + 1, on_device))) {
+    return 2;
+  }
+  plan_.stages[i].launch(plan_.stages[i].args, first);
+  return 1;
 }
 
 bool CudaExecutor::launch_stages(const StepInputs& on_device) {
-  for (size_t i = 0; i < plan_.stages.size(); ++i) {
+  for (size_t i = 0; i < plan_.stages.size();) {
     const Stage* stage = &plan_.stages[i];
-    if (!works(launch(i, on_device), stage)) return false;
+    const size_t n = launch(i, observer_ ? i + 1 : plan_.stages.size(), on_device);
+    if (!works(cudaGetLastError(), stage)) return false;
+    i += n;
     if (!observer_) continue;
     if (!works(cudaStreamSynchronize(stream_of(stream_)), stage)) return false;
-    observer_(i);
+    observer_(i - 1);
   }
   if (on_device.n_rows > 0 && plan_.logits != kNone) {
     const TensorView logits = bound_.buffer(plan_.logits);
@@ -299,8 +311,10 @@ double CudaExecutor::graph_seconds(const StepInputs& inputs, const std::function
   bound_.set_rows(plan_, inputs);
   cudaStreamSynchronize(stream);
   cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal);
-  for (size_t i = 0; i < plan_.stages.size(); ++i) {
-    if (chosen(plan_.stages[i])) launch(i, on_device);
+  for (size_t i = 0; i < plan_.stages.size();) {
+    size_t end = i;
+    while (end < plan_.stages.size() && end < i + 2 && chosen(plan_.stages[end])) ++end;
+    i += end > i ? launch(i, end, on_device) : 1;
   }
   cudaGraph_t graph = nullptr;
   cudaGraphExec_t replay = nullptr;
@@ -341,10 +355,11 @@ void CudaExecutor::write_buffer(BufferId id, const TensorView& rows) {
 }
 
 std::string CudaExecutor::describe() const {
-  const std::string leases =
-      no_graphs_.empty() ? fmt::format("up to {} decode steps in one launch", kLeaseSteps) : "no graphs: " + no_graphs_;
-  return fmt::format("CUDA executor on {} (sm_{}, {} SMs): {} stages, a launch each; sampling on the GPU; {}",
-                     info_.name, info_.capability, info_.n_processors, plan_.stages.size(), leases);
+  const std::string graphs = no_graphs_.empty()
+                                 ? fmt::format("decode steps are graphs, up to {} in one launch", kLeaseSteps)
+                                 : "no graphs: " + no_graphs_;
+  return fmt::format("CUDA executor on {} (sm_{}, {} SMs): {} stages, sampling on the GPU; {}", info_.name,
+                     info_.capability, info_.n_processors, plan_.stages.size(), graphs);
 }
 
 }  // namespace arc

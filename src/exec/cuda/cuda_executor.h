@@ -34,7 +34,7 @@ class CudaExecutor : public Executor {
   RunOutcome run_lease(const StepInputs& inputs, const LeaseSink& sink) noexcept override;
   std::string describe() const override;
 
-  // Whether steps that only decode run as captured graphs. They give the same bits.
+  // Whether steps that only decode run as captured graphs (the default). They give the same bits.
   void set_graphs(bool on) { use_graphs_ = on; }
   // Rows that the host had to sample so far.
   int64_t n_host_rows() const { return n_host_rows_; }
@@ -64,7 +64,8 @@ class CudaExecutor : public Executor {
 
   bool launch_stages(const StepInputs& on_device);
   bool run_stages(const StepInputs& inputs);
-  int32_t launch(size_t stage, const StepInputs& on_device);
+  Operands operands(size_t stage, const StepInputs& on_device) const;
+  size_t launch(size_t i, size_t end, const StepInputs& on_device);
   bool run_graph(const StepInputs& inputs);
   void fetch_hidden(const StepInputs& inputs);
   bool finish(const StepInputs& inputs, std::span<RowResult> results);
@@ -92,7 +93,7 @@ class CudaExecutor : public Executor {
   std::vector<cuda::LoopRow> loop_rows_;
   std::vector<int32_t> stop_ids_;
   std::vector<LeaseToken> lease_tokens_;
-  bool use_graphs_ = false;
+  bool use_graphs_ = true;
   std::string no_graphs_;  // why there are none; empty: there are
   int64_t n_host_rows_ = 0;
   cuda::LoopEnd lease_end_ = cuda::LoopEnd::running;

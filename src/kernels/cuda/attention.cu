@@ -1,13 +1,14 @@
-// Attention over the paged cache on the device, any head size, group size, window, soft cap, sinks.
+// Attention over the paged cache on the device, any codec, head size, group size, window, soft cap, sinks.
 //
 // The context of a query is walked in segments of kSegment positions, aligned to position 0. A segment gives a largest
 // score, a mass and weighted values; segments are merged in ascending order. That order is the same whether one block
 // walks all of them (many queries) or each has a block of its own (few queries, long context), so the bits are too.
+#include <climits>
+
+#include "kernels/cuda/attention_call.cuh"
 #include "kernels/cuda/attention_mma.h"
-#include "kernels/cuda/common.cuh"
 #include "kernels/cuda/cuda_kernels.h"
 #include "kernels/cuda/limits.h"
-#include "kernels/cuda/scratch.h"
 
 namespace arc::cuda {
 namespace {
@@ -18,19 +19,7 @@ constexpr int kTile = 32;                              // positions whose weight
 constexpr int kChunk = 4;                              // query heads of a block; they share one key/value head
 constexpr int kMaxPerThread = kMaxHeadDim / kThreads;  // value coordinates of a thread
 
-struct Call {
-  AttendArgs a;
-  KvView kv;
-  Rows q, out;
-  const float* sinks = nullptr;
-  const int32_t* positions = nullptr;
-  const int32_t* q_start = nullptr;
-  const int32_t* seq_lens = nullptr;
-  const int32_t* block_table = nullptr;
-  int32_t table_stride = 0, n_seqs = 0;
-  float* parts = nullptr;  // [T, chunks, segments, kChunk, v_dim + 2]; null: one block walks all segments
-  int32_t segments = 0;
-};
+using Call = AttendCall;  // parts: [T, chunks, segments, kChunk, v_dim + 2]
 
 // What one block has found for its query heads: thread i holds value coordinates i, i + kThreads, ...
 struct State {
@@ -75,24 +64,60 @@ __device__ int sequence_of(const Call& c, int t) {
   return s;
 }
 
-__device__ __forceinline__ const std::byte* cache_row(const Call& c, const int32_t* table, int position, int kv_head) {
-  const int64_t block = table[position / c.kv.tokens_per_block];
-  return c.kv.data + block * c.kv.block_bytes + kv_head * c.kv.head_bytes;
-}
+// The cache as one query sees it. kRaw: every tile is raw.
+template <bool kRaw>
+struct Seen {
+  const Call& c;
+  const int32_t *table, *open_table;
+  int open_from, kv_head;  // the first tile that is read open
+
+  __device__ Seen(const Call& call, int s, int position, int kv_head)
+      : c(call),
+        table(call.block_table + static_cast<int64_t>(s) * call.table_stride),
+        open_table(call.open_table + static_cast<int64_t>(s) * call.open_stride),
+        open_from(call.open_table != nullptr ? position / kTileTokens - call.kv.policy.recent : INT_MAX),
+        kv_head(kv_head) {}
+
+  // One position's place. Its keys and values: key(d), value(d).
+  struct Place {
+    const Call& c;
+    const std::byte* head;
+    int token;
+    bool open;
+
+    __device__ float key(int d) const {
+      if constexpr (kRaw) return load_as_float(head, c.k.raw, static_cast<int64_t>(token) * c.k.dim + d);
+      return kv_element(open ? c.open_k : c.k, head, token, d);
+    }
+    __device__ float value(int d) const {
+      if constexpr (kRaw)
+        return load_as_float(head + c.v.data_bytes, c.v.raw, static_cast<int64_t>(token) * c.v.dim + d);
+      return kv_element(open ? c.open_v : c.v, head, token, d);
+    }
+  };
+  __device__ Place at(int position) const {
+    const int tile = position / kTileTokens;
+    const bool open = !kRaw && tile >= open_from;
+    const KvView& kv = open ? c.open : c.kv;
+    const int64_t block = (open ? open_table : table)[tile];
+    return {c, kv.data + block * kv.block_bytes + kv_head * kv.head_bytes, position % kTileTokens, open};
+  }
+};
 
 // Scores of positions [begin, begin + kTile) for the chunk's heads, into shared.weights. One warp per position.
-__device__ void score_tile(const Call& c, const int32_t* table, const float* q, int kv_head, int heads, int begin,
-                           int first, int last, Shared& shared) {
+template <bool kRaw>
+__device__ void score_tile(const Seen<kRaw>& seen, const float* q, int heads, int begin, int first, int last,
+                           Shared& shared) {
+  const Call& c = seen.c;
   const int lane = threadIdx.x % kWarp;
   for (int j = threadIdx.x / kWarp; j < kTile; j += kWarps) {
     const int position = begin + j;
     const bool visible = position >= first && position <= last;
     float dots[kChunk] = {};
     if (visible) {
-      const std::byte* row = cache_row(c, table, position, kv_head);
-      const int64_t base = static_cast<int64_t>(position % c.kv.tokens_per_block) * c.a.k_dim;
+      const auto place = seen.at(position);
       for (int d = lane; d < c.a.k_dim; d += kWarp) {
-        const float k = load_as_float(row, c.kv.policy.raw, base + d);
+        const float k = place.key(d);
 #pragma unroll
         for (int h = 0; h < kChunk; ++h) dots[h] += h < heads ? q[h * c.a.k_dim + d] * k : 0.0f;
       }
@@ -117,32 +142,30 @@ __device__ void softmax_tile(State& state, Shared& shared) {
   }
 }
 
-__device__ void add_values(const Call& c, const int32_t* table, int kv_head, int begin, int first, int last,
-                           State& state, const Shared& shared) {
+template <bool kRaw>
+__device__ void add_values(const Seen<kRaw>& seen, int begin, int first, int last, State& state, const Shared& shared) {
   const int low = max(begin, first), high = min(begin + kTile - 1, last);
-  const int64_t v_offset = c.a.v_in_k ? 0 : c.kv.v_offset_bytes;
-  const int64_t row_dim = c.a.v_in_k ? c.a.k_dim : c.a.v_dim;
   for (int position = low; position <= high; ++position) {
-    const std::byte* row = cache_row(c, table, position, kv_head) + v_offset;
-    const int64_t base = static_cast<int64_t>(position % c.kv.tokens_per_block) * row_dim;
+    const auto place = seen.at(position);
 #pragma unroll
     for (int i = 0; i < kMaxPerThread; ++i) {
       const int d = threadIdx.x + i * kThreads;
-      if (d >= c.a.v_dim) break;
-      const float v = load_as_float(row, c.kv.policy.raw, base + d);
+      if (d >= seen.c.a.v_dim) break;
+      const float v = place.value(d);
 #pragma unroll
       for (int h = 0; h < kChunk; ++h) state.values[h][i] += shared.weights[h][position - begin] * v;
     }
   }
 }
 
-__device__ void walk_segment(const Call& c, const int32_t* table, const float* q, int kv_head, int heads, int segment,
-                             int first, int last, State& state, Shared& shared) {
+template <bool kRaw>
+__device__ void walk_segment(const Seen<kRaw>& seen, const float* q, int heads, int segment, int first, int last,
+                             State& state, Shared& shared) {
   state.clear();
   const int end = min((segment + 1) * kSegment, last + 1);
   for (int begin = max(segment * kSegment, first / kTile * kTile); begin < end; begin += kTile) {
     __syncthreads();  // the last tile's weights have been used
-    score_tile(c, table, q, kv_head, heads, begin, first, last, shared);
+    score_tile(seen, q, heads, begin, first, last, shared);
     __syncthreads();
     softmax_tile(state, shared);
     __syncthreads();
@@ -157,7 +180,7 @@ __device__ void walk_segment(const Call& c, const int32_t* table, const float* q
 #pragma unroll
       for (int i = 0; i < kMaxPerThread; ++i) state.values[h][i] *= keep;
     }
-    add_values(c, table, kv_head, begin, first, last, state, shared);
+    add_values(seen, begin, first, last, state, shared);
   }
 }
 
@@ -178,19 +201,22 @@ __device__ void store_head(const Call& c, int t, int head, float largest, float 
 }
 
 // grid: (chunks of heads, T, segments or 1).
-__global__ void __launch_bounds__(kThreads) attend_kernel(Call c) {
+template <bool kRaw>
+__global__ void __launch_bounds__(kThreads) attend_kernel(const __grid_constant__ Call c) {
   extern __shared__ float q[];  // [kChunk, k_dim]
   __shared__ Shared shared;
-  const int group = c.a.heads / c.a.kv_heads, chunks_per_group = (group + kChunk - 1) / kChunk;
-  const int kv_head = blockIdx.x / chunks_per_group, t = blockIdx.y;
-  const int chunk_first = blockIdx.x % chunks_per_group * kChunk;
+  const int group = c.a.heads / c.a.kv_heads, kv_head = blockIdx.x / c.chunks_per_group, t = blockIdx.y;
+  const int chunk_first = blockIdx.x % c.chunks_per_group * kChunk;
   const int head = kv_head * group + chunk_first, heads = min(kChunk, group - chunk_first);
   const int s = sequence_of(c, t), position = c.positions[t];
   const int first = c.a.window > 0 ? max(0, position - c.a.window + 1) : 0;
   const int end = c.seq_lens[s] - 1;
   const int last = c.a.causal ? position : c.a.window > 0 ? min(end, position + c.a.window - 1) : end;
-  const int32_t* table = c.block_table + static_cast<int64_t>(s) * c.table_stride;
+  const Seen<kRaw> seen(c, s, position, kv_head);
   for (int i = threadIdx.x; i < heads * c.a.k_dim; i += kThreads) q[i] = c.q.row(t)[head * c.a.k_dim + i];
+  if (!kRaw && c.turn.dim > 0) {
+    for (int h = 0; h < heads; ++h) rotate_row<kThreads>(q + h * c.a.k_dim, c.turn);
+  }
 
   State part;
   const int n = c.a.v_dim > static_cast<int>(threadIdx.x) ? (c.a.v_dim - threadIdx.x + kThreads - 1) / kThreads : 0;
@@ -198,7 +224,7 @@ __global__ void __launch_bounds__(kThreads) attend_kernel(Call c) {
     const int segment = blockIdx.z;
     part.clear();
     if (segment >= first / kSegment && segment <= last / kSegment) {
-      walk_segment(c, table, q, kv_head, heads, segment, first, last, part, shared);
+      walk_segment(seen, q, heads, segment, first, last, part, shared);
     }
     float* out = c.parts +
                  ((static_cast<int64_t>(t) * gridDim.x + blockIdx.x) * c.segments + segment) * kChunk * (c.a.v_dim + 2);
@@ -218,7 +244,7 @@ __global__ void __launch_bounds__(kThreads) attend_kernel(Call c) {
   State total;
   total.clear();
   for (int segment = first / kSegment; segment <= last / kSegment; ++segment) {
-    walk_segment(c, table, q, kv_head, heads, segment, first, last, part, shared);
+    walk_segment(seen, q, heads, segment, first, last, part, shared);
 #pragma unroll
     for (int h = 0; h < kChunk; ++h) {
       merge(total.largest[h], total.mass[h], total.values[h], n, part.largest[h], part.mass[h], part.values[h]);
@@ -231,8 +257,8 @@ __global__ void __launch_bounds__(kThreads) attend_kernel(Call c) {
 }
 
 // Merges the segments of one token and head. grid: (heads, T).
-__global__ void __launch_bounds__(kThreads) merge_kernel(Call c) {
-  const int group = c.a.heads / c.a.kv_heads, chunks_per_group = (group + kChunk - 1) / kChunk;
+__global__ void __launch_bounds__(kThreads) merge_kernel(const __grid_constant__ Call c) {
+  const int group = c.a.heads / c.a.kv_heads, chunks_per_group = c.chunks_per_group;
   const int head = blockIdx.x, t = blockIdx.y;
   const int chunk = head / group * chunks_per_group + head % group / kChunk, h = head % group % kChunk;
   const int n_chunks = c.a.kv_heads * chunks_per_group;
@@ -249,36 +275,40 @@ __global__ void __launch_bounds__(kThreads) merge_kernel(Call c) {
   store_head(c, t, head, largest, mass, values);
 }
 
+// grid: (heads, T).
+__global__ void __launch_bounds__(kThreads) turn_kernel(Rows from, Rows to, const __grid_constant__ Turn turn) {
+  __shared__ float x[kMaxTurboDim];
+  const int64_t t = blockIdx.y, head = static_cast<int64_t>(blockIdx.x) * turn.dim;
+  for (int i = threadIdx.x; i < turn.dim; i += kThreads) x[i] = from.row(t)[head + i];
+  rotate_row<kThreads>(x, turn);
+  for (int i = threadIdx.x; i < turn.dim; i += kThreads) to.row(t)[head + i] = x[i];
+}
+
 }  // namespace
+
+void turn_heads(const Rows& from, const Rows& to, int32_t heads, const Turn& turn, cudaStream_t stream) {
+  const dim3 grid(static_cast<unsigned>(heads), static_cast<unsigned>(from.rows));
+  turn_kernel<<<grid, kThreads, 0, stream>>>(from, to, turn);
+}
 
 void run(const AttendArgs& a, const Operands& o) noexcept {
   if (attends_on_tensor_cores(a, o)) return attend_on_tensor_cores(a, o);
-  const GroupInputs& group = o.step->groups[a.group];
-  Call c{.a = a,
-         .kv = o.kv,
-         .q = Rows(o.reads[0]),
-         .out = Rows(o.writes[0]),
-         .sinks = a.sinks ? static_cast<const float*>(o.weights[0].data) : nullptr,
-         .positions = o.step->positions,
-         .q_start = o.step->q_start,
-         .seq_lens = o.step->seq_lens,
-         .block_table = group.block_table,
-         .table_stride = group.table_stride,
-         .n_seqs = o.step->n_seqs};
+  Call c = attend_call(a, o, kChunk);
   const int64_t tokens = c.q.rows;
   if (tokens == 0) return;
-  const int per_group = a.heads / a.kv_heads;
-  const auto chunks = static_cast<unsigned>(a.kv_heads * ((per_group + kChunk - 1) / kChunk));
-  c.segments = blocks_for(static_cast<int64_t>(group.table_stride) * o.kv.tokens_per_block, kSegment);
+  const auto chunks = static_cast<unsigned>(a.kv_heads * c.chunks_per_group);
+  c.segments = blocks_for(static_cast<int64_t>(c.table_stride) * kTileTokens, kSegment);
   const int64_t part_bytes = attend_parts_bytes(a, tokens, c.segments);
   const bool split = c.segments > 1 && tokens * chunks < kFewBlocks && part_bytes <= kMaxPartsBytes;
   if (split) c.parts = reinterpret_cast<float*>(o.scratch);
   const dim3 grid(chunks, static_cast<unsigned>(tokens), split ? static_cast<unsigned>(c.segments) : 1u);
-  attend_kernel<<<grid, kThreads, kChunk * a.k_dim * sizeof(float), stream_of(o)>>>(c);
+  const auto kernel = o.kv.policy.is_raw() ? attend_kernel<true> : attend_kernel<false>;
+  kernel<<<grid, kThreads, kChunk * a.k_dim * sizeof(float), stream_of(o)>>>(c);
   if (split) {
     const dim3 heads(static_cast<unsigned>(a.heads), static_cast<unsigned>(tokens));
     merge_kernel<<<heads, kThreads, 0, stream_of(o)>>>(c);
   }
+  if (a.open_group >= 0) turn_heads(c.out, c.out, a.heads, turn_of(o.kv.v_turbo), stream_of(o));
 }
 
 }  // namespace arc::cuda

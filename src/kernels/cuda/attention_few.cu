@@ -11,23 +11,37 @@ struct SharedWeights {
   __nv_bfloat16 high[kRows][kStride], low[kRows][kStride];
 };
 
-template <int kDim>
+template <int kDim, bool kPacked>
 struct Shared {
-  uint4 stages[kStages][2 * kTile * kDim / 8];
-  SharedWeights weights;
+  Stage<kDim> stages[kStages];
+  SharedWeights weights[kPacked ? 2 : 1];  // plain, and with the values' factors
   float largest[kWarps][kRows];
+  Factors factors[kPacked ? kStages : 1];
+  uint4 bytes[kPacked ? kStages : 1][kPacked ? kPackedChunks<kDim> : 1];
+  Numbers numbers;
 };
 
-// Adds tile `tile`, which is in shared memory, to this warp's columns. For all threads of the block.
-template <int kDim>
+__device__ __forceinline__ void share(const Weights& mine, SharedWeights& with, int first_row, int first_col) {
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const int row = first_row + 8 * (i % 2), col = first_col + 8 * (i / 2);
+    *reinterpret_cast<uint32_t*>(&with.high[row][col]) = mine.high[i];
+    *reinterpret_cast<uint32_t*>(&with.low[row][col]) = mine.low[i];
+  }
+}
+
+// Adds a tile, which is in stage `stage`, to this warp's columns. For all threads of the block.
+template <int kDim, bool kPacked>
 __device__ __forceinline__ void add_tile(Sums<kDim / kWarps>& part, const Call& c, const Queries<kDim>& q,
-                                         const Sight& sight, int tile, const uint4* keys, Shared<kDim>& shared) {
+                                         const Sight& sight, const Visit<kPacked>& visit, int stage,
+                                         Shared<kDim, kPacked>& shared) {
   const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp, g = lane / 4, quad = lane % 4;
-  const uint4* values = keys + kTile * kDim / 8;
+  const uint4 *keys = shared.stages[stage].keys, *values = shared.stages[stage].values;
+  const Factors& factors = shared.factors[kPacked ? stage : 0];
   const Sight sights[2] = {sight, sight};
   float scores[2][4], largest[2] = {-INFINITY, -INFINITY}, base[2];
-  scores8<kDim>(scores[0], largest, c, q, keys, sights, tile, warp * 16, lane);
-  scores8<kDim>(scores[1], largest, c, q, keys, sights, tile, warp * 16 + 8, lane);
+  scores8<kDim, kPacked>(scores[0], largest, c, q, keys, factors.keys, sights, visit, warp * 16, lane);
+  scores8<kDim, kPacked>(scores[1], largest, c, q, keys, factors.keys, sights, visit, warp * 16 + 8, lane);
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
     largest[r] = quad_max(largest[r]);
@@ -40,19 +54,20 @@ __device__ __forceinline__ void add_tile(Sums<kDim / kWarps>& part, const Call& 
     for (int r = 0; r < 2; ++r) largest[r] = fmaxf(largest[r], shared.largest[w][g + 8 * r]);
   }
   part.raise(largest, base);
-  const Weights mine(scores[0], scores[1], base);
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    const int row = g + 8 * (i % 2), col = warp * 16 + 8 * (i / 2) + 2 * quad;
-    *reinterpret_cast<uint32_t*>(&shared.weights.high[row][col]) = mine.high[i];
-    *reinterpret_cast<uint32_t*>(&shared.weights.low[row][col]) = mine.low[i];
-  }
+  const int col = warp * 16 + 2 * quad;
+  share(Weights(scores[0], scores[1], base, nullptr), shared.weights[0], g, col);
+  if constexpr (kPacked) share(Weights(scores[0], scores[1], base, factors.values + col), shared.weights[1], g, col);
   __syncthreads();
 #pragma unroll
   for (int step = 0; step < kTile / 16; ++step) {
     const int row = lane % 16, col = step * 16 + lane / 16 * 8;
-    const Weights w(&shared.weights.high[row][col], &shared.weights.low[row][col]);
-    part.template add<kDim>(w, values, step, warp * (kDim / kWarps), lane);
+    const Weights plain(&shared.weights[0].high[row][col], &shared.weights[0].low[row][col]);
+    if constexpr (kPacked) {
+      const Weights w(&shared.weights[1].high[row][col], &shared.weights[1].low[row][col]);
+      part.template add<kDim>(plain, w, values, step, warp * (kDim / kWarps), lane);
+    } else {
+      part.template add<kDim>(plain, plain, values, step, warp * (kDim / kWarps), lane);
+    }
   }
 }
 
@@ -69,11 +84,11 @@ __device__ __forceinline__ void store_part(const Call& c, const Sums<kCols>& sum
 }
 
 // grid: (chunks of heads, S, segments or 1). Only sequences with one token in this step.
-template <int kDim>
-__global__ void __launch_bounds__(kThreads) few_kernel(Call c) {
+template <int kDim, bool kPacked>
+__global__ void __launch_bounds__(kThreads) few_kernel(const __grid_constant__ Call c) {
   constexpr int kCols = kDim / kWarps;
   extern __shared__ __align__(128) std::byte memory[];
-  auto& shared = *reinterpret_cast<Shared<kDim>*>(memory);
+  auto& shared = *reinterpret_cast<Shared<kDim, kPacked>*>(memory);
   const int s = blockIdx.y, t = c.q_start[s];
   if (c.q_start[s + 1] != t + 1) return;
   const Sight sight(c, s, t);
@@ -84,11 +99,10 @@ __global__ void __launch_bounds__(kThreads) few_kernel(Call c) {
   }
   if (begin >= end) return;
   const Heads heads(c);
-  const int32_t* table = c.block_table + static_cast<int64_t>(s) * c.table_stride;
+  const Fetch<kDim, kPacked> fetch(c, s, heads.kv_head, sight.last);
   const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp, g = lane / 4, quad = lane % 4;
-
-  fetch_tile<kDim>(c, table, heads.kv_head, begin, sight.last, shared.stages[0]);
-  copies_issued();
+  Visit<kPacked> visit(c, begin, c.positions[t], c.positions[t]);
+  fetch.begin(visit, end, shared);
   Queries<kDim> q;
   const float* rows = c.q.row(t) + static_cast<int64_t>(heads.first) * kDim;
   q.load(g < heads.count ? rows + g * kDim : nullptr, g + 8 < heads.count ? rows + (g + 8) * kDim : nullptr, quad);
@@ -97,17 +111,16 @@ __global__ void __launch_bounds__(kThreads) few_kernel(Call c) {
   part.clear();
   total.clear();
   int segment = segment_of(begin * kTile);
-  for (int tile = begin; tile < end; ++tile) {
+  for (int stage = 0; visit.tile < end; stage = (stage + 1) % kStages) {
     copies_arrived<0>();
     __syncthreads();  // this tile is there for all, and the last one is used up
-    const int next = tile + 1;
-    if (next < end) {
-      fetch_tile<kDim>(c, table, heads.kv_head, next, sight.last, shared.stages[(next - begin) % kStages]);
-    }
-    copies_issued();
-    add_tile<kDim>(part, c, q, sight, tile, shared.stages[(tile - begin) % kStages], shared);
-    if (c.parts != nullptr || (next < end && segment_of(next * kTile) == segment)) continue;
-    segment = segment_of(next * kTile);
+    Visit<kPacked> next = visit;
+    next.next();
+    fetch.fill(next, end, shared, (stage + 1) % kStages);
+    add_tile<kDim, kPacked>(part, c, q, sight, visit, stage, shared);
+    visit = next;
+    if (c.parts != nullptr || (next.tile < end && segment_of(next.tile * kTile) == segment)) continue;
+    segment = segment_of(next.tile * kTile);
     total.join(part);
     part.clear();
   }
@@ -137,7 +150,7 @@ constexpr int kMergeSegments = 64;  // whose parts are in shared memory at once
 // grid: (H, S, kDim / kMergeCols). The factors of all segments are known from their largest scores; lane i then adds
 // its column's values in order.
 template <int kDim>
-__global__ void __launch_bounds__(kThreads) merge_kernel(Call c) {
+__global__ void __launch_bounds__(kThreads) merge_kernel(const __grid_constant__ Call c) {
   __shared__ float values[kMergeSegments][kMergeCols], mass[kMergeSegments], tops[kMergeSegments];
   const int head = blockIdx.x, s = blockIdx.y, col = blockIdx.z * kMergeCols, t = c.q_start[s];
   if (c.q_start[s + 1] != t + 1) return;
@@ -175,22 +188,24 @@ __global__ void __launch_bounds__(kThreads) merge_kernel(Call c) {
 
 }  // namespace
 
-template <int kDim>
+template <int kDim, bool kPacked>
 void attend_few(const Call& c, cudaStream_t stream) {
-  constexpr size_t kBytes = sizeof(Shared<kDim>);
+  constexpr size_t kBytes = sizeof(Shared<kDim, kPacked>);
   static const cudaError_t kAllowed =
-      cudaFuncSetAttribute(few_kernel<kDim>, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
+      cudaFuncSetAttribute(few_kernel<kDim, kPacked>, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
   (void)kAllowed;
   const auto seqs = static_cast<unsigned>(c.n_seqs);
   const dim3 grid(static_cast<unsigned>(c.a.kv_heads * c.chunks_per_group), seqs,
                   c.parts != nullptr ? static_cast<unsigned>(c.segments) : 1u);
-  few_kernel<kDim><<<grid, kThreads, kBytes, stream>>>(c);
+  few_kernel<kDim, kPacked><<<grid, kThreads, kBytes, stream>>>(c);
   if (c.parts == nullptr) return;
   const dim3 merges(static_cast<unsigned>(c.a.heads), seqs, kDim / kMergeCols);
   merge_kernel<kDim><<<merges, kThreads, 0, stream>>>(c);
 }
 
-template void attend_few<64>(const Call& c, cudaStream_t stream);
-template void attend_few<128>(const Call& c, cudaStream_t stream);
+template void attend_few<64, false>(const Call& c, cudaStream_t stream);
+template void attend_few<64, true>(const Call& c, cudaStream_t stream);
+template void attend_few<128, false>(const Call& c, cudaStream_t stream);
+template void attend_few<128, true>(const Call& c, cudaStream_t stream);
 
 }  // namespace arc::cuda::attention

@@ -4,10 +4,13 @@
 namespace arc::cuda::attention {
 namespace {
 
-template <int kDim>
+template <int kDim, bool kPacked>
 struct Shared {
-  uint4 stages[kStages][2 * kTile * kDim / 8];
+  Stage<kDim> stages[kStages];
   float totals[kDim / 2 + 4][kThreads];  // of each thread: values, masses
+  Factors factors[kPacked ? kStages : 1];
+  uint4 bytes[kPacked ? kStages : 1][kPacked ? kPackedChunks<kDim> : 1];
+  Numbers numbers;
 };
 
 // The sequence and its first token of block `tile`, when each sequence with several tokens has blocks of `per_block`
@@ -35,29 +38,36 @@ struct Block {
   }
 };
 
-// Adds tile `tile`, which is in shared memory.
-template <int kDim>
+// Adds a tile, which is in stage `stage`.
+template <int kDim, bool kPacked>
 __device__ __forceinline__ void add_tile(Sums<kDim>& part, const Call& c, const Queries<kDim>& q,
-                                         const Sight (&sights)[2], int tile, const uint4* keys, int lane) {
-  const uint4* values = keys + kTile * kDim / 8;
+                                         const Sight (&sights)[2], const Visit<kPacked>& visit, int stage,
+                                         const Shared<kDim, kPacked>& shared, int lane) {
+  const uint4 *keys = shared.stages[stage].keys, *values = shared.stages[stage].values;
+  const Factors& factors = shared.factors[kPacked ? stage : 0];
   float scores[kTile / 8][4], largest[2] = {-INFINITY, -INFINITY}, base[2];
 #pragma unroll
   for (int n = 0; n < kTile / 8; ++n) {
-    scores8<kDim>(scores[n], largest, c, q, keys, sights, tile, n * 8, lane);
+    scores8<kDim, kPacked>(scores[n], largest, c, q, keys, factors.keys, sights, visit, n * 8, lane);
   }
   largest[0] = quad_max(largest[0]);
   largest[1] = quad_max(largest[1]);
   part.raise(largest, base);
 #pragma unroll
   for (int step = 0; step < kTile / 16; ++step) {
-    const Weights w(scores[2 * step], scores[2 * step + 1], base);
-    part.template add<kDim>(w, values, step, 0, lane);
+    const Weights plain(scores[2 * step], scores[2 * step + 1], base, nullptr);
+    if constexpr (kPacked) {
+      const Weights w(scores[2 * step], scores[2 * step + 1], base, factors.values + 16 * step + 2 * (lane % 4));
+      part.template add<kDim>(plain, w, values, step, 0, lane);
+    } else {
+      part.template add<kDim>(plain, plain, values, step, 0, lane);
+    }
   }
 }
 
 // A finished segment joins this thread's totals.
-template <int kDim>
-__device__ __forceinline__ void join(Shared<kDim>& shared, float (&total_top)[2], const Sums<kDim>& part) {
+template <int kDim, bool kPacked>
+__device__ __forceinline__ void join(Shared<kDim, kPacked>& shared, float (&total_top)[2], const Sums<kDim>& part) {
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
     const Blend b = blend(total_top[r], part.top[r]);
@@ -75,9 +85,9 @@ __device__ __forceinline__ void join(Shared<kDim>& shared, float (&total_top)[2]
   }
 }
 
-template <int kDim>
-__device__ __forceinline__ void store_row(const Call& c, const Shared<kDim>& shared, int t, int head, float top, int r,
-                                          int quad) {
+template <int kDim, bool kPacked>
+__device__ __forceinline__ void store_row(const Call& c, const Shared<kDim, kPacked>& shared, int t, int head,
+                                          float top, int r, int quad) {
   const float share = share_of(c, head, top, shared.totals[kDim / 2 + r][threadIdx.x]);
   float* out = c.out.row(t) + static_cast<int64_t>(head) * kDim + 2 * quad;
 #pragma unroll
@@ -89,20 +99,19 @@ __device__ __forceinline__ void store_row(const Call& c, const Shared<kDim>& sha
 }
 
 // grid: (chunks of heads, blocks of tokens). The last blocks of a sequence, which see most, come first.
-template <int kDim>
-__global__ void __launch_bounds__(kThreads) many_kernel(Call c) {
+template <int kDim, bool kPacked>
+__global__ void __launch_bounds__(kThreads) many_kernel(const __grid_constant__ Call c) {
   extern __shared__ __align__(128) std::byte memory[];
-  auto& shared = *reinterpret_cast<Shared<kDim>*>(memory);
+  auto& shared = *reinterpret_cast<Shared<kDim, kPacked>*>(memory);
   const Block block(c);
   if (block.s < 0) return;
-  const int32_t* table = c.block_table + static_cast<int64_t>(block.s) * c.table_stride;
   const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp, g = lane / 4, quad = lane % 4;
-  const int last = c.seq_lens[block.s] - 1, kv_head = block.heads.kv_head;
+  const Fetch<kDim, kPacked> fetch(c, block.s, block.heads.kv_head, c.seq_lens[block.s] - 1);
   const int begin = Sight(c, block.s, block.first_token).first / kTile;
   const int end = Sight(c, block.s, block.last_token).last / kTile + 1;
 
-  fetch_tile<kDim>(c, table, kv_head, begin, last, shared.stages[0]);
-  copies_issued();
+  Visit<kPacked> visit(c, begin, c.positions[block.first_token], c.positions[block.last_token]);
+  fetch.begin(visit, end, shared);
   Sight sights[2];
   const float* rows[2] = {};
 #pragma unroll
@@ -121,15 +130,16 @@ __global__ void __launch_bounds__(kThreads) many_kernel(Call c) {
 #pragma unroll
   for (int i = 0; i < kDim / 2 + 4; ++i) shared.totals[i][threadIdx.x] = 0.0f;
   int segment = segment_of(begin * kTile);
-  for (int tile = begin; tile < end; ++tile) {
+  for (int stage = 0; visit.tile < end; stage = (stage + 1) % kStages) {
     copies_arrived<0>();
     __syncthreads();  // this tile is there for all, and the last one is used up
-    const int next = tile + 1;
-    if (next < end) fetch_tile<kDim>(c, table, kv_head, next, last, shared.stages[(next - begin) % kStages]);
-    copies_issued();
-    add_tile<kDim>(part, c, q, sights, tile, shared.stages[(tile - begin) % kStages], lane);
-    if (next < end && segment_of(next * kTile) == segment) continue;
-    segment = segment_of(next * kTile);
+    Visit<kPacked> next = visit;
+    next.next();
+    fetch.fill(next, end, shared, (stage + 1) % kStages);
+    add_tile<kDim, kPacked>(part, c, q, sights, visit, stage, shared, lane);
+    visit = next;
+    if (next.tile < end && segment_of(next.tile * kTile) == segment) continue;
+    segment = segment_of(next.tile * kTile);
     join<kDim>(shared, total_top, part);
     part.clear();
   }
@@ -143,19 +153,21 @@ __global__ void __launch_bounds__(kThreads) many_kernel(Call c) {
 
 }  // namespace
 
-template <int kDim>
+template <int kDim, bool kPacked>
 void attend_many(const Call& c, cudaStream_t stream) {
-  constexpr size_t kBytes = sizeof(Shared<kDim>);
+  constexpr size_t kBytes = sizeof(Shared<kDim, kPacked>);
   static const cudaError_t kAllowed =
-      cudaFuncSetAttribute(many_kernel<kDim>, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
+      cudaFuncSetAttribute(many_kernel<kDim, kPacked>, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
   (void)kAllowed;
   const int64_t per_block = kWarps * kRows / c.chunk_heads;
   const dim3 grid(static_cast<unsigned>(c.a.kv_heads * c.chunks_per_group),
                   static_cast<unsigned>(c.q.rows / per_block + c.n_seqs));
-  many_kernel<kDim><<<grid, kThreads, kBytes, stream>>>(c);
+  many_kernel<kDim, kPacked><<<grid, kThreads, kBytes, stream>>>(c);
 }
 
-template void attend_many<64>(const Call& c, cudaStream_t stream);
-template void attend_many<128>(const Call& c, cudaStream_t stream);
+template void attend_many<64, false>(const Call& c, cudaStream_t stream);
+template void attend_many<64, true>(const Call& c, cudaStream_t stream);
+template void attend_many<128, false>(const Call& c, cudaStream_t stream);
+template void attend_many<128, true>(const Call& c, cudaStream_t stream);
 
 }  // namespace arc::cuda::attention

@@ -7,39 +7,19 @@
 // bits, and so do one block that walks all segments and a block for each.
 #pragma once
 
-#include "kernels/cuda/common.cuh"
-#include "kernels/cuda/decode.cuh"
-#include "kernels/cuda/scratch.h"
-#include "kernels/cuda/tensor_core.cuh"
+#include "kernels/cuda/attention_packed.cuh"
 
 namespace arc::cuda::attention {
 
-inline constexpr int kTile = 64;   // positions; a block of the cache
-inline constexpr int kRows = 16;   // of a warp's products
-inline constexpr int kStages = 2;  // tiles in shared memory: one is used, one is on its way
-inline constexpr int kWarps = 4, kThreads = kWarps * kWarp;
+inline constexpr int kRows = 16;  // of a warp's products
 inline constexpr float kLog2e = 1.4426950408889634f;
 
-// What all kernels are given.
-struct Call {
-  AttendArgs a;
-  KvView kv;
-  Rows q, out;
-  const float* sinks = nullptr;
-  const int32_t* positions = nullptr;
-  const int32_t* q_start = nullptr;
-  const int32_t* seq_lens = nullptr;
-  const int32_t* block_table = nullptr;
-  int32_t table_stride = 0, n_seqs = 0;
-  int32_t chunk_heads = 0, chunks_per_group = 0;  // query heads that a block takes of one key/value head
-  float* parts = nullptr;                         // [S, H, segments, head_dim + 4]; null: one block walks all segments
-  int32_t segments = 0;
-};
+using Call = AttendCall;  // parts: [S, H, segments, head_dim + 4]
 
 // attend_few() takes the sequences with one token in this step, attend_many() those with several.
-template <int kDim>
+template <int kDim, bool kPacked>
 void attend_few(const Call& c, cudaStream_t stream);
-template <int kDim>
+template <int kDim, bool kPacked>
 void attend_many(const Call& c, cudaStream_t stream);
 
 // The query heads of a block: up to kRows of those that share a key/value head.
@@ -85,30 +65,6 @@ __device__ __forceinline__ float share_of(const Call& c, int head, float top, fl
   const float sink = __fmul_rn(c.sinks[head], kLog2e), both = fmaxf(top, sink);
   const float keep = exp2_of(__fsub_rn(top, both));
   return __fdiv_rn(keep, __fmaf_rn(mass, keep, exp2_of(__fsub_rn(sink, both))));
-}
-
-// ---- tiles of the cache in shared memory ----
-
-// Where 16 bytes number `chunk` of row `row` lie, in units of 16 bytes. Eight rows of one chunk, and half the chunks of
-// two neighbouring rows, lie in different banks.
-template <int kDim>
-__device__ __forceinline__ int place(int row, int chunk) {
-  return row * (kDim / 8) + (chunk ^ ((row & 1) << 2 | (row >> 1 & 3)));
-}
-
-// Asks for keys and values of tile `tile` into `stage` ([K | V], kTile rows each). Rows behind `last` are zeros.
-template <int kDim>
-__device__ __forceinline__ void fetch_tile(const Call& c, const int32_t* table, int kv_head, int tile, int last,
-                                           uint4* stage) {
-  constexpr int kChunks = kDim / 8;
-  const std::byte* head = c.kv.data + table[tile] * c.kv.block_bytes + kv_head * c.kv.head_bytes;
-#pragma unroll
-  for (int i = 0; i < kTile * kChunks / kThreads; ++i) {
-    const int at = threadIdx.x + i * kThreads, row = at / kChunks, chunk = at % kChunks;
-    const bool known = tile * kTile + row <= last;
-    copy_async16(stage + place<kDim>(row, chunk), head + at * 16, known);
-    copy_async16(stage + kTile * kChunks + place<kDim>(row, chunk), head + c.kv.v_offset_bytes + at * 16, known);
-  }
 }
 
 // A warp's 16 rows of queries: high and low bf16. Column 8 c + 4 s + i of every 32 stands for place
@@ -164,9 +120,9 @@ __device__ __forceinline__ void dots8(float (&dots)[4], const Queries<kDim>& q, 
   for (int i = 0; i < 4; ++i) dots[i] = __fadd_rn(high[i], low[i]);
 }
 
-// Which positions a row sees.
+// Which positions a row sees, and which tile it reads raw where the policy is tiled.
 struct Sight {
-  int first = 0, last = -1;
+  int first = 0, last = -1, own = -1;
 
   __device__ Sight() {}
   __device__ Sight(const Call& c, int s, int t) {
@@ -174,20 +130,27 @@ struct Sight {
     first = c.a.window > 0 ? max(0, position - c.a.window + 1) : 0;
     const int end = c.seq_lens[s] - 1;
     last = c.a.causal ? position : c.a.window > 0 ? min(end, position + c.a.window - 1) : end;
+    if (c.open_table != nullptr) own = position / kTile;
   }
-  __device__ bool sees(int position) const { return position >= first && position <= last; }
+  __device__ bool sees(int position, const Visit<false>&) const { return position >= first && position <= last; }
+  __device__ bool sees(int position, const Visit<true>& visit) const {
+    return position >= first && position <= last && (visit.tile == own) == visit.open;
+  }
 };
 
-// The scores of rows g and g + 8, seen as `sights` say, with the eight positions of tile `tile` that start at `first`;
-// -infinity where a row sees nothing. Raises `largest`.
-template <int kDim>
+// The scores of rows g and g + 8, seen as `sights` say, with the eight positions of a tile that start at `first`;
+// -infinity where a row sees nothing. Raises `largest`. `factors`: of the positions, with kPacked.
+template <int kDim, bool kPacked>
 __device__ __forceinline__ void scores8(float (&scores)[4], float (&largest)[2], const Call& c, const Queries<kDim>& q,
-                                        const uint4* keys, const Sight (&sights)[2], int tile, int first, int lane) {
+                                        const uint4* keys, const float* factors, const Sight (&sights)[2],
+                                        const Visit<kPacked>& visit, int first, int lane) {
   const int g = lane / 4, quad = lane % 4;
   dots8<kDim>(scores, q, keys, first, g, quad);
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
-    const bool seen = sights[i / 2].sees(tile * kTile + first + 2 * quad + i % 2);
+    const int at = first + 2 * quad + i % 2;
+    const bool seen = sights[i / 2].sees(visit.tile * kTile + at, visit);
+    if (kPacked) scores[i] = __fmul_rn(scores[i], factors[at]);
     scores[i] = seen ? scaled(c.a, scores[i]) : -INFINITY;
     largest[i / 2] = fmaxf(largest[i / 2], scores[i]);
   }
@@ -202,13 +165,20 @@ __device__ __forceinline__ float quad_max(float v) {
 struct Weights {
   uint32_t high[4], low[4];
 
-  // `left`, `right`: scores of the first and the last eight positions as dots8() places them.
-  __device__ __forceinline__ Weights(const float (&left)[4], const float (&right)[4], const float (&base)[2]) {
+  // `left`, `right`: scores of the first and the last eight positions as dots8() places them. `factors`: of the lane's
+  // first position and on; null: ones.
+  __device__ __forceinline__ Weights(const float (&left)[4], const float (&right)[4], const float (&base)[2],
+                                     const float* factors) {
 #pragma unroll
     for (int i = 0; i < 4; ++i) {  // row g + 8 (i % 2), positions 8 (i / 2) + 2 quad, + 1
       const float b = base[i % 2];
       const float* pair = (i < 2 ? left : right) + 2 * (i % 2);
-      set(i, exp2_of(__fsub_rn(pair[0], b)), exp2_of(__fsub_rn(pair[1], b)));
+      float first = exp2_of(__fsub_rn(pair[0], b)), second = exp2_of(__fsub_rn(pair[1], b));
+      if (factors != nullptr) {
+        first = __fmul_rn(first, factors[8 * (i / 2)]);
+        second = __fmul_rn(second, factors[8 * (i / 2) + 1]);
+      }
+      set(i, first, second);
     }
   }
   // From shared memory: `row_high`, `row_low` as load_matrices() takes them.
@@ -274,12 +244,14 @@ struct Sums {
     }
   }
 
-  // Adds the values of positions 16 step .. 16 step + 15 of a tile; the columns start at `first_col`.
+  // Adds the values of positions 16 step .. 16 step + 15 of a tile; the columns start at `first_col`. `w`: with the
+  // values' factors, `plain` without.
   template <int kDim>
-  __device__ __forceinline__ void add(const Weights& w, const uint4* tile_values, int step, int first_col, int lane) {
+  __device__ __forceinline__ void add(const Weights& plain, const Weights& w, const uint4* tile_values, int step,
+                                      int first_col, int lane) {
     constexpr uint32_t kOnes = 0x3f803f80;
-    multiply_add(mass, w.high, kOnes, kOnes);
-    multiply_add(mass, w.low, kOnes, kOnes);
+    multiply_add(mass, plain.high, kOnes, kOnes);
+    multiply_add(mass, plain.low, kOnes, kOnes);
 #pragma unroll
     for (int n = 0; n < kCols / 8; n += 2) {
       uint32_t v[4];

@@ -10,6 +10,9 @@ namespace arc::cuda {
 // One launch function per operation (kernels/api/ops.h), on Operands::stream. Null for collectives.
 const KernelTable& kernels();
 
+// One launch for two stages in a row, where there is a kernel for both: the same bits. False: nothing was done.
+bool run_together(const Args& first, const Operands& a, const Args& second, const Operands& b) noexcept;
+
 // Whether this build has code for the current device.
 bool runs_here();
 

@@ -65,7 +65,8 @@ void run(const GateArgs&, const Operands& o) noexcept {
 
 void run(const AddArgs& a, const Operands& o) noexcept {
   const Rows x(o.reads[0]), y(o.writes[0]);
-  each(o, x.rows, x.cols, [=] __device__(int64_t t, int64_t c) { y.row(t)[c] += a.scale * x.row(t)[c]; });
+  each(o, x.rows, x.cols,
+       [=] __device__(int64_t t, int64_t c) { y.row(t)[c] = fmaf(a.scale, x.row(t)[c], y.row(t)[c]); });
 }
 
 void run(const SoftcapArgs& a, const Operands& o) noexcept {
@@ -114,23 +115,6 @@ void run(const RopeArgs& a, const Operands& o) noexcept {
       float* out = y.row(t) + (first + j) * a.out_stride + i;
       out[0] = left[j] * co - right[j] * si;
       out[half] = right[j] * co + left[j] * si;
-    }
-  });
-}
-
-void run(const AppendArgs& a, const Operands& o) noexcept {
-  const Rows k(o.reads[0]), v(o.reads[1]);
-  const int64_t* slots = o.step->groups[a.group].slots;
-  const KvView kv = o.kv;
-  each(o, k.rows, a.kv_heads * (a.k_dim + a.v_dim), [=] __device__(int64_t t, int64_t c) {
-    const int64_t block = slots[t] / kv.tokens_per_block, offset = slots[t] % kv.tokens_per_block;
-    const int64_t width = a.k_dim + a.v_dim, h = c / width, d = c % width;
-    std::byte* head = kv.data + block * kv.block_bytes + h * kv.head_bytes;
-    if (d < a.k_dim) {
-      store_from_float(head, kv.policy.raw, offset * a.k_dim + d, k.row(t)[h * a.k_dim + d]);
-    } else {
-      store_from_float(head + kv.v_offset_bytes, kv.policy.raw, offset * a.v_dim + d - a.k_dim,
-                       v.row(t)[h * a.v_dim + d - a.k_dim]);
     }
   });
 }

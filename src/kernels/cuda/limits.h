@@ -4,6 +4,7 @@
 namespace arc::cuda {
 
 inline constexpr int kMaxHeadDim = 1024;
+inline constexpr int kMaxNormCols = 32768;
 inline constexpr int kMaxConvKernel = 16;
 inline constexpr int kMaxKeyDim = 256;     // of the delta rule
 inline constexpr int kMaxValueDim = 1024;  // likewise

@@ -1,4 +1,4 @@
-// Products of weights with token rows on the device, and the embedding look-up.
+// Products of plain weights with token rows on the device, and the embedding look-up.
 //
 // One formulation for any number of rows: weights are the first operand of m16n8k16 products, so 16 rows of a weight
 // meet 8 tokens at a time. A row's columns are dealt in runs of kRun to kWarps warps, whose sums are added in order. So
@@ -14,26 +14,11 @@
 #include "kernels/cuda/common.cuh"
 #include "kernels/cuda/cuda_kernels.h"
 #include "kernels/cuda/decode.cuh"
-#include "kernels/cuda/product_many.h"
+#include "kernels/cuda/product.cuh"
 #include "kernels/cuda/tensor_core.cuh"
 
 namespace arc::cuda {
 namespace {
-
-constexpr int kWarps = kChains, kThreads = kWarps * kWarp;
-constexpr int kRows = 16, kTokens = 8;  // of a product
-
-// Rows of x, matrices and columns of y that a block works on; z counts heads, or choices of experts.
-struct Product {
-  MatrixView w;
-  int64_t row_bytes = 0;
-  Rows x, y;
-  int32_t in_step = 0, out_step = 0;  // columns of x and y per z
-  const int32_t* ids = nullptr;       // [T, ids_stride] of experts: one token a block
-  int64_t ids_stride = 0;
-  int32_t first_expert = 0;
-  bool x_aligned = false;  // eight neighbours of x are two whole loads of 16 bytes
-};
 
 // Eight neighbours of a row of a plain type; what lies behind `n` is zero.
 template <typename T>
@@ -66,19 +51,6 @@ struct Plain {
   static __device__ Raw fetch(const uint8_t* row, int64_t k, int64_t n) { return {row, k, n}; }
   static __device__ Split decode(const Raw& raw) { return plain8(reinterpret_cast<const T*>(raw.row), raw.k, raw.n); }
 };
-template <BlockCode kCode>
-struct Blocks {
-  static constexpr bool kExact = false;
-  using Raw = Place;
-  static __device__ Raw fetch(const uint8_t* row, int64_t k, int64_t n) { return {row, k, n}; }
-  static __device__ Split decode(const Raw& raw) {
-    if (raw.k >= raw.n) return {};
-    float v[8];
-    decode8<kCode>(raw.row, raw.k, v);
-    return split(v);
-  }
-};
-
 // Eight neighbours of a row of activations.
 __device__ __forceinline__ Split activations8(const float* row, int64_t k, int64_t n, bool aligned) {
   if (!aligned) return plain8(row, k, n);
@@ -121,23 +93,13 @@ struct Run {
 // grid: (blocks of 16 rows, tokens / (8 kTiles), z).
 template <typename Format, int kTiles>
 __global__ void __launch_bounds__(kThreads) product_kernel(Product p) {
-  __shared__ float parts[kWarps][kRows][kTiles * kTokens + 1];
+  __shared__ Parts<kTiles> parts;
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, g = lane / 4, c = lane % 4;
-  const int64_t row = static_cast<int64_t>(blockIdx.x) * kRows,
-                token = static_cast<int64_t>(blockIdx.y) * kTiles * kTokens;
-  const int z = blockIdx.z;
-  int64_t matrix = z, first_token = token, n_tokens = p.x.rows - token;
-  if (p.ids != nullptr) {
-    first_token = blockIdx.y;
-    n_tokens = 1;
-    matrix = p.ids[first_token * p.ids_stride + z] - p.first_expert;
-  }
-  const bool elsewhere = matrix < 0 || matrix >= p.w.count;  // an expert of another shard
-  const auto* weights = static_cast<const uint8_t*>(p.w.data) + (elsewhere ? 0 : matrix) * p.w.out * p.row_bytes;
-  const uint8_t* top_row = weights + min(row + g, p.w.out - 1) * p.row_bytes;
-  const uint8_t* bottom_row = weights + min(row + g + 8, p.w.out - 1) * p.row_bytes;
+  const Work work(p, kTiles);
+  const uint8_t *top_row = work.weights_of(p, g), *bottom_row = work.weights_of(p, g + 8);
+  const int64_t first_token = work.first_token, n_tokens = work.n_tokens;
 
-  const int runs = elsewhere ? 0 : static_cast<int>((p.w.in + kRun - 1) / kRun);
+  const int runs = work.elsewhere ? 0 : static_cast<int>((p.w.in + kRun - 1) / kRun);
   float sums[kTiles][4] = {};
   const auto fetch = [&](int run) {
     return Run<Format>(top_row, bottom_row, static_cast<int64_t>(run) * kRun + c * 8, run < runs ? p.w.in : 0);
@@ -153,27 +115,66 @@ __global__ void __launch_bounds__(kThreads) product_kernel(Product p) {
       for (int tile = 0; tile < kTiles; ++tile) {
         const int64_t t = tile * kTokens + g;
         Split x;
-        if (t < n_tokens) x = activations8(p.x.row(first_token + t) + z * p.in_step, k, p.w.in, p.x_aligned);
+        if (t < n_tokens) x = activations8(p.x.row(first_token + t) + work.z * p.in_step, k, p.w.in, p.x_aligned);
         multiply_step<Format::kExact>(sums[tile], top, bottom, x, 0);
         multiply_step<Format::kExact>(sums[tile], top, bottom, x, 1);
       }
     }
     ahead = fetch(run + kWarps);
   }
+  store_sums<kTiles>(p, work, sums, parts);
+}
+
+// The same sums where rows are few and blocks, too: each warp has kAhead runs of weights and tokens on their way.
+constexpr int kAhead = 2;
+constexpr int64_t kNarrowBlocks = 264;  // two for each processor
+
+__global__ void __launch_bounds__(kThreads) narrow_kernel(const __grid_constant__ Product p) {
+  using Format = Bf16Aligned;
+  __shared__ Parts<1> parts;
+  const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, g = lane / 4, c = lane % 4;
+  const Work work(p, 1);
+  const uint8_t *top_row = work.weights_of(p, g), *bottom_row = work.weights_of(p, g + 8);
+  const int runs = work.elsewhere ? 0 : static_cast<int>((p.w.in + kRun - 1) / kRun);
+  const float* x_row = g < work.n_tokens ? p.x.row(work.first_token + g) + work.z * p.in_step : nullptr;
+  struct Share {
+    Format::Raw top[kRun / 32] = {}, bottom[kRun / 32] = {};
+    float4 x[kRun / 32][2] = {};
+  };
+  const auto fetch = [&](int run) {
+    Share share;
 #pragma unroll
-  for (int tile = 0; tile < kTiles; ++tile) {
+    for (int half = 0; half < kRun / 32; ++half) {
+      const int64_t k = static_cast<int64_t>(run) * kRun + half * 32 + c * 8, n = run < runs ? p.w.in : 0;
+      share.top[half] = Format::fetch(top_row, k, n);
+      share.bottom[half] = Format::fetch(bottom_row, k, n);
+      if (x_row == nullptr || k >= n) continue;
+      share.x[half][0] = *reinterpret_cast<const float4*>(x_row + k);
+      share.x[half][1] = *reinterpret_cast<const float4*>(x_row + k + 4);
+    }
+    return share;
+  };
+  float sums[1][4] = {};
+  Share shares[kAhead];
 #pragma unroll
-    for (int i = 0; i < 4; ++i) parts[warp][g + i / 2 * 8][tile * kTokens + 2 * c + i % 2] = sums[tile][i];
+  for (int i = 0; i < kAhead; ++i) shares[i] = fetch(warp + i * kWarps);
+  for (int first = warp; first < runs; first += kAhead * kWarps) {
+#pragma unroll
+    for (int i = 0; i < kAhead; ++i) {
+      const int run = first + i * kWarps;
+      if (run >= runs) break;
+#pragma unroll
+      for (int half = 0; half < kRun / 32; ++half) {
+        const float4 a = shares[i].x[half][0], b = shares[i].x[half][1];
+        const Split top = Format::decode(shares[i].top[half]), bottom = Format::decode(shares[i].bottom[half]);
+        const Split x = split({a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w});
+        multiply_step<Format::kExact>(sums[0], top, bottom, x, 0);
+        multiply_step<Format::kExact>(sums[0], top, bottom, x, 1);
+      }
+      shares[i] = fetch(run + kAhead * kWarps);
+    }
   }
-  __syncthreads();
-  for (int i = threadIdx.x; i < kRows * kTiles * kTokens; i += kThreads) {
-    const int r = i % kRows, t = i / kRows;
-    if (row + r >= p.w.out || t >= n_tokens) continue;
-    float sum = 0.0f;
-    for (int w = 0; w < kWarps; ++w) sum += parts[w][r][t];
-    if (p.w.bias != nullptr && !elsewhere) sum += p.w.bias[matrix * p.w.out + row + r];
-    p.y.row(first_token + t)[z * p.out_step + row + r] = sum;
-  }
+  store_sums<1>(p, work, sums, parts);
 }
 
 // f32 weights: one warp per weight row and token, f32 throughout.
@@ -196,16 +197,10 @@ __global__ void __launch_bounds__(kThreads) f32_kernel(Product p) {
 
 template <typename Format>
 void launch_format(const Product& p, int depth, cudaStream_t stream) {
-  const auto rows = static_cast<unsigned>(blocks_for(p.w.out, kRows)), z = static_cast<unsigned>(depth),
-             tokens = static_cast<unsigned>(p.x.rows);
-  if (p.ids != nullptr || tokens <= kTokens) {
-    product_kernel<Format, 1><<<dim3(rows, p.ids != nullptr ? tokens : 1, z), kThreads, 0, stream>>>(p);
-  } else if (tokens <= 2 * kTokens) {
-    product_kernel<Format, 2><<<dim3(rows, 1, z), kThreads, 0, stream>>>(p);
-  } else {
-    const auto tiles = static_cast<unsigned>(blocks_for(tokens, 4 * kTokens));
-    product_kernel<Format, 4><<<dim3(rows, tiles, z), kThreads, 0, stream>>>(p);
-  }
+  const Grid grid(p, depth);
+  if (grid.tiles == 1) product_kernel<Format, 1><<<grid.blocks, kThreads, 0, stream>>>(p);
+  if (grid.tiles == 2) product_kernel<Format, 2><<<grid.blocks, kThreads, 0, stream>>>(p);
+  if (grid.tiles == 4) product_kernel<Format, 4><<<grid.blocks, kThreads, 0, stream>>>(p);
 }
 
 void start(Product p, int depth, cudaStream_t stream) {
@@ -213,20 +208,7 @@ void start(Product p, int depth, cudaStream_t stream) {
   p.x_aligned =
       p.w.in % 8 == 0 && p.x.stride % 4 == 0 && p.in_step % 4 == 0 && reinterpret_cast<uintptr_t>(p.x.data) % 16 == 0;
   const WeightFormat& format = p.w.format;
-  switch (format.code) {
-    case BlockCode::q8_0:
-      return launch_format<Blocks<BlockCode::q8_0>>(p, depth, stream);
-    case BlockCode::q4_0:
-      return launch_format<Blocks<BlockCode::q4_0>>(p, depth, stream);
-    case BlockCode::q4_k:
-      return launch_format<Blocks<BlockCode::q4_k>>(p, depth, stream);
-    case BlockCode::q5_k:
-      return launch_format<Blocks<BlockCode::q5_k>>(p, depth, stream);
-    case BlockCode::q6_k:
-      return launch_format<Blocks<BlockCode::q6_k>>(p, depth, stream);
-    default:
-      break;
-  }
+  if (format.code != BlockCode::none) return product_blocks(p, depth, stream);
   if (format.element == DType::f32) {
     const dim3 grid(static_cast<unsigned>(blocks_for(p.w.out, kWarps)), static_cast<unsigned>(p.x.rows),
                     static_cast<unsigned>(depth));
@@ -234,7 +216,12 @@ void start(Product p, int depth, cudaStream_t stream) {
   } else if (format.element == DType::f16) {
     launch_format<Plain<__half>>(p, depth, stream);
   } else if (p.w.in % 8 == 0) {
-    launch_format<Bf16Aligned>(p, depth, stream);
+    const Grid grid(p, depth);
+    const int64_t blocks = int64_t{grid.blocks.x} * grid.blocks.y * grid.blocks.z;
+    if (grid.tiles > 1 || !p.x_aligned || blocks > kNarrowBlocks) {
+      return launch_format<Bf16Aligned>(p, depth, stream);
+    }
+    narrow_kernel<<<grid.blocks, kThreads, 0, stream>>>(p);
   } else {
     launch_format<Plain<__nv_bfloat16>>(p, depth, stream);
   }

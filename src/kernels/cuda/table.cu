@@ -26,6 +26,12 @@ std::string_view limit(const A&) {
 std::string_view limit(const AttendArgs& a) {
   return a.k_dim > kMaxHeadDim || a.v_dim > kMaxHeadDim ? "heads of more than 1024 coordinates" : "";
 }
+std::string_view limit(const NormArgs& a) {
+  return a.cols > kMaxNormCols ? "norms of more than 32768 columns" : "";
+}
+std::string_view limit(const GatedNormArgs& a) {
+  return a.cols > kMaxNormCols ? "norms of more than 32768 columns" : "";
+}
 std::string_view limit(const ConvArgs& a) {
   return a.kernel > kMaxConvKernel ? "a convolution over more than 16 tokens" : "";
 }
@@ -79,8 +85,10 @@ std::string_view why_not(const WeightFormat& format) {
 
 int64_t scratch_bytes(const Args& args, int64_t tokens) {
   // Where parts would not fit, one block does all of them.
-  const bool attends = std::holds_alternative<AttendArgs>(args) && tokens > 0;
-  return attends || (std::holds_alternative<LinearArgs>(args) && tokens > kManyTokens) ? kMaxPartsBytes : 0;
+  if (const auto* attend = std::get_if<AttendArgs>(&args); attend != nullptr && tokens > 0) {
+    return kMaxPartsBytes + turned_bytes(*attend, tokens);
+  }
+  return std::holds_alternative<LinearArgs>(args) && tokens > kManyTokens ? kMaxPartsBytes : 0;
 }
 
 }  // namespace arc::cuda
