@@ -115,7 +115,8 @@ class SameBits : public testing::TestWithParam<Case> {
 
   // Whether an answer can start behind another's prompt: recurrent states are kept every 512 tokens only.
   bool finds_prefixes() const {
-    return GetParam().long_prompts || (golden_.name != "qwen3_next" && golden_.name != "granite_hybrid");
+    const std::string& golden = GetParam().golden;
+    return GetParam().long_prompts || (golden != "qwen3_next" && golden != "granite_hybrid");
   }
 
   // All at once: chunked prompts, sequences that leave the cache and come back, and with long prompts those whose
@@ -123,7 +124,8 @@ class SameBits : public testing::TestWithParam<Case> {
   // to leave.
   void expect_under_preemption(int64_t swap_memory_bytes, int64_t EngineStats::* preemptions) const {
     // The cache always holds the windows of all sequences.
-    if (golden_.name == "mistral" || golden_.name == "starcoder2" || golden_.name.starts_with("phi3")) {
+    const std::string& golden = GetParam().golden;
+    if (golden == "mistral" || golden == "starcoder2" || golden.starts_with("phi3")) {
       GTEST_SKIP() << "windows in all layers";
     }
     EngineConfig c = config();
