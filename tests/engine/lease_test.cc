@@ -177,17 +177,21 @@ TEST_P(Leases, ACancelledRequestEndsAndOthersGoOn) {
   const auto engine = this->engine();
   const SamplingParams sampling{.temperature = 0.8f, .max_tokens = 100, .ignore_eos = true};
   const std::vector<Answer> alone = ask(*engine, sampling, true);
-  std::promise<FinishReason> finish;
-  size_t n = 0;
-  engine->submit({.prompt = TokenPrompt{{5, 6, 7}}, .sampling = sampling}, [&](const Event& e) {
-    n += e.tokens.size();
-    if (n == 3) engine->cancel(e.id);
-    if (e.finish) finish.set_value(*e.finish);
-  });
-  const std::vector<Answer> beside = ask(*engine, sampling, false);
-  const FinishReason reason = finish.get_future().get();
+  // On a busy machine the answer may be whole before its third token is delivered: then once more.
+  FinishReason reason = FinishReason::length;
+  for (int tries = 0; tries < 100 && reason != FinishReason::cancelled; ++tries) {
+    const auto finish = std::make_shared<std::promise<FinishReason>>();
+    engine->submit({.prompt = TokenPrompt{{5, 6, 7}}, .sampling = sampling},
+                   [&, finish, n = size_t{0}](const Event& e) mutable {
+                     n += e.tokens.size();
+                     if (n == 3) engine->cancel(e.id);
+                     if (e.finish) finish->set_value(*e.finish);
+                   });
+    const std::vector<Answer> beside = ask(*engine, sampling, false);
+    reason = finish->get_future().get();
+    for (size_t i = 0; i < alone.size(); ++i) EXPECT_EQ(beside[i].tokens, alone[i].tokens) << i;
+  }
   EXPECT_EQ(reason, FinishReason::cancelled);
-  for (size_t i = 0; i < alone.size(); ++i) EXPECT_EQ(beside[i].tokens, alone[i].tokens) << i;
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, Leases, testing::Values("qwen3", "gemma3", "qwen3_next", "deepseek_v3"),
