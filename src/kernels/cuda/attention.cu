@@ -209,9 +209,7 @@ __global__ void __launch_bounds__(kThreads) attend_kernel(const __grid_constant_
   const int chunk_first = blockIdx.x % c.chunks_per_group * kChunk;
   const int head = kv_head * group + chunk_first, heads = min(kChunk, group - chunk_first);
   const int s = sequence_of(c, t), position = c.positions[t];
-  const int first = c.a.window > 0 ? max(0, position - c.a.window + 1) : 0;
-  const int end = c.seq_lens[s] - 1;
-  const int last = c.a.causal ? position : c.a.window > 0 ? min(end, position + c.a.window - 1) : end;
+  const auto [first, last] = Reach(c, s, position);
   const Seen<kRaw> seen(c, s, position, kv_head);
   for (int i = threadIdx.x; i < heads * c.a.k_dim; i += kThreads) q[i] = c.q.row(t)[head * c.a.k_dim + i];
   if (!kRaw && c.turn.dim > 0) {

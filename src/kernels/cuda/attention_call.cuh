@@ -9,7 +9,7 @@ namespace arc::cuda {
 
 struct AttendCall {
   AttendArgs a;
-  KvView kv, open;  // of a tiled policy: packed tiles, and those that are not full, raw
+  KvView kv, open;  // of a tiled policy: packed tiles, and those that are still read open
   KvSide k, v, open_k, open_v;
   Turn turn;  // of queries
   Rows q, out;
@@ -53,6 +53,18 @@ inline AttendCall attend_call(const AttendArgs& a, const Operands& o, int32_t mo
   c.open_stride = o.step->groups[a.open_group].table_stride;
   return c;
 }
+
+// The positions that a query at `position` of sequence s sees, all of [first, last].
+struct Reach {
+  int first = 0, last = -1;
+
+  __device__ Reach() {}
+  __device__ Reach(const AttendCall& c, int s, int position) {
+    const int end = c.seq_lens[s] - 1;
+    first = c.a.window > 0 ? max(0, position - c.a.window + 1) : 0;
+    last = c.a.causal ? position : c.a.window > 0 ? min(end, position + c.a.window - 1) : end;
+  }
+};
 
 // Turns all heads of all rows of `from` [T, H * turn.dim] into `to`, which may be the same.
 void turn_heads(const Rows& from, const Rows& to, int32_t heads, const Turn& turn, cudaStream_t stream);

@@ -121,16 +121,12 @@ __device__ __forceinline__ void dots8(float (&dots)[4], const Queries<kDim>& q, 
 }
 
 // Which positions a row sees, and which tile it reads raw where the policy is tiled.
-struct Sight {
-  int first = 0, last = -1, own = -1;
+struct Sight : Reach {
+  int own = -1;
 
   __device__ Sight() {}
-  __device__ Sight(const Call& c, int s, int t) {
-    const int position = c.positions[t];
-    first = c.a.window > 0 ? max(0, position - c.a.window + 1) : 0;
-    const int end = c.seq_lens[s] - 1;
-    last = c.a.causal ? position : c.a.window > 0 ? min(end, position + c.a.window - 1) : end;
-    if (c.open_table != nullptr) own = position / kTile;
+  __device__ Sight(const Call& c, int s, int t) : Reach(c, s, c.positions[t]) {
+    if (c.open_table != nullptr) own = c.positions[t] / kTile;
   }
   __device__ bool sees(int position, const Visit<false>&) const { return position >= first && position <= last; }
   __device__ bool sees(int position, const Visit<true>& visit) const {
