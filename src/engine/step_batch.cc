@@ -89,9 +89,11 @@ const StepInputs& StepBatch::fill(const StepPlan& plan,
     for (auto* list : {&group.block_table, &group.state_read, &group.state_write}) list->clear();
     group.slots.clear();
   }
+  inputs_.n_prompts = 0;
   for (const PlannedSequence& planned : plan.sequences) {
     add_sequence(planned);
     add_rows(planned, settings(planned));
+    if (planned.is_prefill) ++inputs_.n_prompts;
   }
   copies_ = to_step_copies(plan.copies);
 

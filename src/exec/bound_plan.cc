@@ -70,20 +70,27 @@ Operands BoundPlan::operands(size_t stage, const StepInputs& inputs) const {
           .reads = bound.reads,
           .writes = bound.writes,
           .step = &inputs,
+          .n_prompt = bound.n_prompt,
           .kv = bound.kv,
           .open = bound.open,
           .state = bound.state};
 }
 
 void BoundPlan::set_rows(const Plan& plan, const StepInputs& inputs) noexcept {
+  const auto of_tokens = [&](const BufferRef& ref) {
+    return ref.buffer != kNone && plan.buffers[ref.buffer].rows == Buffer::Rows::tokens;
+  };
   const auto rows_of = [&](const BufferRef& ref) -> int64_t {
     if (ref.buffer == kNone) return 0;
-    return plan.buffers[ref.buffer].rows == Buffer::Rows::tokens ? inputs.n_tokens : inputs.n_rows;
+    return of_tokens(ref) ? inputs.n_tokens : inputs.n_rows;
   };
+  const int64_t n_prompt =
+      inputs.n_prompts > 0 ? inputs.n_tokens - inputs.q_start[inputs.n_seqs - inputs.n_prompts] : 0;
   for (size_t s = 0; s < stages_.size(); ++s) {
     const Stage& stage = plan.stages[s];
     for (size_t i = 0; i < std::size(stage.reads); ++i) stages_[s].reads[i].rows = rows_of(stage.reads[i]);
     for (size_t i = 0; i < std::size(stage.writes); ++i) stages_[s].writes[i].rows = rows_of(stage.writes[i]);
+    stages_[s].n_prompt = of_tokens(stage.writes[0]) ? n_prompt : 0;
   }
 }
 

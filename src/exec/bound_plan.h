@@ -12,6 +12,7 @@ namespace arc {
 struct BoundStage {
   MatrixView weights[3];
   TensorView reads[2], writes[3];  // rows are set by each step
+  int64_t n_prompt = 0;            // likewise
   KvView kv, open;
   StateView state;
 };

@@ -200,7 +200,7 @@ void Scheduler::reserve(Sequence& sequence, int32_t n_tokens, int32_t n_drafts) 
                           .first_position = sequence.n_computed,
                           .n_tokens = n_tokens,
                           .n_drafts = n_drafts,
-                          .is_prefill = !sequence.decoding()};
+                          .is_prefill = !sequence.decoding() || sequence.n_computed < sequence.n_prompt};
   const int32_t end = planned.first_position + n_tokens;
   if (sequence.all_rows) {
     planned.n_rows = std::max(0, end - std::max(planned.first_position, sequence.n_rows));

@@ -36,7 +36,7 @@ struct PlannedSequence {
   int32_t n_drafts = 0;
   int32_t n_rows = 0;
   int32_t lease_tokens = 1;  // new tokens that the reserved blocks have room for
-  bool is_prefill = false;
+  bool is_prefill = false;   // computes tokens of the prompt, or more than one that is known
   // Per state group: the state read, or kNoBlock for the empty one. The state is written to tables[g].blocks[0], which
   // may be the same block. Steps of a lease after the first read what the one before wrote.
   std::array<int32_t, kMaxCacheGroups> state_read{};

@@ -20,6 +20,7 @@ const T* filled(std::vector<T>& into, const T* from, int64_t n, int64_t size, T 
 
 bool is_decode(const StepInputs& inputs) noexcept {
   if (inputs.n_seqs == 0 || inputs.n_tokens != inputs.n_seqs || inputs.n_rows != inputs.n_seqs) return false;
+  if (inputs.n_prompts > 0) return false;
   for (int32_t s = 0; s < inputs.n_seqs; ++s) {
     if (inputs.q_start[s] != s || inputs.rows[s] != s) return false;
   }

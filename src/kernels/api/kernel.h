@@ -36,12 +36,15 @@ struct Operands {
   const TensorView* reads = nullptr;  // `rows` is the step's T or R
   const TensorView* writes = nullptr;
   const StepInputs* step = nullptr;
+  int64_t n_prompt = 0;  // of the rows, the last ones: tokens of StepInputs::n_prompts; none of those for the head
   KvView kv;
   KvView open;  // of a tiled policy: the tiles that are not full yet, raw and rotated
   StateView state;
   Team team;
   void* stream = nullptr;        // of a device backend
   std::byte* scratch = nullptr;  // shared by the team, as large as the kernel's backend asked for
+  // Prompts' rows of reads[0], of writes[0], hold bf16 from their start on: one kernel writes them so for another.
+  bool rounded_in = false, rounded_out = false;
 };
 
 using KernelFn = void (*)(const Args& args, const Operands& operands) noexcept;

@@ -39,6 +39,7 @@ struct LoopControl {
 
 struct StepInputs {
   int32_t n_seqs = 0, n_tokens = 0, n_rows = 0;  // S, T, R
+  int32_t n_prompts = 0;                         // of S, the last ones: their tokens may be rounded to 16 bits
   const int32_t* tokens = nullptr;               // [T]
   const int32_t* positions = nullptr;            // [T], or [3, T] where a model has three axes
   const int32_t* q_start = nullptr;     // [S+1] first token of each sequence; prefill, decode and verification alike
