@@ -56,6 +56,31 @@ void CudaExecutor::allocate_cache(const CacheCapacity& capacity) {
   buckets_.clear();  // they hold addresses of the cache
   cache_.emplace(plan_.groups, capacity, info_.device());
   bound_.bind(plan_, weights_, *cache_);
+  find_rounded();
+}
+
+// Where the next stage alone reads what a stage writes, the two may agree on another form.
+void CudaExecutor::find_rounded() {
+  const auto readers = [&](const BufferRef& written) {
+    int n = 0;
+    for (const Stage& stage : plan_.stages) {
+      n += static_cast<int>(std::ranges::count_if(stage.reads, [&](const BufferRef& read) {
+        return read.buffer == written.buffer && read.version == written.version;
+      }));
+    }
+    return n;
+  };
+  rounded_.assign(plan_.stages.size(), 0);
+  const StepInputs none;
+  for (size_t i = 0; i + 1 < plan_.stages.size(); ++i) {
+    const Stage &stage = plan_.stages[i], &next = plan_.stages[i + 1];
+    const BufferRef &written = stage.writes[0], &read = next.reads[0];
+    if (written.buffer == kNone || written.buffer != read.buffer || written.version != read.version ||
+        written.col != read.col || written.cols != read.cols || readers(written) != 1)
+      continue;
+    rounded_[i] = static_cast<char>(
+        cuda::passes_rounded(stage.args, bound_.operands(i, none), next.args, bound_.operands(i + 1, none)));
+  }
 }
 
 // The stream waits for the copies: both are in order with the default stream.
@@ -84,6 +109,9 @@ Operands CudaExecutor::operands(size_t stage, const StepInputs& on_device) const
   Operands operands = bound_.operands(stage, on_device);
   operands.stream = stream_;
   operands.scratch = scratch_->data();
+  if (observer_) return operands;
+  operands.rounded_in = stage > 0 && rounded_[stage - 1] != 0;
+  operands.rounded_out = rounded_[stage] != 0;
   return operands;
 }
 

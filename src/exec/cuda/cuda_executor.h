@@ -64,6 +64,7 @@ class CudaExecutor : public Executor {
 
   bool launch_stages(const StepInputs& on_device);
   bool run_stages(const StepInputs& inputs);
+  void find_rounded();
   Operands operands(size_t stage, const StepInputs& on_device) const;
   size_t launch(size_t i, size_t end, const StepInputs& on_device);
   bool run_graph(const StepInputs& inputs);
@@ -80,6 +81,7 @@ class CudaExecutor : public Executor {
   StepCapacity capacity_;
   CudaDevice info_;
   BoundPlan bound_;
+  std::vector<char> rounded_;  // of stages: what they write for prompts is handed on as bf16
   std::optional<CacheStorage> cache_;
   StepUpload upload_;
   std::shared_ptr<Storage> scratch_;

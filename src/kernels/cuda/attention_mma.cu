@@ -1,6 +1,7 @@
 // Attention on tensor cores over bf16, f8e4m3 and tiled caches, heads of 64 or 128 coordinates: which calls it takes,
 // and how their work is dealt. How it sums: attention_tile.cuh.
 #include "kernels/cuda/attention_mma.h"
+#include "kernels/cuda/attention_prompt.cuh"
 #include "kernels/cuda/attention_tile.cuh"
 
 namespace arc::cuda {
@@ -47,10 +48,20 @@ bool attends_on_tensor_cores(const AttendArgs& a, const Operands& o) {
          (a.k_dim == 64 || a.k_dim == 128) && aligned(o.reads[0]) && aligned(o.writes[0]);
 }
 
+bool attends_prompts(const AttendArgs& a, const Operands& o) {
+  return attends_on_tensor_cores(a, o) && o.kv.policy.is_raw() && has_prompt_attention();
+}
+
 void attend_on_tensor_cores(const AttendArgs& a, const Operands& o) {
-  const Call c = attend_call(a, o, kRows);
-  if (c.q.rows == 0) return;
+  Call c = attend_call(a, o, kRows);
   const bool packed = !o.kv.policy.is_raw();
+  if (o.step->n_prompts > 0 && attends_prompts(a, o)) {
+    c.n_seqs -= o.step->n_prompts;
+    attend_prompts({.a = c, .n_prompts = o.step->n_prompts, .n_rows = o.n_prompt, .rounded = o.rounded_out}, o.scratch,
+                   stream_of(o));
+    c.q.rows -= o.n_prompt;
+  }
+  if (c.q.rows == 0) return;
   if (a.k_dim == 64) {
     packed ? start<64, true>(c, o) : start<64, false>(c, o);
   } else {

@@ -17,6 +17,11 @@ inline cudaStream_t stream_of(const Operands& o) {
   return static_cast<cudaStream_t>(o.stream);
 }
 
+// The row from which on writes[0] hold bf16.
+inline int64_t first_rounded(const Operands& o) {
+  return o.writes[0].rows - (o.rounded_out ? o.n_prompt : 0);
+}
+
 inline int blocks_for(int64_t n, int64_t per_block) {
   return static_cast<int>((n + per_block - 1) / per_block);
 }

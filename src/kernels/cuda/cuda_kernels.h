@@ -10,8 +10,14 @@ namespace arc::cuda {
 // One launch function per operation (kernels/api/ops.h), on Operands::stream. Null for collectives.
 const KernelTable& kernels();
 
-// One launch for two stages in a row, where there is a kernel for both: the same bits. False: nothing was done.
+// One launch for two stages in a row, where there is a kernel for both: the same bits. False: nothing was done. What a
+// product hands to its activation is not kept.
 bool run_together(const Args& first, const Operands& a, const Args& second, const Operands& b) noexcept;
+bool add_and_norm(const Args& first, const Operands& a, const Args& second, const Operands& b) noexcept;
+bool product_and_act(const Args& first, const Operands& a, const Args& second, const Operands& b) noexcept;
+
+// Whether `first`, whose result only `second` reads, can hand it over as Operands::rounded_out and rounded_in say.
+bool passes_rounded(const Args& first, const Operands& a, const Args& second, const Operands& b);
 
 // Whether this build has code for the current device.
 bool runs_here();

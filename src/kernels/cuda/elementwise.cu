@@ -1,5 +1,5 @@
 // Element by element on the device: activations, gates, sums, soft caps, row gathering, rotation.
-#include "kernels/cuda/common.cuh"
+#include "kernels/cuda/activation.cuh"
 #include "kernels/cuda/cuda_kernels.h"
 
 namespace arc::cuda {
@@ -21,39 +21,20 @@ void each(const Operands& o, int64_t rows, int64_t cols, F f) {
   each_kernel<<<blocks_for(rows * cols, kThreads), kThreads, 0, stream_of(o)>>>(rows, cols, f);
 }
 
-__device__ float gelu(float x) {
-  return 0.5f * x * (1.0f + erff(x * 0.7071067811865476f));
-}
-
-__device__ float gelu_tanh(float x) {
-  return 0.5f * x * (1.0f + tanhf(0.7978845608028654f * (x + 0.044715f * x * x * x)));
-}
-
-__device__ float activate(const ActArgs& a, float gate, float up) {
-  switch (a.act) {
-    case Act::silu:
-      return gate * sigmoid(gate) * up;
-    case Act::gelu:
-      return gelu(gate) * up;
-    case Act::gelu_tanh:
-      return gelu_tanh(gate) * up;
-    case Act::relu:
-      return fmaxf(gate, 0.0f) * up;
-    case Act::clamped_swiglu:
-      break;
-  }
-  const float clamped = fminf(gate, a.limit);
-  return clamped * sigmoid(a.alpha * clamped) * (fminf(fmaxf(up, -a.limit), a.limit) + 1.0f);
-}
-
 }  // namespace
 
 void run(const ActArgs& a, const Operands& o) noexcept {
   const Rows x(o.reads[0]), y(o.writes[0]);
+  const int64_t first = first_rounded(o);
   each(o, x.rows, y.cols, [=] __device__(int64_t t, int64_t c) {
     const int64_t run = c / a.hidden, i = c % a.hidden;
     const float* in = x.row(t) + run * a.hidden * (a.gated ? 2 : 1);
-    y.row(t)[c] = activate(a, in[i], a.gated ? in[a.hidden + i] : 1.0f);
+    const float value = activate(a, in[i], a.gated ? in[a.hidden + i] : 1.0f);
+    if (t < first) {
+      y.row(t)[c] = value;
+    } else {
+      y.row<__nv_bfloat16>(2 * t)[c] = __float2bfloat16(value);
+    }
   });
 }
 

@@ -15,6 +15,7 @@
 #include "kernels/cuda/cuda_kernels.h"
 #include "kernels/cuda/decode.cuh"
 #include "kernels/cuda/product.cuh"
+#include "kernels/cuda/product_prompt.h"
 #include "kernels/cuda/tensor_core.cuh"
 
 namespace arc::cuda {
@@ -227,9 +228,17 @@ void start(Product p, int depth, cudaStream_t stream) {
   }
 }
 
+Product product_of(const MatrixView& w, const TensorView& x, const TensorView& y) {
+  return {.w = w, .row_bytes = format_bytes(w.format, 1, w.in), .x = Rows(x), .y = Rows(y)};
+}
 Product product_of(const Operands& o) {
-  const MatrixView& w = o.weights[0];
-  return {.w = w, .row_bytes = format_bytes(w.format, 1, w.in), .x = Rows(o.reads[0]), .y = Rows(o.writes[0])};
+  return product_of(o.weights[0], o.reads[0], o.writes[0]);
+}
+
+TensorView rows_between(TensorView view, int64_t begin, int64_t end) {
+  view.data = view.row<float>(begin);
+  view.rows = end - begin;
+  return view;
 }
 
 template <BlockCode kCode>
@@ -275,11 +284,52 @@ void run(const EmbedArgs& a, const Operands& o) noexcept {
   embed_kernel<<<grid, kThreads, 0, stream_of(o)>>>(p.w, p.row_bytes, a.scale, o.step->tokens, p.y);
 }
 
+namespace {
+
+// The first rows, which are no prompt's.
+void product_of_others(const Operands& o, int64_t rows) {
+  const MatrixView& w = o.weights[0];
+  const TensorView x = rows_between(o.reads[0], 0, rows), y = rows_between(o.writes[0], 0, rows);
+  if (fits_many(w, rows)) return product_many(w, x, y, o.scratch, stream_of(o));
+  start(product_of(w, x, y), 1, stream_of(o));
+}
+
+}  // namespace
+
 void run(const LinearArgs&, const Operands& o) noexcept {
-  if (fits_many(o.weights[0], o.reads[0].rows)) {
-    return product_many(o.weights[0], o.reads[0], o.writes[0], o.scratch, stream_of(o));
-  }
-  start(product_of(o), 1, stream_of(o));
+  const MatrixView& w = o.weights[0];
+  const int64_t rows = o.reads[0].rows, others = fits_prompt(w) ? rows - o.n_prompt : rows;
+  product_of_others(o, others);
+  product_prompt({.w = w,
+                  .x = rows_between(o.reads[0], others, rows),
+                  .y = rows_between(o.writes[0], others, rows),
+                  .rounded_in = o.rounded_in},
+                 o.scratch, stream_of(o));
+}
+
+// In prompts the product's own result, which the activation alone reads, is left out.
+bool product_and_act(const Args& first, const Operands& a, const Args& second, const Operands& b) noexcept {
+  const auto* act = std::get_if<ActArgs>(&second);
+  if (!std::holds_alternative<LinearArgs>(first) || act == nullptr || a.n_prompt == 0) return false;
+  const MatrixView& w = a.weights[0];
+  const TensorView &x = a.reads[0], &product = a.writes[0], &y = b.writes[0];
+  const bool whole = product.data == b.reads[0].data && w.out == 2 * y.cols && act->hidden == y.cols;
+  if (!whole || !gates_prompt(w, *act)) return false;
+  const int64_t others = x.rows - a.n_prompt;
+  product_of_others(a, others);
+  const TensorView in = rows_between(product, 0, others), out = rows_between(y, 0, others);
+  Operands of_others = b;
+  of_others.reads = &in;
+  of_others.writes = &out;
+  of_others.n_prompt = 0;
+  run(*act, of_others);
+  product_prompt_gated({.w = w,
+                        .x = rows_between(x, others, x.rows),
+                        .y = rows_between(y, others, x.rows),
+                        .rounded_in = a.rounded_in,
+                        .rounded_out = b.rounded_out},
+                       *act, a.scratch, stream_of(a));
+  return true;
 }
 
 void run(const HeadLinearArgs& a, const Operands& o) noexcept {

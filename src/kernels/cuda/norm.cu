@@ -17,6 +17,7 @@ struct NormCall {
   float add_scale = 0.0f;
   Rows x, z, y;
   Rows addend;  // times add_scale joins x first, which is kept; null: none
+  int64_t first_rounded = 0;
 };
 
 // grid: (runs of a row, rows). At most kThreads * kEach columns.
@@ -67,7 +68,12 @@ __global__ void __launch_bounds__(kThreads) norm_kernel(const __grid_constant__ 
     const int i = column(j);
     if (i >= call.cols) break;
     const float value = fmaf(x[j] * scale, weights[j], call.bias != nullptr ? call.bias[i] : 0.0f);
-    out[i] = call.gated && !call.gate_first ? value * gate(i) : value;
+    const float result = call.gated && !call.gate_first ? value * gate(i) : value;
+    if (t < call.first_rounded) {
+      out[i] = result;
+    } else {
+      call.y.row<__nv_bfloat16>(2 * t)[i] = __float2bfloat16(result);
+    }
   }
 }
 
@@ -94,7 +100,8 @@ NormCall call_of(const NormArgs& a, const Operands& o) {
           .weight = static_cast<const float*>(o.weights[0].data),
           .bias = o.weights[0].bias,
           .x = Rows(o.reads[0]),
-          .y = Rows(o.writes[0])};
+          .y = Rows(o.writes[0]),
+          .first_rounded = first_rounded(o)};
 }
 
 }  // namespace
@@ -111,10 +118,11 @@ void run(const GatedNormArgs& a, const Operands& o) noexcept {
             .gate_first = a.gate_first,
             .x = Rows(o.reads[0]),
             .z = Rows(o.reads[1]),
-            .y = Rows(o.writes[0])});
+            .y = Rows(o.writes[0]),
+            .first_rounded = first_rounded(o)});
 }
 
-bool run_together(const Args& first, const Operands& a, const Args& second, const Operands& b) noexcept {
+bool add_and_norm(const Args& first, const Operands& a, const Args& second, const Operands& b) noexcept {
   const auto* add = std::get_if<AddArgs>(&first);
   const auto* norm = std::get_if<NormArgs>(&second);
   if (add == nullptr || norm == nullptr) return false;

@@ -12,6 +12,7 @@ namespace arc::cuda {
 inline constexpr int kSegment = 256;
 inline constexpr int64_t kFewBlocks = 512;  // fewer blocks than this are split over the context
 inline constexpr int64_t kMaxPartsBytes = int64_t{64} << 20;
+inline constexpr int64_t kPromptBytes = 2 * kMaxPartsBytes;  // of a product: tokens and weights, as bf16
 
 // Where segment i starts when long contexts are split by position alone: segments of kSegment, then longer ones.
 constexpr int kShortSegments = 128, kLongSegment = 1024, kLongFrom = kShortSegments * kSegment;

@@ -4,7 +4,6 @@
 #include "kernels/cuda/common.cuh"
 #include "kernels/cuda/cuda_kernels.h"
 #include "kernels/cuda/limits.h"
-#include "kernels/cuda/product_many.h"
 #include "kernels/cuda/scratch.h"
 
 namespace arc::cuda {
@@ -51,6 +50,10 @@ const KernelTable& kernels() {
   return kKernelTable<Run>;
 }
 
+bool run_together(const Args& first, const Operands& a, const Args& second, const Operands& b) noexcept {
+  return add_and_norm(first, a, second, b) || product_and_act(first, a, second, b);
+}
+
 bool runs_here() {
   cudaFuncAttributes attributes;
   const bool found = cudaFuncGetAttributes(&attributes, probe_kernel) == cudaSuccess;
@@ -88,7 +91,7 @@ int64_t scratch_bytes(const Args& args, int64_t tokens) {
   if (const auto* attend = std::get_if<AttendArgs>(&args); attend != nullptr && tokens > 0) {
     return kMaxPartsBytes + turned_bytes(*attend, tokens);
   }
-  return std::holds_alternative<LinearArgs>(args) && tokens > kManyTokens ? kMaxPartsBytes : 0;
+  return std::holds_alternative<LinearArgs>(args) ? kPromptBytes : 0;
 }
 
 }  // namespace arc::cuda
