@@ -34,6 +34,10 @@ void add_launch_suites(std::vector<Suite>& suites);
 // Of the factors of products on the device: numbers are taken apart in two bf16 of 8 bits, low * low is left out, and
 // matrix units cut sums off instead of rounding them.
 constexpr double kProductRounding = 0x1p-16;
+// Of a number that becomes a bf16, relative: half a step of 2^-7. In prompts these are tokens that meet bf16 weights (a
+// sum of w x moves by at most as much of the sum of |w x|), and queries and weights of attention over a bf16 cache.
+constexpr double kBf16Rounding = 0x1p-8;
+constexpr double kPromptRounding = kBf16Rounding + kProductRounding;
 
 // The worst share and the failures of a comparison stage by stage.
 struct ParityReport;

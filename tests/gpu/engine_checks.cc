@@ -293,9 +293,10 @@ std::optional<float> logprob_at(const Answer& answer, size_t position, int32_t t
 
 // While two answers are the same they have the same context, so the log-probabilities of their best tokens can be
 // compared. Where they part, the reference's two best must lie closer than twice the largest difference seen: either
-// order is then within the error of the device's arithmetic. That error itself must stay below kMostLogprobError.
+// order is then within the error of the device's arithmetic. That error itself must stay below kMostLogprobError: in
+// prompts tokens and weights are rounded to bf16.
 Finding near_reference(const std::vector<Answer>& got, const std::vector<Answer>& expected) {
-  constexpr double kMostLogprobError = 0.01;
+  constexpr double kMostLogprobError = 0.1;
   Finding finding;
   double worst = 0.0, widest = 0.0;
   size_t n_compared = 0, n_same = 0;

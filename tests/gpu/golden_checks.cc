@@ -11,6 +11,12 @@
 namespace arc::test {
 namespace {
 
+struct Variant {
+  DType weights, cache;
+  int chunk;
+  bool prompts = false;
+};
+
 class GoldenChecks {
  public:
   GoldenChecks(Golden golden, const Target& target, std::string cache_type = "auto")
@@ -23,7 +29,8 @@ class GoldenChecks {
     report.check("transformers", [&] { return transformers(); });
     for (const Variant& v : kVariants) {
       const std::string chunk = v.chunk == 0 ? "whole" : v.chunk == 1 ? "decode" : fmt::format("chunks of {}", v.chunk);
-      report.check(fmt::format("stages, {} weights, {} cache, {}", dtype_name(v.weights), dtype_name(v.cache), chunk),
+      report.check(fmt::format("stages, {} weights, {} cache, {}{}", dtype_name(v.weights), dtype_name(v.cache), chunk,
+                               v.prompts ? " of a prompt" : ""),
                    [&] { return stages(v); });
     }
     for (const DType dtype : {DType::f32, DType::bf16}) same_bits(report, std::string(dtype_name(dtype)), dtype);
@@ -39,21 +46,19 @@ class GoldenChecks {
   }
 
  private:
-  struct Variant {
-    DType weights, cache;
-    int chunk;
-  };
-  static constexpr Variant kVariants[] = {{DType::f32, DType::f32, 0},
-                                          {DType::f32, DType::f16, 1},
-                                          {DType::bf16, DType::bf16, 7},
-                                          {DType::bf16, DType::bf16, 1},
+  static constexpr Variant kVariants[] = {{DType::f32, DType::f32, 0},         {DType::f32, DType::f16, 1},
+                                          {DType::bf16, DType::bf16, 7},       {DType::bf16, DType::bf16, 1},
+                                          {DType::bf16, DType::bf16, 0, true}, {DType::bf16, DType::bf16, 7, true},
                                           {DType::f16, DType::f32, 0}};
 
   void same_bits(Report& report, const std::string& what, DType dtype) {
     report.check(fmt::format("same bits in mixed batches, {}", what), [&] { return mixed(dtype); });
     if (!golden_.has_head()) return;  // its texts are computed whole
-    report.check(fmt::format("same bits in chunks, {}", what), [&] { return chunks(dtype); });
-    report.check(fmt::format("same bits as an engine steps, {}", what), [&] { return unobserved(dtype); });
+    report.check(fmt::format("same bits in chunks, {}", what), [&] { return chunks(dtype, false); });
+    report.check(fmt::format("same bits in chunks of a prompt, {}", what), [&] { return chunks(dtype, true); });
+    report.check(fmt::format("same bits as an engine steps, {}", what), [&] { return unobserved(dtype, false); });
+    report.check(fmt::format("same bits as an engine steps, prompts, {}", what),
+                 [&] { return unobserved(dtype, true); });
     report.check(fmt::format("same bits after swap and copy, {}", what), [&] { return swapped(dtype); });
   }
 
@@ -62,11 +67,14 @@ class GoldenChecks {
     write_checkpoint(golden_, dtype, path);
     return open_safetensors(path);
   }
-  TinyModel model(DType dtype, bool observed = true) const {
-    return {
-        golden_.config_json, checkpoint(dtype),
-        TinyOptions{
-            .cache = dtype, .cache_type = cache_type_, .backend = target_.backend, .places = 4, .observed = observed}};
+  TinyModel model(DType dtype, bool observed = true, bool prompts = false) const {
+    return {golden_.config_json, checkpoint(dtype),
+            TinyOptions{.cache = dtype,
+                        .cache_type = cache_type_,
+                        .backend = target_.backend,
+                        .places = 4,
+                        .observed = observed,
+                        .prompts = prompts}};
   }
 
   Finding transformers() {
@@ -77,13 +85,15 @@ class GoldenChecks {
   }
 
   Finding stages(const Variant& v) {
-    const TinyOptions options{.cache = v.cache, .cache_type = cache_type_, .backend = target_.backend};
-    const double rounding = v.weights == DType::f32 ? 0.0 : kProductRounding;
-    return finding_of(stage_parity(golden_, checkpoint(v.weights), options, v.chunk, rounding));
+    const TinyOptions options{
+        .cache = v.cache, .cache_type = cache_type_, .backend = target_.backend, .prompts = v.prompts};
+    const double rounding = v.weights == DType::f32 ? 0.0 : v.prompts ? kPromptRounding : kProductRounding;
+    const double attend_rounding = v.prompts && v.cache == DType::bf16 ? kBf16Rounding : 0.0;
+    return finding_of(stage_parity(golden_, checkpoint(v.weights), options, v.chunk, rounding, attend_rounding));
   }
 
-  Finding chunks(DType dtype) {
-    TinyModel tiny = model(dtype);
+  Finding chunks(DType dtype, bool prompts) {
+    TinyModel tiny = model(dtype, true, prompts);
     const std::vector<double> whole = tiny.run(golden_.tokens).logits;
     Finding finding;
     for (const int chunk : {0, 1, 2, 3, 7, 16, 63, 64, 65, 100}) {
@@ -95,9 +105,9 @@ class GoldenChecks {
   }
 
   // Without an observer stages share launches, and single tokens are captured graphs.
-  Finding unobserved(DType dtype) {
-    const std::vector<double> expected = model(dtype).run(golden_.tokens).logits;
-    TinyModel tiny = model(dtype, false);
+  Finding unobserved(DType dtype, bool prompts) {
+    const std::vector<double> expected = model(dtype, true, prompts).run(golden_.tokens).logits;
+    TinyModel tiny = model(dtype, false, prompts);
     Finding finding;
     for (const int chunk : {0, 1}) {
       const std::string difference = first_difference(tiny.run(golden_.tokens, chunk).logits, expected);
@@ -115,13 +125,16 @@ class GoldenChecks {
   }
 
   // Step s gives sequence i a chunk of kSizes[(s + 2 i) % 5] tokens from step i on: prefill beside decode. All of all
-  // at once where a text is computed whole.
+  // at once where a text is computed whole. The last sequence is a prompt.
   Finding mixed(DType dtype) {
     constexpr size_t kSizes[] = {5, 1, 1, 9, 1};
-    TinyModel tiny = model(dtype);
+    TinyModel tiny = model(dtype), prompt = model(dtype, true, true);
     const auto tokens = sequences();
     std::vector<std::vector<double>> expected, got(tokens.size());
-    for (const auto& sequence : tokens) expected.push_back(tiny.run(sequence).logits);
+    for (const auto& sequence : tokens) {
+      const bool last = &sequence == &tokens.back();
+      expected.push_back((last ? prompt : tiny).run(sequence).logits);
+    }
     tiny.clear_cache();
     std::vector<size_t> done(tokens.size());
     const bool whole = tiny.plan().bidirectional;
@@ -135,7 +148,8 @@ class GoldenChecks {
         pieces.push_back({.tokens = std::span(tokens[i]).subspan(done[i], n),
                           .position = static_cast<int>(done[i]),
                           .place = static_cast<int>(i),
-                          .known = static_cast<int>(tokens[i].size())});
+                          .known = static_cast<int>(tokens[i].size()),
+                          .prompt = i + 1 == tokens.size()});
         done[i] += n;
       }
       if (pieces.empty()) break;

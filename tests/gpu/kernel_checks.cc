@@ -1,6 +1,7 @@
 // Each device kernel against the reference at sizes of real models, and at odd ones.
 #include <cmath>
 #include <functional>
+#include <tuple>
 
 #include "fmt/format.h"
 
@@ -18,17 +19,18 @@ const WeightFormat kF32 = WeightFormat::plain(DType::f32);
 struct Pair {
   TinyModel reference, other;
 
-  Pair(const HandMade& model, const Target& target)
-      : reference(model, {.max_tokens = 512}), other(model, {.backend = target.backend, .max_tokens = 512}) {}
+  Pair(const HandMade& model, const Target& target, bool prompts = false, int max_tokens = 512)
+      : reference(model, {.max_tokens = max_tokens}),
+        other(model, {.backend = target.backend, .max_tokens = max_tokens, .prompts = prompts}) {}
 
   // Stage by stage for each number of tokens per step, and the same bits whatever it is.
-  Finding compare(int n_tokens, std::initializer_list<int> chunks, double rounding) {
+  Finding compare(int n_tokens, std::initializer_list<int> chunks, double rounding, double attend_rounding = 0.0) {
     const std::vector<int32_t> tokens = hand_tokens(n_tokens);
     ParityReport all;
     std::vector<double> first;
     Finding finding;
     for (const int chunk : chunks) {
-      const ParityReport report = stage_parity(reference, other, tokens, chunk, rounding);
+      const ParityReport report = stage_parity(reference, other, tokens, chunk, rounding, attend_rounding);
       for (const auto& [op, share] : report.shares) all.shares[op] = std::max(all.shares[op], share);
       for (const std::string& f : report.failures) all.failures.push_back(fmt::format("chunk {}: {}", chunk, f));
       const std::vector<double> got = other.run(tokens, chunk).logits;
@@ -58,6 +60,54 @@ double rounding_of(const WeightFormat& format) {
   return format == kF32 ? 0.0 : kProductRounding;
 }
 
+// Tiles have 128 tokens, 128 or 256 rows and 64 columns. Weights in a block code are rounded, too.
+void prompt_products(Report& report, const Target& target) {
+  const std::tuple<WeightFormat, int32_t, int32_t> sizes[] = {
+      {WeightFormat::plain(DType::bf16), 2304, 259},     {WeightFormat::plain(DType::bf16), 512, 1000},
+      {WeightFormat::plain(DType::bf16), 72, 40},        {WeightFormat::plain(DType::bf16), 1096, 256},
+      {WeightFormat::blocks(BlockCode::q8_0), 544, 300}, {WeightFormat::blocks(BlockCode::q4_0), 512, 259},
+      {WeightFormat::blocks(BlockCode::q4_k), 768, 300}, {WeightFormat::blocks(BlockCode::q5_k), 512, 130},
+      {WeightFormat::blocks(BlockCode::q6_k), 256, 520}};
+  for (const auto& [format, in, out] : sizes) {
+    report.check(fmt::format("linear {} of a prompt, {} to {} with bias", to_string(format), in, out), [&] {
+      HandPlan plan(in);
+      const BufferRef y = plan.buffer("y", out + 12), tail = HandPlan::slice(y, out % 2 == 0 ? 12 : 11, out);
+      plan.stage(LinearArgs{}, {plan.matrix(format, 1, out, in, 0.02f, true)}, {plan.input()}, {tail});
+      const double rounding = format.code == BlockCode::none ? kPromptRounding : 2 * kPromptRounding;
+      return Pair(plan.finish(tail), target, true).compare(300, {0, 1, 7, 129, 256}, rounding);
+    });
+  }
+}
+
+// Without an observer a product and its activation share a launch.
+void gated_prompts(Report& report, const Target& target) {
+  for (const Act act : {Act::silu, Act::gelu_tanh, Act::relu}) {
+    for (const WeightFormat& format : {WeightFormat::plain(DType::bf16), WeightFormat::blocks(BlockCode::q8_0)}) {
+      report.check(fmt::format("linear {} and act {} of a prompt", to_string(format), static_cast<int>(act)), [&] {
+        constexpr int32_t kHidden = 330;
+        HandPlan plan(512);
+        const BufferRef both = plan.buffer("both", 2 * kHidden), y = plan.buffer("y", kHidden);
+        const bool bias = format.code == BlockCode::none;
+        plan.stage(LinearArgs{}, {plan.matrix(format, 1, 2 * kHidden, 512, 0.1f, bias)}, {plan.input()}, {both});
+        plan.stage(ActArgs{.act = act, .hidden = kHidden}, {}, {both}, {y});
+        const HandMade model = plan.finish(y);
+        const TinyOptions apart{.backend = target.backend, .max_tokens = 512, .prompts = true};
+        TinyOptions together = apart;
+        together.observed = false;
+        const std::vector<int32_t> tokens = hand_tokens(300);
+        const std::vector<double> expected = TinyModel(model, apart).run(tokens).logits;
+        TinyModel tiny(model, together);
+        Finding finding;
+        for (const int chunk : {0, 1, 129}) {
+          const std::string difference = first_difference(tiny.run(tokens, chunk).logits, expected);
+          if (!difference.empty()) finding.fail(fmt::format("chunk {}: {}", chunk, difference));
+        }
+        return finding;
+      });
+    }
+  }
+}
+
 void products(Report& report, const Target& target) {
   for (const WeightFormat& format : formats()) {
     const bool blocks = format.code != BlockCode::none;
@@ -74,6 +124,8 @@ void products(Report& report, const Target& target) {
       return Pair(plan.finish(plan.input()), target).compare(70, {0, 1}, 0.0);
     });
   }
+  prompt_products(report, target);
+  gated_prompts(report, target);
   for (const WeightFormat& format : {kF32, WeightFormat::plain(DType::bf16), WeightFormat::blocks(BlockCode::q8_0)}) {
     report.check(fmt::format("head_linear {}", to_string(format)), [&] {
       HandPlan plan(6 * 192);
@@ -184,7 +236,18 @@ void attend(Report& report, const Target& target) {
       if (!args.causal) return pair.compare(kTokens, {0}, 0.0);
       return args.k_dim > 256 ? pair.compare(kTokens, {0, 1}, 0.0) : pair.compare(kTokens, {0, 1, 37}, 0.0);
     });
+    if (dtype != DType::bf16 || args.k_dim != args.v_dim) continue;
+    report.check("a prompt, " + name, [&] {
+      Pair pair(attention(args, KvPolicy::raw_of(dtype)), target, true);
+      const std::initializer_list<int> whole = {0}, chunks = {0, 1, 37, 129};
+      return pair.compare(280, args.causal ? chunks : whole, 0.0, kBf16Rounding);
+    });
   }
+  report.check("a prompt across segments, and its last tokens", [&] {
+    const AttendArgs args{.heads = 2, .kv_heads = 1, .k_dim = 64, .v_dim = 64, .scale = 0.125f};
+    Pair pair(attention(args, KvPolicy::raw_of(DType::bf16)), target, true, 2112);
+    return pair.compare(2100, {0, 2090}, 0.0, kBf16Rounding);
+  });
 }
 
 KvPolicy compressed(KvPolicy::Codec codec, int k_bits, int v_bits) {

@@ -192,7 +192,8 @@ StageBounds::Bounds StageBounds::tiled_bounds(const AttendArgs& a, const StageRu
 }
 
 // A score's error moves its weight in proportion; weights sum to one, so the result moves by twice that times the
-// largest value; then the sum over the keys.
+// largest value; then the sum over the keys. A rounded query moves its scores, and rounded weights the sum, in
+// proportion.
 StageBounds::Bounds StageBounds::bounds(const AttendArgs& a, const StageRun& run) {
   if (a.open_group >= 0) return tiled_bounds(a, run);
   const History& history = caches_.at({a.group, a.layer});
@@ -214,8 +215,9 @@ StageBounds::Bounds StageBounds::bounds(const AttendArgs& a, const StageRun& run
         }
         score = std::max(score, dot * a.scale);
       }
-      const double weight = score * (sum_error(a.k_dim) + 4 * kUnit) + 8 * kUnit * (1 + (a.softcap > 0 ? score : 0));
-      const double sum = (static_cast<double>(end - begin) + 64) * kUnit;
+      const double weight =
+          score * (sum_error(a.k_dim) + 4 * kUnit + attend_rounding_) + 8 * kUnit * (1 + (a.softcap > 0 ? score : 0));
+      const double sum = (static_cast<double>(end - begin) + 64) * kUnit + attend_rounding_;
       for (int32_t d = 0; d < a.v_dim; ++d) {
         const int64_t col = kv_head * (a.v_in_k ? a.k_dim : a.v_dim) + d;
         out.push_back((2 * weight + sum) * largest(values, begin, end, col));

@@ -20,9 +20,10 @@ struct StageRun {
 
 class StageBounds {
  public:
-  // `product_rounding`: of the factors of products, relative; 2^-9 where activations become bf16.
-  StageBounds(const Plan& plan, const LoadedWeights& weights, double product_rounding)
-      : plan_(plan), weights_(weights), product_rounding_(product_rounding) {}
+  // `product_rounding`: of the factors of products, relative; 2^-9 where activations become bf16. `attend_rounding`: of
+  // queries and weights of attention over a cache that is not tiled.
+  StageBounds(const Plan& plan, const LoadedWeights& weights, double product_rounding, double attend_rounding = 0.0)
+      : plan_(plan), weights_(weights), product_rounding_(product_rounding), attend_rounding_(attend_rounding) {}
 
   // Bounds for `run.after` [rows, cols]. Call for every stage of every step in order: what stages leave in the cache is
   // remembered.
@@ -58,7 +59,7 @@ class StageBounds {
 
   const Plan& plan_;
   const LoadedWeights& weights_;
-  double product_rounding_;
+  double product_rounding_, attend_rounding_;
   std::map<std::pair<int, int>, History> caches_, states_;
 };
 

@@ -142,12 +142,12 @@ double ParityReport::worst() const {
 }
 
 ParityReport stage_parity(TinyModel& reference, TinyModel& other, std::span<const int32_t> tokens, int chunk,
-                          double product_rounding) {
+                          double product_rounding, double attend_rounding) {
   const Plan& plan = reference.plan();
   std::vector<Snapshot> trace = trace_of(reference, tokens, chunk);
   ParityReport report;
   Comparison comparison(plan, report);
-  StageBounds bounds(plan, reference.weights(), product_rounding);
+  StageBounds bounds(plan, reference.weights(), product_rounding, attend_rounding);
   Snapshot now(plan);  // the reference's buffers
   size_t step = 0;
   other.set_observer([&](size_t index, int n) {
@@ -188,11 +188,11 @@ ParityReport stage_parity(TinyModel& reference, TinyModel& other, std::span<cons
 }
 
 ParityReport stage_parity(const Golden& golden, const Checkpoint& checkpoint, const TinyOptions& other_options,
-                          int chunk, double product_rounding) {
+                          int chunk, double product_rounding, double attend_rounding) {
   TinyModel reference(golden.config_json, checkpoint,
                       TinyOptions{.cache = other_options.cache, .cache_type = other_options.cache_type});
   TinyModel other(golden.config_json, checkpoint, other_options);
-  return stage_parity(reference, other, golden.tokens, chunk, product_rounding);
+  return stage_parity(reference, other, golden.tokens, chunk, product_rounding, attend_rounding);
 }
 
 }  // namespace arc::test

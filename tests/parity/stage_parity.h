@@ -19,11 +19,11 @@ struct ParityReport {
   double worst() const;
 };
 
-// Runs `tokens` on both, in chunks of `chunk` (0: all at once); `product_rounding`: see StageBounds.
+// Runs `tokens` on both, in chunks of `chunk` (0: all at once); the roundings: see StageBounds.
 ParityReport stage_parity(TinyModel& reference, TinyModel& other, std::span<const int32_t> tokens, int chunk,
-                          double product_rounding);
+                          double product_rounding, double attend_rounding = 0.0);
 // A golden's tokens, on an executor as `other` says.
 ParityReport stage_parity(const Golden& golden, const Checkpoint& checkpoint, const TinyOptions& other, int chunk,
-                          double product_rounding);
+                          double product_rounding, double attend_rounding = 0.0);
 
 }  // namespace arc::test

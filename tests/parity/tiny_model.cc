@@ -105,6 +105,7 @@ void TinyModel::make_executor(std::vector<RefExecutor::Rank> ranks, const TinyOp
   unused_ = weights_.unused;
   places_ = options.places;
   observed_ = options.observed;
+  prompts_ = options.prompts;
   tiles_ = options.max_tokens / kTileTokens;
   const StepCapacity capacity{
       .tokens = options.max_tokens, .rows = options.max_tokens, .seqs = places_, .positions = options.max_tokens};
@@ -130,7 +131,8 @@ TinyModel::Outputs TinyModel::run(std::span<const int32_t> tokens, int chunk) {
   Outputs outputs;
   const int n = static_cast<int>(tokens.size()), size = chunk > 0 ? chunk : n;
   for (int first = 0; first < n; first += size) {
-    const Piece piece{.tokens = tokens.subspan(first, std::min(size, n - first)), .position = first, .known = n};
+    const Piece piece{
+        .tokens = tokens.subspan(first, std::min(size, n - first)), .position = first, .known = n, .prompt = prompts_};
     step({&piece, 1}, outputs);
   }
   return outputs;
@@ -140,8 +142,10 @@ TinyModel::Outputs TinyModel::run(std::span<const int32_t> tokens, int chunk) {
 void TinyModel::step(std::span<const Piece> pieces, Outputs& outputs, std::span<const StepCopy> copies) {
   std::vector<int32_t> tokens, positions, q_start = {0}, seq_lens, known_lens, table, state_read, state_write;
   std::vector<int64_t> slots;
+  int32_t n_prompts = 0;
   for (const Piece& piece : pieces) {
     const int first_block = 1 + piece.place * tiles_;
+    if (piece.prompt) ++n_prompts;
     for (size_t t = 0; t < piece.tokens.size(); ++t) {
       tokens.push_back(piece.tokens[t]);
       positions.push_back(piece.position + static_cast<int32_t>(t));
@@ -161,6 +165,7 @@ void TinyModel::step(std::span<const Piece> pieces, Outputs& outputs, std::span<
   StepInputs inputs{.n_seqs = static_cast<int32_t>(pieces.size()),
                     .n_tokens = n,
                     .n_rows = n,
+                    .n_prompts = n_prompts,
                     .tokens = tokens.data(),
                     .positions = positions.data(),
                     .q_start = q_start.data(),

@@ -48,6 +48,7 @@ struct TinyOptions {
   int places = 1;                    // for sequences side by side: each has blocks, and a state
   int max_tokens = 256;              // of a sequence, and of a step
   bool observed = true;              // false: steps as an engine takes them, no hidden states
+  bool prompts = false;              // run() computes tokens as those of a prompt
 };
 
 // A plan made by hand, for the kernels of an executor, and its weights.
@@ -72,10 +73,11 @@ class TinyModel {
   Outputs run(std::span<const int32_t> tokens, int chunk = 0);
 
   // A part of a step: tokens of the sequence at `place`, of which the first is at `position`; `known` are the tokens
-  // that the sequence has in all (at least those up to this piece's end).
+  // that the sequence has in all (at least those up to this piece's end). Pieces of prompts come last.
   struct Piece {
     std::span<const int32_t> tokens;
     int position = 0, place = 0, known = 0;
+    bool prompt = false;
   };
   void clear_cache();
   // One step; outputs are appended, piece after piece.
@@ -96,7 +98,7 @@ class TinyModel {
   void make_executor(std::vector<RefExecutor::Rank> ranks, const TinyOptions& options);
 
   int places_ = 0, tiles_ = 0;  // tiles of a place
-  bool observed_ = true;
+  bool observed_ = true, prompts_ = false;
   Plan plan_;
   std::vector<std::string> unused_;
   LoadedWeights weights_;
