@@ -41,7 +41,8 @@ struct Load {
 };
 constexpr Load kLoads[] = {{1, 512}, {8, 512}, {1, 8192}, {64, 512}, {1, 32768}, {8, 8192}, {1, 0, 2048}};
 constexpr int kFewLoads = 3;  // the first ones
-constexpr Load kPrefill = {1, 0, 2048};
+constexpr Load kPrompts[] = {{1, 0, 2048}, {1, 0, 8192}, {1, 0, 32768}};
+constexpr int kPromptReplays = 3;
 constexpr int kMaxBatch = 64, kMaxTokens = 2048, kMaxContext = 32768;
 
 constexpr const char* kParts[] = {"ring", "loads", "products", "loop"};
@@ -152,6 +153,7 @@ class BenchStep {
     inputs_ = {.n_seqs = load.batch,
                .n_tokens = static_cast<int32_t>(tokens_.size()),
                .n_rows = load.batch,
+               .n_prompts = load.tokens > 1 ? load.batch : 0,
                .tokens = tokens_.data(),
                .positions = positions_.data(),
                .q_start = q_start_.data(),
@@ -196,11 +198,12 @@ class Bench {
   }
 
   // Seconds of each of the chosen stages.
-  double row(const Load& load, const std::string& what, const std::function<bool(const Stage&)>& chosen) {
+  double row(const Load& load, const std::string& what, const std::function<bool(const Stage&)>& chosen,
+             int replays = kReplays) {
     const int n = static_cast<int>(std::ranges::count_if(stages_, chosen));
     if (n == 0) return 0.0;
     const BenchStep step(load);
-    const double seconds = executor_.graph_seconds(step.inputs(), chosen, kReplays);
+    const double seconds = executor_.graph_seconds(step.inputs(), chosen, replays);
     const double read = bytes(load, chosen);
     std::printf("%-10s batch %2d, context %5d, tokens %4d: %-20s %4d stages, %9.1f us, %7.2f us each", shape_.name,
                 load.batch, load.context, load.tokens, what.c_str(), n, 1e6 * seconds, 1e6 * seconds / n);
@@ -236,15 +239,15 @@ class Bench {
                 1e3 * median, kLease, 1e6 * (median - step_seconds));
   }
 
-  void op_row(const Load& load, const std::string& op) {
-    row(load, op, [&](const Stage& stage) { return op_name(stage.args) == op; });
+  void op_row(const Load& load, const std::string& op, int replays = kReplays) {
+    row(load, op, [&](const Stage& stage) { return op_name(stage.args) == op; }, replays);
   }
 
-  // Own products of many tokens, which take `seconds` each, and the library's on the same weights. The rate counts the
-  // weights times the tokens once; tokens of two bf16 take twice the work.
+  // Own products of many tokens, which take `seconds` each, and the library's on the same weights: both round tokens.
   void beside_library(int64_t n_tokens, int64_t out, int64_t in, double seconds) {
     const double operations = 2.0 * static_cast<double>(n_tokens * out * in);
     const auto print = [&](const char* what, double time) {
+      best_product_ = std::max(best_product_, operations / time);
       std::printf("    %-44s %9.1f us, %6.1f TFLOP/s, %5.1f%% of the matrix peak\n", what, 1e6 * time,
                   operations / time / 1e12, 100 * operations / time / matrix_peak_);
     };
@@ -255,10 +258,8 @@ class Bench {
       if (w.out == out && w.in == in && w.format == WeightFormat::plain(DType::bf16)) weights.push_back(w.data);
     }
     if (weights.empty()) return;
-    print("Arc, tokens of two bf16", seconds);
-    if (!library_.problem().empty()) return;
-    print("cuBLASLt, tokens of two bf16", library_.seconds(weights, out, in, n_tokens, 2));
-    print("cuBLASLt, tokens rounded to bf16", library_.seconds(weights, out, in, n_tokens, 1));
+    print("Arc", seconds);
+    if (library_.problem().empty()) print("cuBLASLt", library_.seconds(weights, out, in, n_tokens));
   }
 
   // Products, by the shape of their weights.
@@ -279,6 +280,30 @@ class Bench {
           });
       // The head, there once, sees only the last of a prompt's tokens.
       if (load.tokens > 1 && count > 1) beside_library(load.tokens, wanted.first, wanted.second, seconds);
+    }
+  }
+
+  // Products, then whole prompts, with their rate against the best product so far.
+  void prompts() {
+    executor_.graph_seconds(BenchStep(kPrompts[0]).inputs(), any_stage, 1);  // fills what products read
+    product_rows(kPrompts[0]);
+    for (const Load& load : kPrompts) {
+      double operations = 0.0;
+      for (const Stage& stage : stages_) {
+        if (const auto* a = std::get_if<AttendArgs>(&stage.args)) {
+          operations += static_cast<double>(load.tokens) * (load.tokens + 1) * a->heads * (a->k_dim + a->v_dim);
+        } else if (stage.layer != kNone) {
+          operations += static_cast<double>(stage.cost.flops_per_token) * load.tokens;
+        }
+      }
+      const BenchStep step(load);
+      const double seconds = executor_.graph_seconds(step.inputs(), any_stage, kPromptReplays);
+      std::printf(
+          "%-10s a prompt of %d: %.3f ms, %.1f tokens/s, %.1f TFLOP/s: %.1f%% of the best product, %.1f%% of the "
+          "matrix peak\n",
+          shape_.name, load.tokens, 1e3 * seconds, load.tokens / seconds, operations / seconds / 1e12,
+          100 * operations / seconds / best_product_, 100 * operations / seconds / matrix_peak_);
+      for (const char* op : {"attend", "act", "norm", "rope", "append", "add"}) op_row(load, op, kPromptReplays);
     }
   }
 
@@ -303,6 +328,7 @@ class Bench {
   CudaExecutor& executor_;
   std::span<const Stage> stages_;
   double ceiling_, matrix_peak_;  // GB/s, and operations per second
+  double best_product_ = 0.0;     // operations per second
   LibraryProducts library_;
 };
 
@@ -327,8 +353,11 @@ void fill_cache(const CudaExecutor& executor, const Plan& plan, int64_t blocks) 
 
 void bench_shape(const Shape& shape, const Options& options, const CudaDevice& device, double ceiling) {
   const Plan plan = lowered(shape, options);
-  const StepCapacity capacity{
-      .tokens = kMaxTokens, .rows = kMaxBatch, .seqs = kMaxBatch, .positions = kMaxContext + 64};
+  const bool prompts = options.part == "products";
+  const StepCapacity capacity{.tokens = prompts ? kMaxContext : kMaxTokens,
+                              .rows = kMaxBatch,
+                              .seqs = kMaxBatch,
+                              .positions = kMaxContext + 64};
   if (const std::string problem = gpu::problem(plan, capacity, device); !problem.empty()) {
     std::printf("%s: %s\n", shape.name, problem.c_str());
     return;
@@ -349,7 +378,7 @@ void bench_shape(const Shape& shape, const Options& options, const CudaDevice& d
   for (const Load& load : loads) {
     if (options.wants("loads")) bench.load(load);
   }
-  if (options.part == "products") bench.product_rows(kPrefill);
+  if (prompts) bench.prompts();
   if (options.wants("loop")) bench_free_running(shape.name, executor, 512);
 }
 

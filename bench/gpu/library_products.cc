@@ -152,12 +152,11 @@ LibraryProducts::LibraryProducts() {
 LibraryProducts::~LibraryProducts() = default;
 
 // Its matrices are columns of columns: y^T [out, T] = W [out, in] x^T, with W as the transpose of [in, out].
-double LibraryProducts::seconds(std::span<const void* const> weights, int64_t out, int64_t in, int64_t n_tokens,
-                                int halves) {
+double LibraryProducts::seconds(std::span<const void* const> weights, int64_t out, int64_t in, int64_t n_tokens) {
   const Library& lib = *library_;
-  const Bytes x(static_cast<size_t>(halves * n_tokens * in) * 2), y(static_cast<size_t>(n_tokens * out) * 4),
+  const Bytes x(static_cast<size_t>(n_tokens * in) * 2), y(static_cast<size_t>(n_tokens * out) * 4),
       workspace(kWorkspaceBytes);
-  fill_random_bf16(x.data(), halves * n_tokens * in, 1.0f, uint64_t{1} << 61);
+  fill_random_bf16(x.data(), n_tokens * in, 1.0f, uint64_t{1} << 61);
   Library::Handle desc = nullptr, w_layout = nullptr, x_layout = nullptr, y_layout = nullptr, preference = nullptr;
   const auto o = static_cast<uint64_t>(out), i = static_cast<uint64_t>(in), t = static_cast<uint64_t>(n_tokens);
   must(lib.desc_create(&desc, kCompute32f, CUDA_R_32F) == 0 && lib.desc_set(desc, kTransA, &kTranspose, 4) == 0 &&
@@ -174,12 +173,9 @@ double LibraryProducts::seconds(std::span<const void* const> weights, int64_t ou
   int error = 0;
   const double seconds = graph_seconds([&](cudaStream_t stream) {
     for (const void* w : weights) {
-      for (int half = 0; half < halves; ++half) {
-        const float alpha = 1.0f, beta = half == 0 ? 0.0f : 1.0f;
-        error |=
-            lib.matmul(lib.handle, desc, &alpha, w, w_layout, x.data() + half * n_tokens * in * 2, x_layout, &beta,
-                       y.data(), y_layout, y.data(), y_layout, &best.algo, workspace.data(), kWorkspaceBytes, stream);
-      }
+      const float alpha = 1.0f, beta = 0.0f;
+      error |= lib.matmul(lib.handle, desc, &alpha, w, w_layout, x.data(), x_layout, &beta, y.data(), y_layout,
+                          y.data(), y_layout, &best.algo, workspace.data(), kWorkspaceBytes, stream);
     }
   });
   must(error == 0, "a product failed");

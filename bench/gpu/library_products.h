@@ -17,9 +17,8 @@ class LibraryProducts {
   const std::string& problem() const { return problem_; }
 
   // Seconds of a product of `n_tokens` random bf16 tokens with weights [out, in] of bf16, sums and results in f32: the
-  // median of graphs that go through all of `weights`. `halves` 2: the tokens are sums of two bf16, as in Arc's own
-  // products, one half added after the other. Throws Error(resource).
-  double seconds(std::span<const void* const> weights, int64_t out, int64_t in, int64_t n_tokens, int halves);
+  // median of graphs that go through all of `weights`. Throws Error(resource).
+  double seconds(std::span<const void* const> weights, int64_t out, int64_t in, int64_t n_tokens);
 
  private:
   struct Library;
