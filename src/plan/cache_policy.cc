@@ -166,17 +166,25 @@ std::vector<LayerCache> resolve_cache(const ModelSpec& spec, const CacheType& ty
   return out;
 }
 
-CacheBytes cache_bytes_per_token(const Plan& plan) {
-  CacheBytes bytes;
-  for (const CacheNeeds& group : plan.groups) {
-    if (!keeps_tokens(group)) continue;
-    CacheNeeds raw = group;
-    raw.policy = KvPolicy::raw_of(group.policy.raw);
-    const auto n = static_cast<int64_t>(group.layers.size());
-    bytes.stored += n * token_bytes(group);
-    bytes.raw += n * token_bytes(raw);
+std::vector<CacheNeeds> uncompressed(const std::vector<CacheNeeds>& groups) {
+  std::vector<CacheNeeds> raw;
+  for (const CacheNeeds& group : groups) {
+    if (group.kind == CacheKind::open) continue;
+    raw.push_back(group);
+    raw.back().policy = KvPolicy::raw_of(group.policy.raw);
   }
-  return bytes;
+  return raw;
+}
+
+CacheBytes cache_bytes_per_token(const Plan& plan) {
+  const auto bytes_of = [](const std::vector<CacheNeeds>& groups) {
+    int64_t bytes = 0;
+    for (const CacheNeeds& group : groups) {
+      if (keeps_tokens(group)) bytes += static_cast<int64_t>(group.layers.size()) * token_bytes(group);
+    }
+    return bytes;
+  };
+  return {.stored = bytes_of(plan.groups), .raw = bytes_of(uncompressed(plan.groups))};
 }
 
 std::string describe_cache(const Plan& plan, const std::vector<LayerCache>& layers) {

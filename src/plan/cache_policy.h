@@ -38,6 +38,9 @@ std::vector<LayerCache> resolve_cache(const ModelSpec& spec, const CacheType& ty
 
 inline constexpr int kMinTiledWindow = 4 * kTileTokens;
 
+// The groups as they would be with nothing compressed: without open tiles.
+std::vector<CacheNeeds> uncompressed(const std::vector<CacheNeeds>& groups);
+
 // Bytes of one token of context in all layers: as `plan` stores it, and as it would be uncompressed. States and open
 // tiles are not counted.
 struct CacheBytes {
