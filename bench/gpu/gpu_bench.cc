@@ -50,22 +50,6 @@ int tiles_of(const Load& load) {
   return (load.context + load.tokens + kTileTokens - 1) / kTileTokens;
 }
 
-struct Shape {
-  const char* name;
-  const char* config;
-};
-
-constexpr Shape kShapes[] = {
-    {"qwen3-0.6b",
-     R"({"architectures": ["Qwen3ForCausalLM"], "vocab_size": 151936, "hidden_size": 1024, "intermediate_size": 3072,
- "num_hidden_layers": 28, "num_attention_heads": 16, "num_key_value_heads": 8, "head_dim": 128,
- "max_position_embeddings": 40960, "rms_norm_eps": 1e-6, "rope_theta": 1000000, "tie_word_embeddings": true})"},
-    {"qwen3-8b",
-     R"({"architectures": ["Qwen3ForCausalLM"], "vocab_size": 151936, "hidden_size": 4096, "intermediate_size": 12288,
- "num_hidden_layers": 36, "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128,
- "max_position_embeddings": 40960, "rms_norm_eps": 1e-6, "rope_theta": 1000000, "tie_word_embeddings": false})"},
-};
-
 struct Options {
   std::string shape, cache = "auto", part;  // no part: all
   BlockCode weights = BlockCode::none;
@@ -74,60 +58,8 @@ struct Options {
   bool wants(std::string_view name) const { return part.empty() || part == name; }
 };
 
-// Matrices in a block code.
-class CodedSlots : public SlotResolver {
- public:
-  CodedSlots(const ShapeOnlySlots& slots, BlockCode code) : slots_(slots), code_(code) {}
-  std::optional<SlotTensor> find(std::string_view slot, int layer, int expert, bool required) const override {
-    std::optional<SlotTensor> tensor = slots_.find(slot, layer, expert, required);
-    if (tensor && code_ != BlockCode::none && slot.find("norm") == std::string_view::npos) {
-      tensor->dtype = DType::packed;
-      tensor->code = code_;
-    }
-    return tensor;
-  }
-
- private:
-  const ShapeOnlySlots& slots_;
-  BlockCode code_;
-};
-
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
-Plan lowered(const Shape& shape, const Options& options) {
-  const Config config(parse_json(shape.config, shape.name));
-  const Arch& arch = find_arch(config.architecture());
-  const ModelSpec spec = arch.build(config);
-  const std::vector<LayerCache> layers = resolve_cache(spec, parse_cache_type(options.cache), DType::bf16);
-  const ShapeOnlySlots slots(arch.own_names, spec.tied_head, DType::bf16);
-  return lower(spec, CodedSlots(slots, options.weights),
-               {.kernels = &gpu::kernels(), .policy = [&](int layer) { return layers[layer].policy; }});
-}
-
-Tensor on_device(const Tensor& host, Device device) {
-  Tensor there = Tensor::zeros(host.shape(), host.dtype(), device);
-  copy_bytes(there.data(), device, host.data(), {}, host.size_bytes());
-  return there;
-}
-
-// Matrices random, small enough that nothing overflows; norms one.
-Linear make_weight(const WeightSlot& slot, uint64_t seed, Device device) {
-  Linear weight{.format = slot.format, .count = slot.count, .out = slot.out, .in = slot.in};
-  if (slot.role == WeightSlot::Role::matrix) {
-    // In a block code these are small scales and any codes.
-    weight.data = Tensor::zeros({weight_bytes(slot)}, DType::u8, device);
-    fill_random_bf16(weight.data.data(), weight.data.numel() / 2, 1.0f / std::sqrt(static_cast<float>(slot.in)),
-                     seed << 40);
-    return weight;
-  }
-  const bool constant = slot.role == WeightSlot::Role::constant;
-  const Tensor host = Tensor::zeros({slot.in}, constant ? DType::f64 : DType::f32);
-  if (constant) std::ranges::copy(slot.values, host.as<double>());
-  if (!constant) std::fill_n(host.as<float>(), slot.in, 1.0f);
-  weight.data = on_device(host, device);
-  return weight;
 }
 
 // One step of a load.
@@ -172,10 +104,6 @@ class BenchStep {
   std::vector<SamplingRow> sampling_;
   StepInputs inputs_;
 };
-
-bool any_stage(const Stage&) {
-  return true;
-}
 
 // Measures loads of one model.
 class Bench {
@@ -306,14 +234,6 @@ class Bench {
   LibraryProducts library_;
 };
 
-// Dense products of bf16 per second at the highest clock: what sm_90's matrix units do in a cycle (4096 operations a
-// processor), were they always fed.
-double matrix_peak(const CudaDevice& device) {
-  int khz = 0;
-  cudaDeviceGetAttribute(&khz, cudaDevAttrClockRate, device.index);
-  return 4096.0 * device.n_processors * khz * 1e3;
-}
-
 // Keys and values at random, too; packed ones are any codes.
 void fill_cache(const CudaExecutor& executor, const Plan& plan, int64_t blocks) {
   uint64_t seed = uint64_t{1} << 60;
@@ -351,22 +271,6 @@ void bench_shape(const Shape& shape, const Options& options, const CudaDevice& d
   }
   if (options.part == "products") bench.product_rows(kPrefill);
   if (options.wants("loop")) bench_free_running(shape.name, executor, 512);
-}
-
-// The better of two readers over 16 GB, or half of what is free; median of 5. GB/s.
-double read_ceiling(const CudaDevice& device) {
-  const int64_t bytes = std::min<int64_t>(int64_t{16} << 30, device.free_bytes / 2) / (1 << 20) * (1 << 20);
-  const Tensor memory = Tensor::zeros({bytes}, DType::u8, device.device());
-  const auto address = reinterpret_cast<uint64_t>(memory.data());
-  double best = 0.0;
-  for (const tape::Reader reader : {tape::Reader::grid_stride, tape::Reader::ring}) {
-    std::vector<double> rates;
-    for (int i = 0; i < 5; ++i) rates.push_back(tape::read_rate(reader, address, bytes, device.n_processors));
-    std::ranges::sort(rates);
-    std::printf("reads %.0f GB/s with %s\n", rates[2], reader == tape::Reader::ring ? "bulk copies" : "plain loads");
-    best = std::max(best, rates[2]);
-  }
-  return best;
 }
 
 constexpr char kUsage[] =
