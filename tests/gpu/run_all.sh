@@ -4,7 +4,7 @@
 #   run_all.sh [PART...]      default: all, in this order:
 #     check      every suite of arc-gpu-check, one process each
 #     memcheck   compute-sanitizer over the suites of kernels, where the machine has it and the device lets it
-#     bench      arc-gpu-bench
+#     bench      arc-gpu-bench: the tables of docs/performance.md
 #     serve      256 streams on arc serve
 #
 # What each part says goes to $OUT/PART.txt ($OUT: default .), and in short to the terminal. A part that takes longer
@@ -50,7 +50,7 @@ memcheck() {
 
 bench() {
   read -ra args <<<"${BENCH_ARGS:-}"
-  timeout "${BENCH_S:-240}" "$here/arc-gpu-bench" "${args[@]}"
+  timeout "${BENCH_S:-270}" "$here/arc-gpu-bench" --out "$out/bench.json" "${args[@]}"
 }
 
 serve() {
