@@ -39,7 +39,7 @@ constexpr char kUsage[] =
     "  --out FILE       results as JSON\n"
     "  --in-process     all in this process: for compute-sanitizer and debuggers; a fault ends everything\n"
     "  --timeout N      seconds for one suite; default 240\n"
-    "  --jobs N         suites at a time, but for those that measure times; default: half of the cores, at most 8\n"
+    "  --jobs N         suites at a time, but for those that measure times; default: all cores but two, at most 14\n"
     "  --list           names of the suites\n"
     "  --on-reference   the reference takes the device's place: tests the checks themselves\n"
     "A share is the largest error in parts of what its derived bound allows; without one, equal bits were asked for.\n"
@@ -50,7 +50,7 @@ struct Options {
   std::vector<std::string> filters;
   std::string out, child;
   bool in_process = false, list = false, on_reference = false;
-  int timeout_s = 240, n_jobs = std::clamp(static_cast<int>(std::thread::hardware_concurrency()) / 2, 1, 8);
+  int timeout_s = 240, n_jobs = std::clamp(static_cast<int>(std::thread::hardware_concurrency()) - 2, 1, 14);
 };
 
 Options parse(int argc, char** argv) {
