@@ -26,6 +26,7 @@ std::vector<Suite> suites();
 // Which of them one file adds.
 void add_kernel_suites(std::vector<Suite>& suites);
 void add_golden_suites(std::vector<Suite>& suites);
+void add_coverage_suites(std::vector<Suite>& suites);
 void add_engine_suites(std::vector<Suite>& suites);
 void add_sample_suites(std::vector<Suite>& suites);
 void add_loop_suites(std::vector<Suite>& suites);

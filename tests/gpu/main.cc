@@ -1,17 +1,21 @@
 // arc-gpu-check: every test that needs a GPU, in one program that runs anywhere a driver is.
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fcntl.h>
 #include <filesystem>
 #include <fstream>
 #include <gnu/libc-version.h>
 #include <map>
+#include <mutex>
 #include <poll.h>
 #include <signal.h>
 #include <sys/wait.h>
+#include <thread>
 #include <tuple>
 #include <unistd.h>
 
@@ -30,11 +34,12 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr char kUsage[] =
-    "arc-gpu-check [FILTER...] [--out FILE] [--in-process] [--timeout SECONDS] [--list]\n"
+    "arc-gpu-check [FILTER...] [--out FILE] [--in-process] [--timeout SECONDS] [--jobs N] [--list]\n"
     "Runs the suites whose names contain one of the filters; without any, all.\n"
     "  --out FILE       results as JSON\n"
     "  --in-process     all in this process: for compute-sanitizer and debuggers; a fault ends everything\n"
     "  --timeout N      seconds for one suite; default 240\n"
+    "  --jobs N         suites at a time, but for those that measure times; default: all cores but two, at most 14\n"
     "  --list           names of the suites\n"
     "  --on-reference   the reference takes the device's place: tests the checks themselves\n"
     "A share is the largest error in parts of what its derived bound allows; without one, equal bits were asked for.\n"
@@ -45,7 +50,7 @@ struct Options {
   std::vector<std::string> filters;
   std::string out, child;
   bool in_process = false, list = false, on_reference = false;
-  int timeout_s = 240;
+  int timeout_s = 240, n_jobs = std::clamp(static_cast<int>(std::thread::hardware_concurrency()) - 2, 1, 14);
 };
 
 Options parse(int argc, char** argv) {
@@ -63,6 +68,8 @@ Options parse(int argc, char** argv) {
       options.child = value();
     } else if (arg == "--timeout") {
       options.timeout_s = std::atoi(value().c_str());
+    } else if (arg == "--jobs") {
+      options.n_jobs = std::max(1, std::atoi(value().c_str()));
     } else if (arg == "--in-process") {
       options.in_process = true;
     } else if (arg == "--list") {
@@ -110,7 +117,7 @@ struct Child {
 
 Child start(const std::string& suite, bool on_reference) {
   std::array<int, 2> ends{};
-  if (pipe(ends.data()) != 0) return {};
+  if (pipe2(ends.data(), O_CLOEXEC) != 0) return {};
   const pid_t pid = fork();
   if (pid == 0) {
     dup2(ends[1], STDOUT_FILENO);
@@ -166,6 +173,37 @@ void run_in_child(const std::string& suite, const Options& options, const std::f
   sink({.suite = suite, .check = begun, .finding = finding});
 }
 
+// Suites that measure times, or take all cores.
+bool wants_machine(const std::string& suite) {
+  constexpr std::array kAlone = {"loop/ring", "loop/one-launch", "sample/", "engine/built-in"};
+  return std::ranges::any_of(kAlone, [&](const char* name) { return suite.starts_with(name); });
+}
+
+// Several at a time; then, one by one, those that want the machine to themselves.
+void run_in_children(const std::vector<Suite>& suites, const Options& options,
+                     const std::function<void(const Row&)>& sink) {
+  std::mutex mutex;
+  const auto run = [&](const Suite& suite) {
+    run_in_child(suite.name, options, [&](const Row& row) {
+      const std::lock_guard lock(mutex);
+      sink(row);
+    });
+  };
+  std::atomic<size_t> next = 0;
+  std::vector<std::jthread> threads;
+  for (int i = 0; i < options.n_jobs; ++i) {
+    threads.emplace_back([&] {
+      for (size_t s = next++; s < suites.size(); s = next++) {
+        if (!wants_machine(suites[s].name)) run(suites[s]);
+      }
+    });
+  }
+  threads.clear();
+  for (const Suite& suite : suites) {
+    if (wants_machine(suite.name)) run(suite);
+  }
+}
+
 Json facts(const CudaDevice& d) {
   return {{"device", d.name},
           {"capability", d.capability},
@@ -175,6 +213,46 @@ Json facts(const CudaDevice& d) {
           {"runtime", d.runtime},
           {"libc", gnu_get_libc_version()},
           {"cpu", cpu::isa_name(cpu::choose_isa())}};
+}
+
+// Architectures, weight formats and forms of the cache against the reference: how many pairs there were, the worst
+// share of a bound, and what was left out.
+void print_pairs(const std::vector<Row>& rows) {
+  struct Sum {
+    int n = 0, n_skipped = 0;
+    double worst = 0.0;
+    void add(const PairResult& pair) {
+      ++(pair.skipped.empty() ? n : n_skipped);
+      worst = std::max(worst, pair.share);
+    }
+  };
+  Sum all;
+  std::map<std::string, Sum> architectures, formats, caches;
+  std::map<std::string, std::map<std::string, int>> skipped;
+  for (const Row& row : rows) {
+    for (const PairResult& pair : row.finding.pairs) {
+      for (Sum* sum : {&all, &architectures[pair.architecture], &formats[pair.format], &caches[pair.cache]})
+        sum->add(pair);
+      if (!pair.skipped.empty()) ++skipped[pair.architecture + ", " + pair.skipped][pair.cache];
+    }
+  }
+  if (all.n == 0) return;
+  const auto print = [](const char* what, const std::map<std::string, Sum>& sums) {
+    std::printf("\n| %s | pairs | worst share | skipped |\n|---|---|---|---|\n", what);
+    for (const auto& [name, sum] : sums)
+      std::printf("| %s | %d | %.3f | %d |\n", name.c_str(), sum.n, sum.worst, sum.n_skipped);
+  };
+  std::printf("\nplan parity: %d pairs of architecture, weights and cache, worst share of the bound %.3f, %d skipped\n",
+              all.n, all.worst, all.n_skipped);
+  print("architecture", architectures);
+  print("weights", formats);
+  print("cache", caches);
+  std::puts("\nskipped:");
+  for (const auto& [why, which] : skipped) {
+    std::printf("  %s:", why.c_str());
+    for (const auto& [cache, n] : which) std::printf(" %s (%d)", cache.c_str(), n);
+    std::puts("");
+  }
 }
 
 class Results {
@@ -197,6 +275,7 @@ class Results {
     }
     std::puts("\nworst share of each operation:");
     for (const auto& [op, at] : worst) std::printf("  %-14s %9.3g  %s\n", op.c_str(), at.first, at.second.c_str());
+    print_pairs(rows_);
     std::printf("\n%zu checks: %zu ok, %d FAILED, %d skipped\n", rows_.size(), rows_.size() - failed - skipped, failed,
                 skipped);
     for (const Row& row : rows_) {
@@ -240,13 +319,13 @@ int run(const Options& options) {
               "time");
   Results results;
   const auto sink = [&](const Row& row) { results.add(row); };
-  for (const Suite& suite : wanted) {
-    if (options.in_process) {
+  if (options.in_process) {
+    for (const Suite& suite : wanted) {
       Report report(suite.name, sink, [](const std::string&) {});
       suite.run(report, target);
-    } else {
-      run_in_child(suite.name, options, sink);
     }
+  } else {
+    run_in_children(wanted, options, sink);
   }
   return results.finish(device, options.out);
 }
@@ -257,6 +336,7 @@ std::vector<Suite> suites() {
   std::vector<Suite> all;
   add_kernel_suites(all);
   add_golden_suites(all);
+  add_coverage_suites(all);
   add_sample_suites(all);
   add_loop_suites(all);
   add_launch_suites(all);

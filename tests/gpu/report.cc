@@ -54,6 +54,13 @@ std::string to_json_line(const Row& row) {
                {"details", f.details}, {"skipped", f.skipped}, {"seconds", row.seconds}};
   if (f.share) json["share"] = finite(*f.share);
   for (const auto& [op, share] : f.by_operation) json["by_operation"][op] = finite(share);
+  for (const PairResult& pair : f.pairs) {
+    json["pairs"].push_back({{"architecture", pair.architecture},
+                             {"format", pair.format},
+                             {"cache", pair.cache},
+                             {"share", finite(pair.share)},
+                             {"skipped", pair.skipped}});
+  }
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
@@ -67,6 +74,15 @@ Row from_json_line(const std::string& line) {
   if (json.contains("share")) row.finding.share = json.at("share").get<double>();
   if (json.contains("by_operation")) {
     for (const auto& [op, share] : json.at("by_operation").items()) row.finding.by_operation[op] = share.get<double>();
+  }
+  if (json.contains("pairs")) {
+    for (const Json& pair : json.at("pairs")) {
+      row.finding.pairs.push_back({.architecture = pair.at("architecture").get<std::string>(),
+                                   .format = pair.at("format").get<std::string>(),
+                                   .cache = pair.at("cache").get<std::string>(),
+                                   .share = pair.at("share").get<double>(),
+                                   .skipped = pair.at("skipped").get<std::string>()});
+    }
   }
   return row;
 }

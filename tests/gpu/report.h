@@ -9,6 +9,13 @@
 
 namespace arc::test {
 
+// One architecture with one weight format and one form of the cache, stage by stage.
+struct PairResult {
+  std::string architecture, format, cache;
+  double share = 0.0;   // of the bound, the largest
+  std::string skipped;  // why it was not compared; empty: it was
+};
+
 // What one check found.
 struct Finding {
   bool ok = true;
@@ -16,6 +23,7 @@ struct Finding {
   std::map<std::string, double> by_operation;  // likewise, where stages were compared
   std::vector<std::string> details;            // what went wrong, or what is worth knowing
   std::string skipped;                         // why nothing was compared; empty: it was
+  std::vector<PairResult> pairs;               // that this check is made of
 
   void fail(std::string detail) {
     ok = false;
