@@ -20,6 +20,7 @@
 #include "ceiling.h"
 #include "exec/cuda/cuda_backend.h"
 #include "exec/cuda/cuda_executor.h"
+#include "gpu/attention_bench.h"
 #include "gpu/free_running.h"
 #include "gpu/library_products.h"
 #include "gpu/random_fill.h"
@@ -44,7 +45,7 @@ constexpr int kFewLoads = 3;  // the first ones
 constexpr Load kPrefill = {1, 0, 2048};
 constexpr int kMaxBatch = 64, kMaxTokens = 2048, kMaxContext = 32768;
 
-constexpr const char* kParts[] = {"ring", "loads", "products", "loop"};
+constexpr const char* kParts[] = {"ring", "loads", "products", "loop", "attention"};
 
 int tiles_of(const Load& load) {
   return (load.context + load.tokens + kTileTokens - 1) / kTileTokens;
@@ -377,7 +378,8 @@ constexpr char kUsage[] =
     "  --few            short decode loads only\n"
     "  --part PART      ring: how soon the host sees a token; loads: steps and their stages; products: those of a "
     "prompt,\n"
-    "                   beside cuBLASLt where LD_LIBRARY_PATH has it; loop: leases while the host sleeps or is busy\n";
+    "                   beside cuBLASLt where LD_LIBRARY_PATH has it; loop: leases while the host sleeps or is busy;\n"
+    "                   attention: of one token, over every kind of cache\n";
 
 std::optional<Options> parse(std::span<char* const> args) {
   Options options;
@@ -420,6 +422,8 @@ int run(const Options& options) {
   if (options.wants("ring") && !bench_ring_latency(100'000)) return 1;
   if (options.part == "ring") return 0;
   const double ceiling = read_ceiling(device);
+  if (options.wants("attention")) bench_attention(device, ceiling, options.shape);
+  if (options.part == "attention") return 0;
   for (const Shape& shape : kShapes) {
     if (std::string(shape.name).find(options.shape) != std::string::npos) bench_shape(shape, options, device, ceiling);
   }
