@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "exec/cuda/cuda_backend.h"
+#include "gpu/attention_bench.h"
 #include "gpu/bench_model.h"
 #include "gpu/free_running.h"
 #include "gpu/library_products.h"
@@ -39,7 +40,7 @@ constexpr int kFewLoads = 3;  // the first ones
 constexpr Load kPrefill = {1, 0, 2048};
 
 // Those in kDefault make the tables of docs/performance.md; the rest takes apart where the time goes.
-constexpr const char* kParts[] = {"ring", "table", "loads", "products", "loop"};
+constexpr const char* kParts[] = {"ring", "table", "loads", "products", "loop", "attention"};
 constexpr std::string_view kDefault = "ring table";
 
 struct Options {
@@ -239,7 +240,8 @@ constexpr char kUsage[] =
     "  --part PART      ring: how soon the host sees a token; table: every preset, batch, context and prompt, and\n"
     "                   products of block codes; default: both. loads: steps and their stages; products: those of a "
     "prompt,\n"
-    "                   beside cuBLASLt where LD_LIBRARY_PATH has it; loop: leases while the host sleeps or is busy\n"
+    "                   beside cuBLASLt where LD_LIBRARY_PATH has it; loop: leases while the host sleeps or is busy;\n"
+    "                   attention: of one token, over every kind of cache\n"
     "  --seconds N      of the table: what would begin later is not measured; default 200\n"
     "  --out FILE       the table as JSON\n"
     "  --cache TYPE     of loads, products and loop, as --pa-cache-type of arc; default auto\n"
@@ -292,6 +294,7 @@ int run(const Options& options) {
   if (options.part == "ring") return 0;
   const double ceiling = read_ceiling(device);
   bool ok = true;
+  if (options.wants("attention")) bench_attention(device, ceiling, options.shape);
   if (options.wants("table"))
     ok = bench_table({.shape = options.shape, .seconds = options.seconds, .out = options.out}, device, ceiling);
   const bool parts = options.wants("loads") || options.wants("products") || options.wants("loop");

@@ -19,7 +19,7 @@ struct Pair {
   TinyModel reference, other;
 
   Pair(const HandMade& model, const Target& target)
-      : reference(model, {.max_tokens = 512}), other(model, {.backend = target.backend, .max_tokens = 512}) {}
+      : reference(model, {.max_tokens = 1280}), other(model, {.backend = target.backend, .max_tokens = 1280}) {}
 
   // Stage by stage for each number of tokens per step, and the same bits whatever it is.
   Finding compare(int n_tokens, std::initializer_list<int> chunks, double rounding) {
@@ -143,7 +143,7 @@ HandMade attention(AttendArgs a, const KvPolicy& policy) {
   a.group = plan.cache(needs);
   if (policy.tiled()) {
     needs.kind = CacheKind::open;
-    needs.policy = KvPolicy::raw_of(policy.raw);
+    needs.policy = policy.open_policy();
     a.open_group = plan.cache(needs);
   }
   plan.stage(AppendArgs{.group = a.group,
@@ -187,20 +187,22 @@ void attend(Report& report, const Target& target) {
   }
 }
 
-KvPolicy compressed(KvPolicy::Codec codec, int k_bits, int v_bits) {
+KvPolicy compressed(KvPolicy::Codec codec, int k_bits, int v_bits, int recent = 0, bool open_int8 = false) {
   KvPolicy policy = KvPolicy::raw_of(DType::bf16);
   policy.k = {.codec = codec, .bits = static_cast<uint8_t>(k_bits)};
   policy.v = {.codec = codec, .bits = static_cast<uint8_t>(v_bits)};
   policy.seed = 1;
+  policy.recent = static_cast<uint16_t>(recent);
+  policy.open_int8 = open_int8;
   return policy;
 }
 
 // Every size of heads that has codebooks, and both sides at every width.
 void attend_compressed(Report& report, const Target& target) {
-  constexpr std::pair<int, int> kWidths[] = {{4, 3}, {8, 3}, {3, 2}, {2, 4}, {1, 1}, {4, 8}};
+  constexpr std::pair<int, int> kWidths[] = {{4, 3}, {8, 3}, {3, 2}, {2, 4}, {1, 1}, {4, 8}, {8, 8}};
   const AttendArgs shapes[] = {{.heads = 4, .kv_heads = 2, .scale = 1.0f},
                                {.heads = 5, .kv_heads = 1, .sinks = true, .window = 70, .scale = 1.0f},
-                               {.heads = 12, .kv_heads = 2, .scale = 1.0f, .softcap = 20.0f}};
+                               {.heads = 24, .kv_heads = 2, .scale = 1.0f, .softcap = 20.0f}};
   size_t shape = 0;
   const auto check = [&](int32_t dim, const KvPolicy& policy, const std::string& name) {
     AttendArgs a = shapes[shape++ % std::size(shapes)];
@@ -214,13 +216,22 @@ void attend_compressed(Report& report, const Target& target) {
   };
   for (const int32_t dim : kCodebookDims) {
     for (const auto& [k, v] : kWidths) {
-      check(dim, compressed(KvPolicy::Codec::turbo, k, v), fmt::format("{} and {} bits", k, v));
+      const std::string name = fmt::format("{} and {} bits", k, v);
+      check(dim, compressed(KvPolicy::Codec::turbo, k, v), name);
+      if (dim == 64 || dim == 128) {
+        check(dim, compressed(KvPolicy::Codec::turbo, k, v, k % 3, true),
+              name + fmt::format(", {} open of int8", k % 3));
+      }
     }
   }
-  for (const int32_t dim : {128, 37}) {
+  for (const int32_t dim : {128, 64, 37}) {
     check(dim, compressed(KvPolicy::Codec::int8_block, 8, 8), "q8");
     check(dim, compressed(KvPolicy::Codec::f8e4m3, 8, 8), "f8e4m3");
   }
+  report.check("1100 tokens, 4 and 3 bits, 1 open of int8", [&] {
+    const AttendArgs a{.heads = 4, .kv_heads = 1, .k_dim = 64, .v_dim = 64, .scale = 0.125f};
+    return Pair(attention(a, compressed(KvPolicy::Codec::turbo, 4, 3, 1, true)), target).compare(1100, {0, 111}, 0.0);
+  });
   for (const KvPolicy::Codec codec : {KvPolicy::Codec::int8_block, KvPolicy::Codec::f8e4m3}) {
     report.check(fmt::format("latent, {}", codec == KvPolicy::Codec::int8_block ? "q8" : "f8e4m3"), [&] {
       const AttendArgs a{.heads = 8, .kv_heads = 1, .k_dim = 576, .v_dim = 512, .v_in_k = true, .scale = 0.07f};

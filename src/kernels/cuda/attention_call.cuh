@@ -11,7 +11,7 @@ struct AttendCall {
   AttendArgs a;
   KvView kv, open;  // of a tiled policy: packed tiles, and those that are still read open
   KvSide k, v, open_k, open_v;
-  Turn turn;  // of queries
+  Turn turn, turn_back;  // of queries, of results
   Rows q, out;
   const float* sinks = nullptr;
   const int32_t* positions = nullptr;
@@ -21,6 +21,8 @@ struct AttendCall {
   int32_t table_stride = 0, open_stride = 0, n_seqs = 0;
   float* parts = nullptr;  // of segments; null: one block walks all of them
   int32_t segments = 0;
+  int32_t* starts = nullptr;                      // see Deal
+  int64_t group_parts = 0;                        // items of kDealtSeqs sequences for which there is memory
   int32_t chunk_heads = 0, chunks_per_group = 0;  // query heads that a block takes of one key/value head
 };
 
@@ -35,6 +37,7 @@ inline AttendCall attend_call(const AttendArgs& a, const Operands& o, int32_t mo
                .k = kv_side(o.kv, a.k_dim, KvRole::key),
                .v = kv_side(o.kv, v_dim, values),
                .turn = turn_of(o.kv.k_turbo),
+               .turn_back = turn_of(o.kv.v_turbo),
                .q = Rows(o.reads[0]),
                .out = Rows(o.writes[0]),
                .sinks = a.sinks ? static_cast<const float*>(o.weights[0].data) : nullptr,

@@ -1,5 +1,5 @@
 // Attention on tensor cores for sequences with several tokens in a step: a warp has 16 rows of its own.
-#include "kernels/cuda/attention_tile.cuh"
+#include "kernels/cuda/attention_rows.cuh"
 
 namespace arc::cuda::attention {
 namespace {
@@ -12,20 +12,6 @@ struct Shared {
   uint4 bytes[kPacked ? kStages : 1][kPacked ? kPackedChunks<kDim> : 1];
   Numbers numbers;
 };
-
-// The sequence and its first token of block `tile`, when each sequence with several tokens has blocks of `per_block`
-// tokens of its own; -1: none.
-__device__ __forceinline__ int find_tokens(const Call& c, int tile, int per_block, int& first_token) {
-  for (int s = 0; s < c.n_seqs; ++s) {
-    const int n = c.q_start[s + 1] - c.q_start[s], tiles = n > 1 ? (n + per_block - 1) / per_block : 0;
-    if (tile < tiles) {
-      first_token = c.q_start[s] + tile * per_block;
-      return s;
-    }
-    tile -= tiles;
-  }
-  return -1;
-}
 
 // Which rows a block has: head by head of a token, then the next token.
 struct Block {

@@ -149,4 +149,33 @@ __device__ __forceinline__ void rotate_row(float* x, const Turn& turn) {
   __syncthreads();
 }
 
+// The same for a warp and a power of two; lane l holds coordinates l + 32 i.
+template <int kDim>
+__device__ __forceinline__ void rotate_lanes(float (&x)[kDim / kWarp], const Turn& turn) {
+  constexpr int kEach = kDim / kWarp;
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+#pragma unroll
+  for (int i = 0; i < kEach; ++i) x[i] *= turn.sign(lane + i * kWarp);
+#pragma unroll
+  for (int step = 1; step < kWarp; step *= 2) {
+#pragma unroll
+    for (int i = 0; i < kEach; ++i) {
+      const float other = __shfl_xor_sync(kAllLanes, x[i], step);
+      x[i] = (lane & step) != 0 ? __fsub_rn(other, x[i]) : __fadd_rn(x[i], other);
+    }
+  }
+#pragma unroll
+  for (int step = 1; step < kEach; step *= 2) {
+#pragma unroll
+    for (int i = 0; i < kEach; ++i) {
+      if ((i & step) != 0) continue;
+      const float a = x[i], b = x[i + step];
+      x[i] = __fadd_rn(a, b);
+      x[i + step] = __fsub_rn(a, b);
+    }
+  }
+#pragma unroll
+  for (int i = 0; i < kEach; ++i) x[i] = __fmul_rn(turn.hartley[0], x[i]) * turn.sign(lane + i * kWarp);
+}
+
 }  // namespace arc::cuda

@@ -13,13 +13,13 @@ inline constexpr int kSegment = 256;
 inline constexpr int64_t kFewBlocks = 512;  // fewer blocks than this are split over the context
 inline constexpr int64_t kMaxPartsBytes = int64_t{64} << 20;
 
-// Where segment i starts when long contexts are split by position alone: segments of kSegment, then longer ones.
-constexpr int kShortSegments = 128, kLongSegment = 1024, kLongFrom = kShortSegments * kSegment;
+// Where segment i starts when long contexts are split by position alone.
+constexpr int kShortSegment = 512, kShortSegments = 64, kLongSegment = 1024, kLongFrom = kShortSegments * kShortSegment;
 __host__ __device__ constexpr int segment_begin(int i) {
-  return i < kShortSegments ? i * kSegment : kLongFrom + (i - kShortSegments) * kLongSegment;
+  return i < kShortSegments ? i * kShortSegment : kLongFrom + (i - kShortSegments) * kLongSegment;
 }
 __host__ __device__ constexpr int segment_of(int position) {
-  return position < kLongFrom ? position / kSegment : kShortSegments + (position - kLongFrom) / kLongSegment;
+  return position < kLongFrom ? position / kShortSegment : kShortSegments + (position - kLongFrom) / kLongSegment;
 }
 
 // Bytes of the parts of `tokens` queries over `segments` segments.

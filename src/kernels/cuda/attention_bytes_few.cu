@@ -1,0 +1,277 @@
+// Attention in products of bytes for sequences with one token in a step: eight query heads are the rows. A block has
+// four tiles at a time: each warp makes the weights of one of them, then adds a quarter of all columns of all four.
+#include "kernels/cuda/attention_bytes.cuh"
+
+namespace arc::cuda::attention {
+namespace {
+
+constexpr int kMaxStages = 2;
+
+template <int kDim>
+struct Shared {
+  ByteQueries<kDim> q;
+  float tops[kWarps][kByteRows], masses[kWarps][kByteRows], units[kWarps][kDim / 32][kByteRows];  // of tiles
+  Arrival arrivals[kMaxStages];
+  int starts[kDealtSeqs + 1];
+};
+
+// How a block's memory is shared out: operands of weights, then tiles.
+struct Room {
+  int32_t stages = 1;       // of kWarps packed tiles
+  int32_t block_tiles = 0;  // of int8_block at a time
+  int64_t bytes = 0;
+};
+
+template <int kDim>
+struct Walker {
+  static constexpr int kTiles = kDim / 32;  // columns tiles of a warp
+  static constexpr int kSetBytes = kTile / 32 * kWarp * 16;
+  using Sums = ByteSums<kTiles>;
+
+  const Call& c;
+  const Room& room;
+  Shared<kDim>& shared;
+  std::byte* memory;
+  int group;
+  uint32_t used = 0;  // rounds of bulk copies
+  int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
+  Sums part, total;
+
+  // ---- one round: this warp's tile, then its columns of all tiles ----
+
+  __device__ __forceinline__ uint4* weights(int slot, int sets, int set) const {
+    return reinterpret_cast<uint4*>(memory + (slot * sets + set) * kSetBytes) + lane;
+  }
+
+  template <Form kKeys, Form kValues>
+  __device__ __forceinline__ void weigh(const KvSide& k, const KvSide& v, int slot, const std::byte* tile,
+                                        const Window& window) {
+    constexpr int kSets = kValues == Form::blocks ? kDim / 32 : 1;
+    const int g = lane / 4;
+    Positions x[1];
+    const Window windows[1] = {window};
+    tile_scores<kDim, kKeys>(x, c, k, &shared.q, tile, windows, lane);
+    float top, mass;
+    to_weights(x[0], top, mass);
+    if (lane % 4 == 0) shared.tops[slot][g] = top, shared.masses[slot][g] = mass;
+#pragma unroll
+    for (int set = 0; set < kSets; ++set) {
+      Positions factors;
+      uint4 bytes[kTile / 32];
+      load_factors<kDim, kValues>(factors, v, tile, set, lane);
+      const float unit = weight_bytes(bytes, x[0], factors, window, lane);
+      if (lane % 4 == 0) shared.units[slot][set][g] = __fmul_rn(unit, value_step<kValues>(v));
+#pragma unroll
+      for (int step = 0; step < kTile / 32; ++step) weights(slot, kSets, set)[step * kWarp] = bytes[step];
+    }
+  }
+
+  template <Form kValues>
+  __device__ __forceinline__ void add(const KvSide& v, int slot, const std::byte* tile) {
+    constexpr int kSets = kValues == Form::blocks ? kDim / 32 : 1;
+    const int g = lane / 4, set = kValues == Form::blocks ? warp * kTiles / 4 : 0;
+    int sums[1][kTiles][4] = {};
+    const uint4* operands = weights(slot, kSets, set);
+    tile_sums<kDim, kValues>(sums, v, tile, warp * kTiles, [&](int step, int) { return operands[step * kWarp]; }, lane);
+    const Blend b = part.raise(shared.tops[slot][g], shared.masses[slot][g]);
+    part.add(b, shared.units[slot][set][g], sums[0], 0);
+  }
+
+  // ---- parts ----
+
+  template <Form kValues>
+  __device__ __forceinline__ void store(const Sums& sums, const Run& run, int item, int next) const {
+    const int head = lane / 4;
+    if (head >= heads_of(run)) return;
+    float* out = part_at<kDim>(c, group, item, head);
+#pragma unroll
+    for (int n = 0; n < kTiles; ++n) {
+#pragma unroll
+      for (int e = 0; e < 2; ++e) out[coordinate_of_tile<kValues>(warp * kTiles + n, lane % 4, e)] = sums.values[n][e];
+    }
+    if (warp > 0 || lane % 4 > 0) return;
+    out[kDim + kPartMass] = sums.mass;
+    out[kDim + kPartTop] = sums.top;
+    out[kDim + kPartNext] = __int_as_float(next);
+  }
+
+  // Units that start with the row's first are merged here.
+  struct Joined {
+    bool from_first;
+    int item, n = 0;
+  };
+  template <Form kValues>
+  __device__ __forceinline__ void unit_ended(Joined& joined, const Run& run) {
+    if (joined.from_first) {
+      total.join(part);
+    } else {
+      store<kValues>(part, run, joined.item + joined.n, 1);
+    }
+    ++joined.n;
+    part.clear();
+  }
+  template <Form kValues>
+  __device__ __forceinline__ void span_ended(const Joined& joined, const Run& run, bool one_item) const {
+    if (joined.from_first) store<kValues>(total, run, joined.item, one_item ? 1 : joined.n);
+  }
+
+  // ---- rows ----
+
+  __device__ __forceinline__ int first_head(const Run& run) const {
+    return run.chunk % c.chunks_per_group * c.chunk_heads;
+  }
+  __device__ __forceinline__ int heads_of(const Run& run) const {
+    return min(c.chunk_heads, c.a.heads / c.a.kv_heads - first_head(run));
+  }
+  __device__ __forceinline__ Window window_of(const Run& run, int tile) const {
+    return {run.row.reach.first - tile * kTile, run.row.reach.last - tile * kTile};
+  }
+
+  __device__ __forceinline__ void set_queries(const Run& run) const {
+    const int kv_head = run.chunk / c.chunks_per_group, n = heads_of(run);
+    const int64_t head = kv_head * (c.a.heads / c.a.kv_heads) + first_head(run);
+    for (int i = warp; i < kByteRows; i += kWarps) {
+      shared.q.set(i, i < n ? c.q.row(run.row.t) + (head + i) * kDim : nullptr, c.turn);
+    }
+    __syncthreads();
+  }
+
+  // Asks for up to kWarps packed tiles from `tile` on; how many.
+  __device__ __forceinline__ int ask(const Run& run, int tile, uint32_t use) const {
+    const int n = min(kWarps - tile % kWarps, run.closed.end - tile);
+    if (threadIdx.x != 0 || n <= 0) return n;
+    const int stage = static_cast<int>(use % room.stages), bytes = static_cast<int>(c.kv.head_bytes);
+    const int32_t* table = c.block_table + static_cast<int64_t>(run.s) * c.table_stride + tile;
+    const std::byte* head = c.kv.data + run.chunk / c.chunks_per_group * c.kv.head_bytes;
+    expect_bytes(&shared.arrivals[stage], static_cast<uint32_t>(n * bytes));
+    for (int i = 0; i < n; ++i) {
+      copy_bulk(packed(stage, i), head + table[i] * c.kv.block_bytes, static_cast<uint32_t>(bytes),
+                &shared.arrivals[stage]);
+    }
+    return n;
+  }
+  __device__ __forceinline__ std::byte* packed(int stage, int slot) const {
+    return memory + kWarps * kSetBytes + (stage * kWarps + slot) * c.kv.head_bytes;
+  }
+
+  // Packed tiles. Queries are set when the first tiles are on their way.
+  template <Form kKeys, Form kValues>
+  __device__ __forceinline__ void walk_packed(const Run& run) {
+    int asked = run.closed.begin;
+    for (int i = 0; i < room.stages && asked < run.closed.end; ++i) asked += ask(run, asked, used + i);
+    set_queries(run);
+    Joined joined{.from_first = run.first, .item = run.item};
+    for (int tile = run.closed.begin; tile < run.closed.end; ++used) {
+      const int stage = static_cast<int>(used % room.stages), n = min(kWarps - tile % kWarps, run.closed.end - tile);
+      await_bytes(&shared.arrivals[stage], used / room.stages & 1);
+      if (warp < n) weigh<kKeys, kValues>(c.k, c.v, warp, packed(stage, warp), window_of(run, tile + warp));
+      __syncthreads();
+#pragma unroll 1
+      for (int slot = 0; slot < n; ++slot) add<kValues>(c.v, slot, packed(stage, slot));
+      __syncthreads();
+      if (asked < run.closed.end) asked += ask(run, asked, used + room.stages);
+      const int last = segment_at(tile);
+      tile += n;
+      if (tile == run.closed.end || segment_at(tile) != last) unit_ended<kValues>(joined, run);
+    }
+    span_ended<kValues>(joined, run, run.whole);
+  }
+
+  // Tiles of int8_block.
+  __device__ __forceinline__ void walk_blocks(const Run& run, const Span& span, const KvView& kv, const KvSide& k,
+                                              const KvSide& v, const int32_t* table, Joined joined) {
+    constexpr int kTileBytes = kDim / 32 * kSetBytes;
+    std::byte* tiles = memory + room.block_tiles * kTileBytes;
+    const std::byte* head = kv.data + run.chunk / c.chunks_per_group * kv.head_bytes;
+    for (int tile = span.begin; tile < span.end;) {
+      const int segment = segment_at(tile);
+      const int n = min(room.block_tiles, min(span.end, segment_begin(segment + 1) / kTile) - tile);
+      for (int slot = 0; slot < n; ++slot) {
+        fetch_blocks<kDim>(tiles + slot * kv.head_bytes, head + table[tile + slot] * kv.block_bytes, kv, threadIdx.x);
+      }
+      copies_issued();
+      copies_arrived<0>();
+      __syncthreads();
+      if (warp < n) {
+        weigh<Form::blocks, Form::blocks>(k, v, warp, tiles + warp * kv.head_bytes, window_of(run, tile + warp));
+      }
+      __syncthreads();
+#pragma unroll 1
+      for (int slot = 0; slot < n; ++slot) add<Form::blocks>(v, slot, tiles + slot * kv.head_bytes);
+      __syncthreads();
+      tile += n;
+      if (tile == span.end || segment_at(tile) != segment) unit_ended<Form::blocks>(joined, run);
+    }
+    span_ended<Form::blocks>(joined, run, run.whole);
+  }
+
+  __device__ __forceinline__ void operator()(const Run& run) {
+    part.clear();
+    total.clear();
+    if (c.k.codec == KvPolicy::Codec::int8_block) {
+      set_queries(run);
+      const int32_t* table = c.block_table + static_cast<int64_t>(run.s) * c.table_stride;
+      return walk_blocks(run, run.closed, c.kv, c.k, c.v, table, {.from_first = run.first, .item = run.item});
+    }
+    if (run.closed.units == 0) {
+      set_queries(run);
+    } else if (c.k.bits == kUniformBits) {
+      c.v.bits == kUniformBits ? walk_packed<Form::rows, Form::rows>(run) : walk_packed<Form::rows, Form::codes>(run);
+    } else {
+      c.v.bits == kUniformBits ? walk_packed<Form::codes, Form::rows>(run) : walk_packed<Form::codes, Form::codes>(run);
+    }
+    if (run.open.units == 0) return;
+    const int32_t* table = c.open_table + static_cast<int64_t>(run.s) * c.open_stride;
+    walk_blocks(run, run.open, c.open, c.open_k, c.open_v, table, {.from_first = false, .item = run.open_item()});
+  }
+};
+
+// grid: (blocks that share the work, groups of kDealtSeqs sequences).
+template <int kDim>
+__global__ void __launch_bounds__(kThreads, 3)
+    few_kernel(const __grid_constant__ Call c, const __grid_constant__ Room room) {
+  extern __shared__ __align__(128) std::byte memory[];
+  auto& shared = *reinterpret_cast<Shared<kDim>*>(memory);
+  if (threadIdx.x == 0) set_arrivals(shared.arrivals, kMaxStages);
+  const int group = static_cast<int>(blockIdx.y);
+  const Deal deal(c, group, shared.starts);
+  constexpr size_t kShared = (sizeof(Shared<kDim>) + 127) / 128 * 128;
+  Walker<kDim> walker{.c = c, .room = room, .shared = shared, .memory = memory + kShared, .group = group};
+  for_runs(c, deal, shared.starts, walker);
+}
+
+// Three blocks of a processor share its memory, if two stages of packed tiles allow it.
+template <int kDim>
+Room room_for(const Call& c) {
+  constexpr int64_t kShared = (sizeof(Shared<kDim>) + 127) / 128 * 128, kMost = 74 << 10;
+  constexpr int64_t kSet = Walker<kDim>::kSetBytes;
+  const bool packed = c.kv.policy.tiled();
+  Room room;
+  const int64_t tiles = kWarps * c.kv.head_bytes, weights = kWarps * kSet;
+  if (packed) {
+    room.stages = kShared + weights + 2 * tiles <= kMost ? 2 : 1;
+    room.bytes = kShared + weights + room.stages * tiles;
+  }
+  const int64_t block_tile = (packed ? c.open : c.kv).head_bytes + kDim / 32 * kSet;
+  if (!packed) room.bytes = kShared + kWarps * block_tile;
+  room.bytes = std::max(room.bytes, kShared + block_tile);
+  room.block_tiles = static_cast<int32_t>(std::min<int64_t>(kWarps, (room.bytes - kShared) / block_tile));
+  return room;
+}
+
+}  // namespace
+
+template <int kDim>
+void attend_bytes_few(const Call& c, int processors, cudaStream_t stream) {
+  static const cudaError_t kAllowed =
+      cudaFuncSetAttribute(few_kernel<kDim>, cudaFuncAttributeMaxDynamicSharedMemorySize, 220 << 10);
+  (void)kAllowed;
+  const Room room = room_for<kDim>(c);
+  const dim3 grid(static_cast<unsigned>(3 * processors), static_cast<unsigned>(blocks_for(c.n_seqs, kDealtSeqs)));
+  few_kernel<kDim><<<grid, kThreads, room.bytes, stream>>>(c, room);
+}
+
+template void attend_bytes_few<64>(const Call& c, int processors, cudaStream_t stream);
+template void attend_bytes_few<128>(const Call& c, int processors, cudaStream_t stream);
+
+}  // namespace arc::cuda::attention
