@@ -44,7 +44,9 @@ constexpr int kFewLoads = 3;  // the first ones
 constexpr Load kPrefill = {1, 0, 2048};
 constexpr int kMaxBatch = 64, kMaxTokens = 2048, kMaxContext = 32768;
 
-constexpr const char* kParts[] = {"ring", "loads", "products", "loop"};
+constexpr Load kAlone[] = {{1, 512}, {1, 4096}};  // of the persistent grid
+
+constexpr const char* kParts[] = {"ring", "loads", "products", "loop", "persistent"};
 
 int tiles_of(const Load& load) {
   return (load.context + load.tokens + kTileTokens - 1) / kTileTokens;
@@ -53,6 +55,7 @@ int tiles_of(const Load& load) {
 struct Shape {
   const char* name;
   const char* config;
+  bool large = false;  // measured only where it is asked for
 };
 
 constexpr Shape kShapes[] = {
@@ -64,6 +67,11 @@ constexpr Shape kShapes[] = {
      R"({"architectures": ["Qwen3ForCausalLM"], "vocab_size": 151936, "hidden_size": 4096, "intermediate_size": 12288,
  "num_hidden_layers": 36, "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128,
  "max_position_embeddings": 40960, "rms_norm_eps": 1e-6, "rope_theta": 1000000, "tie_word_embeddings": false})"},
+    {"qwen3-32b",
+     R"({"architectures": ["Qwen3ForCausalLM"], "vocab_size": 151936, "hidden_size": 5120, "intermediate_size": 25600,
+ "num_hidden_layers": 64, "num_attention_heads": 64, "num_key_value_heads": 8, "head_dim": 128,
+ "max_position_embeddings": 40960, "rms_norm_eps": 1e-6, "rope_theta": 1000000, "tie_word_embeddings": false})",
+     true},
 };
 
 struct Options {
@@ -71,6 +79,10 @@ struct Options {
   BlockCode weights = BlockCode::none;
   bool few = false;
 
+  bool wants(const Shape& wanted) const {
+    if (shape.empty() && wanted.large) return part == "persistent";
+    return std::string_view(wanted.name).find(shape) != std::string_view::npos;
+  }
   bool wants(std::string_view name) const { return part.empty() || part == name; }
 };
 
@@ -236,6 +248,25 @@ class Bench {
                 1e3 * median, kLease, 1e6 * (median - step_seconds));
   }
 
+  // A step of one sequence on the resident grid, in launches, and on the grid again.
+  void persistent(const Load& load) {
+    const BenchStep step(load);
+    const double read = bytes(load, any_stage);
+    const auto print = [&](const char* what, double seconds) {
+      std::printf("%-10s batch %2d, context %5d: %8.3f ms a step %-8s %5.0f GB/s, %5.1f%%\n", shape_.name, load.batch,
+                  load.context, 1e3 * seconds, what, read / 1e9 / seconds, 100 * read / 1e9 / seconds / ceiling_);
+      std::fflush(stdout);
+      return seconds;
+    };
+    const auto grid = [&] { return print("on grid", executor_.tape_seconds(step.inputs(), 3 * kReplays)); };
+    grid();
+    print("launches", executor_.graph_seconds(step.inputs(), any_stage, kReplays));
+    const double seconds = grid();
+    executor_.set_tape(true);
+    lease_row(load, seconds);
+    executor_.set_tape(false);
+  }
+
   void op_row(const Load& load, const std::string& op) {
     row(load, op, [&](const Stage& stage) { return op_name(stage.args) == op; });
   }
@@ -338,7 +369,13 @@ void bench_shape(const Shape& shape, const Options& options, const CudaDevice& d
     weights.weights.push_back(make_weight(slot, weights.weights.size() + 1, device.device()));
   }
   CudaExecutor executor(plan, std::move(weights), capacity, device);
-  const std::span<const Load> loads = std::span(kLoads).first(options.few ? kFewLoads : std::size(kLoads));
+  if (options.part == "persistent" && executor.tape() == nullptr) {
+    std::printf("%s: %s\n", shape.name, executor.describe().c_str());
+    return;
+  }
+  const std::span<const Load> loads = options.part == "persistent"
+                                          ? std::span<const Load>(kAlone)
+                                          : std::span(kLoads).first(options.few ? kFewLoads : std::size(kLoads));
   int most = 0;
   for (const Load& load : loads) most = std::max(most, load.batch * tiles_of(load));
   CacheCapacity cache;
@@ -348,6 +385,7 @@ void bench_shape(const Shape& shape, const Options& options, const CudaDevice& d
   Bench bench(shape, executor, ceiling, matrix_peak(device));
   for (const Load& load : loads) {
     if (options.wants("loads")) bench.load(load);
+    if (options.part == "persistent") bench.persistent(load);
   }
   if (options.part == "products") bench.product_rows(kPrefill);
   if (options.wants("loop")) bench_free_running(shape.name, executor, 512);
@@ -371,13 +409,14 @@ double read_ceiling(const CudaDevice& device) {
 
 constexpr char kUsage[] =
     "arc-gpu-bench [SHAPE] [--cache TYPE] [--weights CODE] [--few] [--part PART]\n"
-    "  SHAPE            a part of a name, as 8b; default: all\n"
+    "  SHAPE            a part of a name, as 8b; default: all but 32b\n"
     "  --cache TYPE     as --pa-cache-type of arc; default auto\n"
     "  --weights CODE   Q8_0, Q4_0, Q4_K, Q5_K or Q6_K instead of bf16\n"
     "  --few            short decode loads only\n"
     "  --part PART      ring: how soon the host sees a token; loads: steps and their stages; products: those of a "
     "prompt,\n"
-    "                   beside cuBLASLt where LD_LIBRARY_PATH has it; loop: leases while the host sleeps or is busy\n";
+    "                   beside cuBLASLt where LD_LIBRARY_PATH has it; loop: leases while the host sleeps or is busy;\n"
+    "                   persistent: steps of one sequence on the resident grid\n";
 
 std::optional<Options> parse(std::span<char* const> args) {
   Options options;
@@ -421,7 +460,7 @@ int run(const Options& options) {
   if (options.part == "ring") return 0;
   const double ceiling = read_ceiling(device);
   for (const Shape& shape : kShapes) {
-    if (std::string(shape.name).find(options.shape) != std::string::npos) bench_shape(shape, options, device, ceiling);
+    if (options.wants(shape)) bench_shape(shape, options, device, ceiling);
   }
   return 0;
 }
