@@ -183,7 +183,6 @@ class Lowering {
   uint64_t gains(const Stage* norm) const { return norm == nullptr ? 0 : address(norm->weights[0]); }
   uint32_t per_sm(uint32_t n_out) const { return ceil_div(ceil_div(n_out, kTileRows), n_sms_); }
   static uint32_t passes(uint32_t wanted, uint32_t n_in);
-  static uint32_t block_slices(uint32_t n_in);
 
   TapeStage product(const Stage* stage, tape::Epilogue epilogue, Deal deal, uint32_t pass_groups);
   TapeStage embed(const Stage* first_norm);
@@ -306,11 +305,6 @@ uint32_t Lowering::passes(uint32_t wanted, uint32_t n_in) {
   return std::clamp(wanted, 1u, limit);
 }
 
-// Whole rows where all slices of the vector fit the slots; else blocks that leave room for the next one.
-uint32_t Lowering::block_slices(uint32_t n_in) {
-  return slices(n_in) <= tape::kSlots ? slices(n_in) : tape::kSlots / 2;
-}
-
 void Lowering::place_buffers() {
   const auto n_layers = static_cast<uint32_t>(layers_.size()),
              n_splits = std::min(n_sms_ / n_kv_heads_, tape::kMaxSplits);
@@ -338,8 +332,7 @@ TapeStage Lowering::product(const Stage* stage, tape::Epilogue epilogue, Deal de
                  .n_in = n_in,
                  .n_groups = ceil_div(n_out, kTileRows),
                  .deal = deal,
-                 .pass_groups = passes(pass_groups, n_in),
-                 .block_slices = block_slices(n_in)};
+                 .pass_groups = passes(pass_groups, n_in)};
   out.weights[kMatrix].address = places_.maps + tape_.matrices.size() * kMapBytes;
   out.cost.weight_bytes = static_cast<uint64_t>(stage->cost.weight_bytes);
   tape_.matrices.push_back({.weight = stage->weights[0], .parts = parts, .rows = n_out / parts, .n_in = n_in});

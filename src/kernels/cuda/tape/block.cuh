@@ -15,7 +15,7 @@ constexpr uint32_t kEpilogueWarp = kFirstGatherWarp + kGatherWarps, kLoaderWarp 
 constexpr uint32_t kThreads = 32 * (kLoaderWarp + 1);
 constexpr uint32_t kTapeReaders = kLoaderWarp;  // every warp but the loader
 
-constexpr uint32_t kTiles = kConsumerWarps, kRegions = 4, kStageSlots = kMinStages;
+constexpr uint32_t kTiles = kConsumerWarps, kSlots = 8, kRegions = 4, kStageSlots = kMinStages;
 constexpr uint32_t kSlotBytes = kTileColumns * 2;
 
 // A stage as this SM sees it: the record and what follows from it and the SM's number.
@@ -35,9 +35,6 @@ struct StageView {
   __device__ __forceinline__ uint32_t pass_begin(uint32_t pass) const { return pass * stage.product.pass_groups; }
   __device__ __forceinline__ uint32_t pass_end(uint32_t pass) const {
     return min(pass_begin(pass) + stage.product.pass_groups, n_groups);
-  }
-  __device__ __forceinline__ uint32_t block_end(uint32_t first_slice) const {
-    return min(first_slice + stage.product.block_slices, n_slices);
   }
   __device__ __forceinline__ uint32_t slice_columns(uint32_t slice) const {
     return min(kTileColumns, stage.product.n_in - slice * kTileColumns);

@@ -43,8 +43,7 @@ __device__ __forceinline__ void load_stages(Shared& shared, const LaunchArgs& la
   }
 }
 
-// ---- tiles. One lane. Tiles come in the order in which the consumers take them: stage, pass, block of column slices,
-// group, slice.
+// ---- tiles. One lane. Tiles come in the order in which the consumers take them: stage, pass, column slice, group.
 class TileProducer {
  public:
   __device__ __forceinline__ TileProducer(Shared& shared, const LaunchArgs& launch)
@@ -67,14 +66,11 @@ class TileProducer {
     const uint32_t group_rows = view.stage.product.epilogue == Epilogue::silu_mul ? kTileRows / 2 : kTileRows;
     for (uint32_t pass = 0; pass < view.n_passes; ++pass) {
       const uint32_t begin = view.pass_begin(pass), end = view.pass_end(pass);
-      for (uint32_t first = 0; first < view.n_slices; first += view.stage.product.block_slices) {
-        const uint32_t last = view.block_end(first);
+      for (uint32_t slice = 0; slice < view.n_slices; ++slice) {
         for (uint32_t i = begin; i < end; ++i) {
-          const uint32_t row = view.group(i) * group_rows;
-          for (uint32_t slice = first; slice < last; ++slice) {
-            const Place place = open_tile();
-            copy_box(place.tile, map, slice * (kTileColumns / kMapColumns), row, 0, place.full, policy_);
-          }
+          const Place place = open_tile();
+          copy_box(place.tile, map, slice * (kTileColumns / kMapColumns), view.group(i) * group_rows, 0, place.full,
+                   policy_);
         }
       }
     }

@@ -75,43 +75,25 @@ __device__ __forceinline__ float multiply_tile(ConsumerWarp& me, const Cursor<kT
   return sum_rows(sum, me.lane);
 }
 
-// A warp's tiles of one block of slices, of `n_groups` groups.
-__device__ __forceinline__ void multiply_block(ConsumerWarp& me, const StageView& view, uint32_t first_slice,
-                                               uint32_t n_groups, float* sums) {
-  const uint32_t n = view.block_end(first_slice) - first_slice;
-  uint32_t group = me.first_tile() / n, in_block = me.first_tile() % n;
-  while (group < n_groups) {
-    const uint32_t slice = first_slice + in_block, i = group * n + in_block;
-    const Cursor<kSlots> slot = me.slots.plus(slice);
-    barrier_wait(&me.shared.slot_full[slot.index()], slot.parity(), "vector");
-    const uint4* x = reinterpret_cast<const uint4*>(me.shared.slots[slot.index()]) + me.lane;
-    const float v = multiply_tile(me, me.tiles.plus(i), x, view.slice_columns(slice));
-    if (me.lane % 4 == 0) sums[(slice * n_groups + group) * kTileRows + me.lane / 4] = v;
-    group += kTiles / n;
-    in_block += kTiles % n;
-    if (in_block >= n) {
-      in_block -= n;
-      ++group;
-    }
-  }
-  me.tiles.advance(n_groups * n);
-}
-
-// All passes of a product: blocks of slices outside, row groups inside, so that a pass starts with the slices that are
-// ready.
+// All passes of a product: slices outside, row groups inside, so that a pass starts with the slices that are ready.
 __device__ __forceinline__ void multiply(ConsumerWarp& me, const StageView& view) {
   Shared& shared = me.shared;
   for (uint32_t pass = 0; pass < view.n_passes; ++pass, me.regions.advance(1)) {
     const bool release = !view.holds_vector || pass + 1 == view.n_passes;
     const uint32_t n_groups = view.pass_end(pass) - view.pass_begin(pass);
+    float* sums = shared.sums[me.regions.index()];
     barrier_wait(&shared.region_empty[me.regions.index()], me.regions.parity() ^ 1, "region");
-    for (uint32_t first = 0; first < view.n_slices; first = view.block_end(first)) {
-      multiply_block(me, view, first, n_groups, shared.sums[me.regions.index()]);
-      for (uint32_t slice = first; slice < view.block_end(first); ++slice) {  // every use of a slot is seen
-        const Cursor<kSlots> slot = me.slots.plus(slice);
-        barrier_wait(&shared.slot_full[slot.index()], slot.parity(), "vector");
-        if (release) warp_arrive(&shared.slot_empty[slot.index()]);
+    for (uint32_t slice = 0; slice < view.n_slices; ++slice) {
+      const Cursor<kSlots> slot = me.slots.plus(slice);
+      barrier_wait(&shared.slot_full[slot.index()], slot.parity(), "vector");
+      const uint4* x = reinterpret_cast<const uint4*>(shared.slots[slot.index()]) + me.lane;
+      const uint32_t n_columns = view.slice_columns(slice);
+      for (uint32_t i = me.first_tile(); i < n_groups; i += kTiles) {
+        const float v = multiply_tile(me, me.tiles.plus(i), x, n_columns);
+        if (me.lane % 4 == 0) sums[(slice * n_groups + i) * kTileRows + me.lane / 4] = v;
       }
+      me.tiles.advance(n_groups);
+      if (release) warp_arrive(&shared.slot_empty[slot.index()]);
     }
     if (release) me.slots.advance(view.n_slices);
     warp_arrive(&shared.region_full[me.regions.index()]);

@@ -52,7 +52,6 @@ struct ProductArgs {
   uint32_t n_groups = 0;         // groups of 8 rows
   uint32_t deal = 0;             // which deal says what groups an SM takes
   uint32_t pass_groups = 0;      // groups that an SM finishes and publishes together
-  uint32_t block_slices = 1;     // column slices that are read row by row: neighbours in memory follow each other
   float eps = 0;                 // of the norm that opens the stage
 };
 
@@ -120,9 +119,6 @@ constexpr uint32_t kPartWords = 132;
 
 // Row groups per pass of a product that adds to the residual, at most.
 constexpr uint32_t kResidualGroups = 8;
-
-// Slices of vectors that an SM holds.
-constexpr uint32_t kSlots = 8;
 
 // f32 sums that an SM holds per pass: 8 * pass_groups * column slices must fit.
 constexpr uint32_t kRegionFloats = 1024;
