@@ -17,9 +17,9 @@
 
 #include "base/error.h"
 #include "base/json.h"
-#include "ceiling.h"
 #include "exec/cuda/cuda_backend.h"
 #include "exec/cuda/cuda_executor.h"
+#include "gpu/ceiling.h"
 #include "gpu/free_running.h"
 #include "gpu/library_products.h"
 #include "gpu/random_fill.h"
@@ -262,9 +262,7 @@ class Bench {
     grid();
     print("launches", executor_.graph_seconds(step.inputs(), any_stage, kReplays));
     const double seconds = grid();
-    executor_.set_tape(true);
     lease_row(load, seconds);
-    executor_.set_tape(false);
   }
 
   void op_row(const Load& load, const std::string& op) {
@@ -369,6 +367,7 @@ void bench_shape(const Shape& shape, const Options& options, const CudaDevice& d
     weights.weights.push_back(make_weight(slot, weights.weights.size() + 1, device.device()));
   }
   CudaExecutor executor(plan, std::move(weights), capacity, device);
+  executor.set_tape(options.part == "persistent");
   if (options.part == "persistent" && executor.tape() == nullptr) {
     std::printf("%s: %s\n", shape.name, executor.describe().c_str());
     return;
@@ -397,11 +396,11 @@ double read_ceiling(const CudaDevice& device) {
   const Tensor memory = Tensor::zeros({bytes}, DType::u8, device.device());
   const auto address = reinterpret_cast<uint64_t>(memory.data());
   double best = 0.0;
-  for (const tape::Reader reader : {tape::Reader::grid_stride, tape::Reader::ring}) {
+  for (const Reader reader : {Reader::grid_stride, Reader::ring}) {
     std::vector<double> rates;
-    for (int i = 0; i < 5; ++i) rates.push_back(tape::read_rate(reader, address, bytes, device.n_processors));
+    for (int i = 0; i < 5; ++i) rates.push_back(read_rate(reader, address, bytes, device.n_processors));
     std::ranges::sort(rates);
-    std::printf("reads %.0f GB/s with %s\n", rates[2], reader == tape::Reader::ring ? "bulk copies" : "plain loads");
+    std::printf("reads %.0f GB/s with %s\n", rates[2], reader == Reader::ring ? "bulk copies" : "plain loads");
     best = std::max(best, rates[2]);
   }
   return best;

@@ -66,14 +66,13 @@ void CudaExecutor::allocate_cache(const CacheCapacity& capacity) {
   if (tape_) tape_->bind(plan_, weights_, *cache_, bound_);
 }
 
-// ARC_CUDA_DECODE: "grid" takes the tape for steps of one sequence, "launches" does not.
+// ARC_CUDA_DECODE=launches: no tape for steps of one sequence.
 void CudaExecutor::make_tape() {
   const char* wanted = std::getenv("ARC_CUDA_DECODE");
-  const std::string way = wanted == nullptr ? "" : wanted;
-  if (way != "" && way != "grid" && way != "launches") {
-    throw Error(ErrorCode::invalid_argument, fmt::format("ARC_CUDA_DECODE={} is neither grid nor launches", way));
+  if (wanted != nullptr && std::string_view(wanted) != "launches") {
+    throw Error(ErrorCode::invalid_argument, fmt::format("ARC_CUDA_DECODE={} is not \"launches\"", wanted));
   }
-  use_tape_ = way == "grid";
+  use_tape_ = wanted == nullptr;
   try {
     tape_.emplace(plan_, info_);
   } catch (const Error& error) {
@@ -424,8 +423,8 @@ std::string CudaExecutor::describe() const {
                                  : "no graphs: " + no_graphs_;
   const std::string decode =
       !tape_       ? fmt::format("decode: launches ({})", no_tape_)
-      : !use_tape_ ? "decode: launches (ARC_CUDA_DECODE=grid takes the persistent grid, experimental, for 1 row)"
-                   : "decode: persistent grid for 1 row (experimental); batches: launches";
+      : !use_tape_ ? "decode: launches"
+                   : fmt::format("decode: persistent grid on {} SMs for 1 row; batches: launches", tape_->tape().n_sms);
   return fmt::format("CUDA executor on {} (sm_{}, {} SMs): {} stages, sampling on the GPU; {}; {}", info_.name,
                      info_.capability, info_.n_processors, plan_.stages.size(), graphs, decode);
 }

@@ -110,7 +110,7 @@ class CudaExecutor : public Executor {
   std::vector<LeaseToken> lease_tokens_;
   std::optional<TapeDecoder> tape_;
   std::string no_tape_;  // why there is none; empty: there is
-  bool use_tape_ = false;
+  bool use_tape_ = true;
   bool use_graphs_ = true;
   std::string no_graphs_;  // why there are none; empty: there are
   int64_t n_host_rows_ = 0;

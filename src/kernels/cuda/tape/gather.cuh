@@ -33,27 +33,30 @@ class Gather {
     warp_arrive(&shared_.slot_full[slot.index()]);
   }
 
-  // Loads chunks until all carry the tag: words[x] of a lane are the four at address(x). Chunks past n_chunks repeat
-  // the last. Between full tries it watches one word that was stale: waiting costs one sector a poll.
-  template <uint32_t kMax, class Address>
-  __device__ __forceinline__ void load_fresh(uint4 (&words)[kMax], uint32_t n_chunks, uint32_t tag, Address address) {
+  // Loads chunks until all carry the tag: words[x] of a lane are the four from x * stride + 4 lane on, but none from
+  // behind `last`. While nothing is there it watches one word, which costs one sector a poll; then it asks for what is
+  // missing.
+  template <uint32_t kMax>
+  __device__ __forceinline__ void load_fresh(uint4 (&words)[kMax], const uint32_t* from, uint32_t stride, uint32_t last,
+                                             uint32_t tag) {
+    constexpr uint32_t kAll = (1u << kMax) - 1;
     const Watchdog watchdog("gather");
+    uint32_t stale = kAll;  // bit x: the lane's words[x]
     while (true) {
 #pragma unroll
-      for (uint32_t x = 0; x < kMax; ++x) words[x] = load_words4(address(min(x, n_chunks - 1), lane_));
-      uint32_t stale = kMax;
+      for (uint32_t x = 0; x < kMax; ++x)
+        if (stale >> x & 1) words[x] = load_words4(from + min(x * stride + 4 * lane_, last));
+      stale = 0;
 #pragma unroll
       for (uint32_t x = 0; x < kMax; ++x) {
         const uint4 w = words[x];
-        if (((w.x ^ tag) | (w.y ^ tag) | (w.z ^ tag) | (w.w ^ tag)) & 0xffff) stale = x;
+        if (((w.x ^ tag) | (w.y ^ tag) | (w.z ^ tag) | (w.w ^ tag)) & 0xffff) stale |= 1u << x;
       }
-      const uint32_t lanes = __ballot_sync(kAllLanes, stale < kMax);
-      if (lanes == 0) return;
-      const uint32_t lane = __ffs(lanes) - 1;
-      const uint32_t chunk = min(__shfl_sync(kAllLanes, stale, lane), n_chunks - 1);
-      const uint32_t* watched = address(chunk, lane);
-      do watchdog.check(tag, chunk);
-      while ((load_word(watched) ^ tag) & 0xffff);
+      if (!__any_sync(kAllLanes, stale)) return;
+      if (__all_sync(kAllLanes, stale == kAll)) {
+        while ((load_word(from + last) ^ tag) & 0xffff) watchdog.check(tag);
+      }
+      watchdog.check(tag);
     }
   }
 
@@ -72,8 +75,7 @@ class Gather {
         const uint32_t* words = at<const uint32_t>(from.address) + slice * kTileColumns;
         const uint32_t n_columns = view.slice_columns(slice), n_chunks = (n_columns + 255) / 256 * 2;
         uint4 w[kTileColumns / kChunkWords];
-        load_fresh(w, n_chunks, tag_at(from, shared_.step),
-                   [=](uint32_t x, uint32_t lane) { return words + min(x * kChunkWords + 4 * lane, n_columns - 4); });
+        load_fresh(w, words, kChunkWords, n_columns - 4, tag_at(from, shared_.step));
 #pragma unroll
         for (uint32_t x = 0; x < kTileColumns / kChunkWords; ++x) {
           const bool inside = x * kChunkWords + 4 * lane_ < n_columns;
@@ -157,8 +159,7 @@ class Gather {
     const Rotation rotation = load_rotation(view, kQNorm);
     uint8_t* slot = open_slot(next_);
     uint4 w[8];
-    load_fresh(w, n_queries, tag_at(qkv, shared_.step),
-               [=](uint32_t x, uint32_t lane) { return q + x * kHeadDim + 4 * lane; });
+    load_fresh(w, q, kHeadDim, n_queries * kHeadDim - 4, tag_at(qkv, shared_.step));
     float squares[8];
 #pragma unroll
     for (uint32_t x = 0; x < 8; ++x) squares[x] = x < n_queries ? squares_of(w[x]) : 0;
@@ -180,8 +181,7 @@ class Gather {
     const Rotation rotation = load_rotation(view, kKNorm);
     uint8_t* slot = open_slot(next_);
     uint4 w[2];
-    load_fresh(w, 2, tag_at(qkv, shared_.step),
-               [=](uint32_t x, uint32_t lane) { return key + x * to_value + 4 * lane; });
+    load_fresh(w, key, to_value, to_value + kHeadDim - 4, tag_at(qkv, shared_.step));
     reinterpret_cast<uint2*>(slot)[lane_] = rotate_head(w[0], warp_sum(squares_of(w[0])), rotation);
     reinterpret_cast<uint2*>(slot)[32 + lane_] = to_bf16(w[1]);
     close_slot(next_);
