@@ -11,8 +11,8 @@
 #include "nlohmann/json.hpp"
 
 #include "base/json.h"
-#include "ceiling.h"
 #include "exec/cuda/cuda_backend.h"
+#include "gpu/ceiling.h"
 #include "gpu/random_fill.h"
 #include "models/arch.h"
 #include "plan/cache_policy.h"
@@ -107,11 +107,11 @@ double read_ceiling(const CudaDevice& device) {
   const Tensor memory = Tensor::zeros({bytes}, DType::u8, device.device());
   const auto address = reinterpret_cast<uint64_t>(memory.data());
   double best = 0.0;
-  for (const tape::Reader reader : {tape::Reader::grid_stride, tape::Reader::ring}) {
+  for (const Reader reader : {Reader::grid_stride, Reader::ring}) {
     std::array<double, 5> rates{};
-    for (double& rate : rates) rate = tape::read_rate(reader, address, bytes, device.n_processors);
+    for (double& rate : rates) rate = read_rate(reader, address, bytes, device.n_processors);
     std::ranges::sort(rates);
-    std::printf("reads %.0f GB/s with %s\n", rates[2], reader == tape::Reader::ring ? "bulk copies" : "plain loads");
+    std::printf("reads %.0f GB/s with %s\n", rates[2], reader == Reader::ring ? "bulk copies" : "plain loads");
     best = std::max(best, rates[2]);
   }
   return best;

@@ -39,8 +39,10 @@ constexpr Load kLoads[] = {{1, 512}, {8, 512}, {1, 8192}, {64, 512}, {1, 32768},
 constexpr int kFewLoads = 3;  // the first ones
 constexpr Load kPrefill = {1, 0, 2048};
 
+constexpr Load kAlone[] = {{1, 512}, {1, 4096}};  // of the persistent grid
+
 // Those in kDefault make the tables of docs/performance.md; the rest takes apart where the time goes.
-constexpr const char* kParts[] = {"ring", "table", "loads", "products", "loop", "attention"};
+constexpr const char* kParts[] = {"ring", "table", "loads", "products", "loop", "attention", "persistent"};
 constexpr std::string_view kDefault = "ring table";
 
 struct Options {
@@ -126,6 +128,23 @@ class Bench {
     const double median = seconds[kLeases / 2];
     std::printf("    %.3f ms a token in leases of %d, greedy sampling included: %.1f us over the step in a graph\n",
                 1e3 * median, kLease, 1e6 * (median - step_seconds));
+  }
+
+  // A step of one sequence on the resident grid, in launches, and on the grid again.
+  void persistent(const Load& load) {
+    LoadStep step(plan_, load);
+    const double read = bytes(load, any_stage);
+    const auto print = [&](const char* what, double seconds) {
+      std::printf("%-10s batch %2d, context %5d: %8.3f ms a step %-8s %5.0f GB/s, %5.1f%%\n", shape_.name, load.batch,
+                  load.context, 1e3 * seconds, what, read / 1e9 / seconds, 100 * read / 1e9 / seconds / ceiling_);
+      std::fflush(stdout);
+      return seconds;
+    };
+    const auto grid = [&] { return print("on grid", executor_.tape_seconds(step.inputs(), 3 * kReplays)); };
+    grid();
+    print("launches", executor_.graph_seconds(step.inputs(), any_stage, kReplays));
+    const double seconds = grid();
+    lease_row(load, seconds);
   }
 
   void op_row(const Load& load, const std::string& op) {
@@ -219,7 +238,14 @@ void bench_shape(const Shape& shape, const Options& options, const CudaDevice& d
     return;
   }
   CudaExecutor executor(plan, random_weights(plan, device), capacity, device);
-  const std::span<const Load> loads = std::span(kLoads).first(options.few ? kFewLoads : std::size(kLoads));
+  const bool on_grid = options.part == "persistent";
+  executor.set_tape(on_grid);
+  if (on_grid && executor.tape() == nullptr) {
+    std::printf("%s: %s\n", shape.name, executor.describe().c_str());
+    return;
+  }
+  const std::span<const Load> loads =
+      on_grid ? std::span<const Load>(kAlone) : std::span(kLoads).first(options.few ? kFewLoads : std::size(kLoads));
   int most = kOpenBlocks;
   for (const Load& load : loads) most = std::max(most, load.batch * load.step().tiles());
   CacheCapacity cache;
@@ -229,6 +255,7 @@ void bench_shape(const Shape& shape, const Options& options, const CudaDevice& d
   Bench bench(shape, plan, executor, ceiling, matrix_peak(device));
   for (const Load& load : loads) {
     if (options.wants("loads")) bench.load(load);
+    if (on_grid) bench.persistent(load);
   }
   if (options.wants("products")) bench.product_rows(kPrefill);
   if (options.wants("loop")) bench_free_running(shape.name, executor, 512);
@@ -241,7 +268,8 @@ constexpr char kUsage[] =
     "                   products of block codes; default: both. loads: steps and their stages; products: those of a "
     "prompt,\n"
     "                   beside cuBLASLt where LD_LIBRARY_PATH has it; loop: leases while the host sleeps or is busy;\n"
-    "                   attention: of one token, over every kind of cache\n"
+    "                   attention: of one token, over every kind of cache; persistent: steps of one\n"
+    "                   sequence on the persistent grid\n"
     "  --seconds N      of the table: what would begin later is not measured; default 200\n"
     "  --out FILE       the table as JSON\n"
     "  --cache TYPE     of loads, products and loop, as --pa-cache-type of arc; default auto\n"
@@ -297,7 +325,8 @@ int run(const Options& options) {
   if (options.wants("attention")) bench_attention(device, ceiling, options.shape);
   if (options.wants("table"))
     ok = bench_table({.shape = options.shape, .seconds = options.seconds, .out = options.out}, device, ceiling);
-  const bool parts = options.wants("loads") || options.wants("products") || options.wants("loop");
+  const bool parts =
+      options.wants("loads") || options.wants("products") || options.wants("loop") || options.wants("persistent");
   for (const Shape& shape : shapes()) {
     if (parts && std::string(shape.name).find(options.shape) != std::string::npos)
       bench_shape(shape, options, device, ceiling);

@@ -31,6 +31,7 @@ void add_engine_suites(std::vector<Suite>& suites);
 void add_sample_suites(std::vector<Suite>& suites);
 void add_loop_suites(std::vector<Suite>& suites);
 void add_launch_suites(std::vector<Suite>& suites);
+void add_tape_suites(std::vector<Suite>& suites);
 
 // Of the factors of products on the device: numbers are taken apart in two bf16 of 8 bits, low * low is left out, and
 // matrix units cut sums off instead of rounding them.

@@ -340,6 +340,7 @@ std::vector<Suite> suites() {
   add_sample_suites(all);
   add_loop_suites(all);
   add_launch_suites(all);
+  add_tape_suites(all);
   add_engine_suites(all);
   return all;
 }

@@ -1,10 +1,33 @@
 // Two readers that only read.
-#include "ceiling.h"
-#include "cuda_check.h"
-#include "device.cuh"
+#include <cstdio>
+#include <cstdlib>
 
-namespace arc::tape {
+#include "gpu/ceiling.h"
+#include "kernels/cuda/tape/device.cuh"
+
+namespace arc::bench {
 namespace {
+
+using namespace tape;
+
+// An error ends the program with its place.
+#define ARC_CUDA(call)                                                                          \
+  do {                                                                                          \
+    const cudaError_t arc_error = (call);                                                       \
+    if (arc_error != cudaSuccess) {                                                             \
+      std::printf("%s:%d: %s: %s\n", __FILE__, __LINE__, #call, cudaGetErrorString(arc_error)); \
+      std::exit(1);                                                                             \
+    }                                                                                           \
+  } while (0)
+
+__device__ __forceinline__ void bulk_copy(void* to, uint64_t from, uint32_t n_bytes, uint64_t* barrier,
+                                          uint64_t policy) {
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1], %2, [%3], %4;" ::
+          "r"(shared_address(to)),
+      "l"(from), "r"(n_bytes), "r"(shared_address(barrier)), "l"(policy)
+      : "memory");
+}
 
 constexpr uint32_t kReaderTileBytes = 32768, kReaderTiles = 6, kReaderWarps = 2;
 
@@ -92,4 +115,4 @@ double read_rate(Reader reader, uint64_t address, uint64_t n_bytes, uint32_t n_s
   return double(n_read) / ms / 1e6;
 }
 
-}  // namespace arc::tape
+}  // namespace arc::bench

@@ -2,15 +2,15 @@
 // mbarriers; nothing in a step is a barrier over all SMs.
 #pragma once
 
-#include "device.cuh"
-#include "tape.h"
-#include "tape_kernel.h"
+#include "kernels/cuda/tape/device.cuh"
+#include "kernels/cuda/tape/tape.h"
+#include "kernels/cuda/tape/walk.h"
 
 namespace arc::tape {
 
 // Consumer warp w owns tile w of the ring: with parity waits a warp must see every use of the tiles that it waits for.
-constexpr uint32_t kConsumerWarps = 12, kWeightWarps = 1, kGatherWarps = 4;
-constexpr uint32_t kFirstWeightWarp = kConsumerWarps, kFirstGatherWarp = kFirstWeightWarp + kWeightWarps;
+constexpr uint32_t kConsumerWarps = 12, kGatherWarps = 4;
+constexpr uint32_t kProducerWarp = kConsumerWarps, kFirstGatherWarp = kProducerWarp + 1;
 constexpr uint32_t kEpilogueWarp = kFirstGatherWarp + kGatherWarps, kLoaderWarp = kEpilogueWarp + 1;
 constexpr uint32_t kThreads = 32 * (kLoaderWarp + 1);
 constexpr uint32_t kTapeReaders = kLoaderWarp;  // every warp but the loader
@@ -28,7 +28,6 @@ struct StageView {
   uint32_t n_passes;
   uint32_t holds_vector;    // the vector fits in the slots: fetched once, kept for all passes
   uint32_t kv_head, split;  // of attend; split >= n_splits: no part in it
-  uint32_t index;           // in the tape
 
   __device__ __forceinline__ uint32_t group(uint32_t i) const {
     return i < n_rounds ? i * gridDim.x + blockIdx.x : first_tail + (i - n_rounds);
@@ -42,6 +41,13 @@ struct StageView {
   }
 };
 
+// What the step is about.
+struct Step {
+  uint32_t number = 0;  // makes the tags
+  int32_t token = 0;
+  uint32_t position = 0;
+};
+
 struct Shared {
   alignas(1024) uint8_t tiles[kTiles][kTileBytes];
   alignas(16) uint8_t slots[kSlots][kSlotBytes];    // slices of vectors, plain bf16
@@ -51,11 +57,7 @@ struct Shared {
   uint64_t slot_full[kSlots], slot_empty[kSlots];
   uint64_t region_full[kRegions], region_empty[kRegions];
   uint64_t stage_full[kStageSlots], stage_empty[kStageSlots];
-  uint64_t step_done;
-  volatile int stop;           // set before step_done: no further step
-  volatile uint32_t attended;  // attend stages that the consumers have finished
-  volatile uint32_t appended;  // of these, whose appended rows the copy engine can see
-  StepState start;
+  Step step;
 };
 
 // Place in a ring of N, with the parity of the current lap.
@@ -73,8 +75,8 @@ __device__ __forceinline__ uint32_t lane_id() {
   return threadIdx.x & 31;
 }
 
-__device__ __forceinline__ uint32_t tag_at(const BufferRef& ref, uint32_t step) {
-  return step * ref.per_step + ref.version;
+__device__ __forceinline__ uint32_t tag_at(const BufferRef& ref, const Step& step) {
+  return step.number * ref.per_step + ref.version;
 }
 
 // This SM's part in one attend stage: granules split, split + n_splits, ... of its kv head.
@@ -89,44 +91,20 @@ __device__ __forceinline__ AttendShare attend_share(const StageView& view, uint3
   return {n_tiles, view.split + (n_tiles - 1) * n_splits == newest};
 }
 
-template <bool kProbe>
-__device__ __forceinline__ void note(const LaunchArgs& launch, const StageView& view, Mark mark, uint64_t value) {
-  if (kProbe && launch.probe.trace && lane_id() == 0)
-    launch.probe.trace[(blockIdx.x * launch.n_stages + view.index) * kMarks + uint32_t(mark)] = value;
-}
-template <bool kProbe>
-__device__ __forceinline__ void note_now(const LaunchArgs& launch, const StageView& view, Mark mark) {
-  if (kProbe) note<kProbe>(launch, view, mark, clock_cycles());
-}
-
-// A wait whose length a probe wants to know.
-template <bool kProbe>
-__device__ __forceinline__ void barrier_wait(uint64_t* barrier, uint32_t parity, const char* where, uint64_t& cycles) {
-  const long long begin = kProbe ? clock_cycles() : 0;
-  barrier_wait(barrier, parity, where);
-  if (kProbe) cycles += clock_cycles() - begin;
-}
-
 // A warp arrives once, after all its lanes are done.
 __device__ __forceinline__ void warp_arrive(uint64_t* barrier) {
   __syncwarp();
   if (lane_id() == 0) barrier_arrive(barrier);
 }
 
-// Calls visit(view, k) for every stage of every step, until the last step is done or the loop is told to stop.
+// Calls visit(view) for every stage.
 template <class Visit>
-__device__ __forceinline__ void walk(Shared& shared, const LaunchArgs& launch, Visit&& visit) {
+__device__ __forceinline__ void visit_stages(Shared& shared, const LaunchArgs& launch, Visit&& visit) {
   Cursor<kStageSlots> cursor;
-  for (uint32_t k = 0; k < launch.n_steps; ++k) {
-    if (k > 0) {
-      barrier_wait(&shared.step_done, (k - 1) & 1, "step");
-      if (shared.stop) return;
-    }
-    for (uint32_t i = 0; i < launch.n_stages; ++i, cursor.advance(1)) {
-      barrier_wait(&shared.stage_full[cursor.index()], cursor.parity(), "stage");
-      visit(shared.stages[cursor.index()], k);
-      warp_arrive(&shared.stage_empty[cursor.index()]);
-    }
+  for (uint32_t i = 0; i < launch.n_stages; ++i, cursor.advance(1)) {
+    barrier_wait(&shared.stage_full[cursor.index()], cursor.parity(), "stage");
+    visit(shared.stages[cursor.index()]);
+    warp_arrive(&shared.stage_empty[cursor.index()]);
   }
 }
 

@@ -1,5 +1,5 @@
-// Hopper instructions that the kernel uses, by name: mbarriers, bulk copies, tagged words, matrix fragments.
-// PTX ISA 9.0, sections "Asynchronous barrier", "cp.async.bulk", "ld/st.relaxed", "ldmatrix", "mma".
+// Hopper instructions that the kernel uses, by name: mbarriers, copies of boxes, tagged words, matrix fragments.
+// PTX ISA 9.0, sections "Asynchronous barrier", "cp.async.bulk.tensor", "ld/st.relaxed", "ldmatrix", "mma".
 #pragma once
 
 #include <cstdint>
@@ -16,17 +16,6 @@ __device__ __forceinline__ long long clock_cycles() {
   long long t;
   asm volatile("mov.u64 %0, %%clock64;" : "=l"(t));
   return t;
-}
-
-__device__ __forceinline__ uint64_t global_ns() {
-  uint64_t t;
-  asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(t));
-  return t;
-}
-__device__ __forceinline__ uint32_t sm_id() {
-  uint32_t id;
-  asm volatile("mov.u32 %0, %%smid;" : "=r"(id));
-  return id;
 }
 
 // Ends a launch that would hang. Known not to return, so that nothing is kept alive for its sake.
@@ -79,27 +68,34 @@ __device__ __forceinline__ void barrier_wait(uint64_t* barrier, uint32_t parity,
   while (!barrier_done(barrier, parity)) watchdog.check(parity);
 }
 
-// ---- bulk copy, global to shared; completes on an mbarrier
+// ---- copies of boxes, tensor to shared; complete on an mbarrier. x: element of a row, y: row, z: part
 __device__ __forceinline__ uint64_t evict_first_policy() {
   uint64_t policy;
   asm volatile("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
   return policy;
 }
-__device__ __forceinline__ void bulk_copy(void* to, uint64_t from, uint32_t n_bytes, uint64_t* barrier,
-                                          uint64_t policy) {
+__device__ __forceinline__ void prefetch_map(uint64_t map) {
+  asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
+}
+__device__ __forceinline__ void copy_box(void* to, uint64_t map, uint32_t x, uint32_t y, uint32_t z, uint64_t* barrier,
+                                         uint64_t policy) {
   asm volatile(
-      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1], %2, [%3], %4;" ::
-          "r"(shared_address(to)),
-      "l"(from), "r"(n_bytes), "r"(shared_address(barrier)), "l"(policy)
+      "cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.L2::cache_hint "
+      "[%0], [%1, {%2, %3, %4}], [%5], %6;" ::"r"(shared_address(to)),
+      "l"(map), "r"(x), "r"(y), "r"(z), "r"(shared_address(barrier)), "l"(policy)
       : "memory");
 }
-// Orders ordinary accesses before what the copy engine does next: to shared memory (cheap), to any memory (a
-// MEMBAR.GPU, which takes microseconds while copies are in flight).
+__device__ __forceinline__ void copy_box(void* to, uint64_t map, uint32_t x, uint32_t y, uint64_t* barrier,
+                                         uint64_t policy) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.L2::cache_hint "
+      "[%0], [%1, {%2, %3}], [%4], %5;" ::"r"(shared_address(to)),
+      "l"(map), "r"(x), "r"(y), "r"(shared_address(barrier)), "l"(policy)
+      : "memory");
+}
+// Orders ordinary accesses to shared memory before what the copy engine does there next.
 __device__ __forceinline__ void fence_copies_to_shared() {
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
-}
-__device__ __forceinline__ void fence_copies() {
-  asm volatile("fence.proxy.async;" ::: "memory");
 }
 
 // ---- tagged words (see BufferRef)

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-namespace arc::tape {
+namespace arc::bench {
 
 enum class Reader { grid_stride, ring };
 
@@ -12,4 +12,4 @@ enum class Reader { grid_stride, ring };
 // SM.
 double read_rate(Reader reader, uint64_t address, uint64_t n_bytes, uint32_t n_sms);
 
-}  // namespace arc::tape
+}  // namespace arc::bench

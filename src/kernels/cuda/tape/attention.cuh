@@ -3,7 +3,7 @@
 // last tiles.
 #pragma once
 
-#include "products.cuh"
+#include "kernels/cuda/tape/products.cuh"
 
 namespace arc::tape {
 
@@ -19,39 +19,41 @@ constexpr uint32_t kOutStride = 132;  // floats; spreads the heads over the bank
 struct WarpResult {
   float out[8][kOutStride], largest[8], sum[8];
 };
-static_assert(sizeof(WarpResult) <= kGranuleTokens * kRowBytes, "must leave the values of the tile alone");
+static_assert(sizeof(WarpResult) <= kSideBytes, "must leave the values of the tile alone");
 
 __device__ __forceinline__ void sync_consumers() {
   asm volatile("bar.sync 1, %0;" ::"n"(32 * kConsumerWarps) : "memory");
 }
 
-__device__ __forceinline__ uint32_t chunk_offset(uint32_t row, uint32_t chunk) {
+// Where 16-byte chunks lie: of head `row` in a slot, and of token `row` in one side of a granule.
+__device__ __forceinline__ uint32_t chunk_in_slot(uint32_t row, uint32_t chunk) {
   return row * kRowBytes + ((chunk ^ (row & 7)) << 4);
+}
+__device__ __forceinline__ uint32_t chunk_offset(uint32_t row, uint32_t chunk) {
+  return chunk / 8 * kHalfBytes + row * (kHalfColumns * 2) + (((chunk ^ row) & 7) << 4);
 }
 
 // Queries as a B fragment: dims 8 chunk .. + 7 of the lane's head; zero for heads that do not exist.
 __device__ __forceinline__ uint32_t load_query(const uint8_t* slot, uint32_t n_queries, uint32_t chunk, uint32_t lane) {
   const uint32_t head = lane / 4;
-  return head < n_queries ? *reinterpret_cast<const uint32_t*>(slot + chunk_offset(head, chunk) + lane % 4 * 4) : 0;
+  return head < n_queries ? *reinterpret_cast<const uint32_t*>(slot + chunk_in_slot(head, chunk) + lane % 4 * 4) : 0;
 }
 
 // Puts the new key and value (256 + 256 bytes in the slot) into the tile and into the cache, and zeroes the values of
 // tokens to come: their weight is 0, but 0 times an unwritten NaN is not.
-__device__ __forceinline__ void append(uint8_t* tile, const uint8_t* slot, const StageView& view, uint32_t position,
-                                       uint32_t lane) {
-  constexpr uint32_t kValues = kGranuleTokens * kRowBytes;
+__device__ __forceinline__ void append(uint8_t* tile, const uint8_t* slot, const StageView& view,
+                                       const int32_t* block_table, uint32_t position, uint32_t lane) {
   const IndexedRef& cache = view.stage.cache;
-  const uint32_t row = position % kGranuleTokens, in_block = position % view.stage.attend.block_tokens;
-  const uint32_t block = __ldg(at<const uint32_t>(cache.table) + position / view.stage.attend.block_tokens);
-  uint8_t* granule =
-      at<uint8_t>(cache.address + uint64_t(block) * cache.block_bytes + uint64_t(view.kv_head) * cache.head_bytes) +
-      in_block / kGranuleTokens * kTileBytes;
+  const uint32_t block = __ldg(block_table + position / kBlockTokens), side = lane / 16,
+                 row = position % kGranuleTokens;
+  uint8_t* head = at<uint8_t>(cache.address + uint64_t(block) * cache.block_bytes + view.kv_head * kHeadBytes);
   const uint4 chunk = reinterpret_cast<const uint4*>(slot)[lane];
-  const uint32_t offset = (lane < 16 ? 0 : kValues) + chunk_offset(row, lane % 16);
-  *reinterpret_cast<uint4*>(tile + offset) = chunk;
-  *reinterpret_cast<uint4*>(granule + offset) = chunk;
-  for (uint32_t i = (row + 1) * 16 + lane; i < kGranuleTokens * 16; i += 32)
-    reinterpret_cast<uint4*>(tile + kValues)[i] = make_uint4(0, 0, 0, 0);
+  *reinterpret_cast<uint4*>(tile + side * kSideBytes + chunk_offset(row, lane % 16)) = chunk;
+  reinterpret_cast<uint4*>(head + (side * kBlockTokens + position % kBlockTokens) * kRowBytes)[lane % 16] = chunk;
+  for (uint32_t half = 0; half < 2; ++half) {
+    uint4* values = reinterpret_cast<uint4*>(tile + kSideBytes + half * kHalfBytes);
+    for (uint32_t i = (row + 1) * 8 + lane; i < kGranuleTokens * 8; i += 32) values[i] = make_uint4(0, 0, 0, 0);
+  }
   __syncwarp();
 }
 
@@ -87,7 +89,7 @@ __device__ __forceinline__ void score_tokens(float (&s)[2][4], uint32_t keys, co
 // Adds one granule of 32 tokens, of which the first n_valid count.
 __device__ __forceinline__ void add_granule(HeadState& state, const uint8_t* tile, const uint8_t* queries,
                                             uint32_t n_queries, float scale, uint32_t n_valid, uint32_t lane) {
-  const uint32_t keys = shared_address(tile), values = keys + kGranuleTokens * kRowBytes;
+  const uint32_t keys = shared_address(tile), values = keys + kSideBytes;
   float s[2][4] = {};
   score_tokens(s, keys, queries, n_queries, scale, n_valid, lane);
   float decay[2];
@@ -170,20 +172,17 @@ __device__ __forceinline__ void publish_part(const Shared& shared, const Cursor<
   if (lane == 0) store_word(part + kHeadDim, tagged32(largest + __log2f(total), tag));
 }
 
-template <bool kProbe>
-__device__ __forceinline__ void attend(ConsumerWarp& me, const LaunchArgs& launch, const StageView& view, uint32_t step,
-                                       uint32_t position) {
-  const AttendShare share = attend_share(view, position);
-  if (me.warp == 0) note_now<kProbe>(launch, view, Mark::consumer_begin);
-  if (share.n_tiles == 0) return;
+__device__ __forceinline__ void attend(ConsumerWarp& me, const LaunchArgs& launch, const StageView& view) {
   Shared& shared = me.shared;
+  const uint32_t position = shared.step.position;
+  const AttendShare share = attend_share(view, position);
+  if (share.n_tiles == 0) return;
   const AttendArgs& a = view.stage.attend;
   const uint32_t n_queries = a.n_heads / a.n_kv_heads, newest = share.n_tiles - 1;
   const Cursor<kSlots> q_slot = me.slots, new_slot = me.slots.plus(1);
   me.slots.advance(share.owns_newest ? 2 : 1);
 
   barrier_wait(&shared.slot_full[q_slot.index()], q_slot.parity(), "queries");
-  if (me.warp == 0) note_now<kProbe>(launch, view, Mark::first_vector);
   if (share.owns_newest) barrier_wait(&shared.slot_full[new_slot.index()], new_slot.parity(), "new key");
 
   HeadState state;
@@ -193,7 +192,7 @@ __device__ __forceinline__ void attend(ConsumerWarp& me, const LaunchArgs& launc
     if (i != first) warp_arrive(&shared.tile_empty[me.warp]);
     barrier_wait(&shared.tile_full[me.warp], me.tiles.plus(i).parity(), "tile of the cache");
     const bool is_newest = share.owns_newest && i == newest;
-    if (is_newest) append(tile, shared.slots[new_slot.index()], view, position, me.lane);
+    if (is_newest) append(tile, shared.slots[new_slot.index()], view, launch.block_table, position, me.lane);
     add_granule(state, tile, shared.slots[q_slot.index()], n_queries, a.scale_log2,
                 is_newest ? position % kGranuleTokens + 1 : kGranuleTokens, me.lane);
   }
@@ -207,7 +206,7 @@ __device__ __forceinline__ void attend(ConsumerWarp& me, const LaunchArgs& launc
   if (me.warp < n_queries) {
     const uint32_t row = (view.kv_head * a.n_splits + view.split) * n_queries + me.warp;
     publish_part(shared, me.tiles.plus(share.n_tiles - n_results), n_results, me.warp,
-                 at<uint64_t>(parts.address) + row * kPartWords, tag_at(parts, step), me.lane);
+                 at<uint64_t>(parts.address) + row * kPartWords, tag_at(parts, shared.step), me.lane);
   }
   sync_consumers();
   if (first < share.n_tiles) {
@@ -215,7 +214,6 @@ __device__ __forceinline__ void attend(ConsumerWarp& me, const LaunchArgs& launc
     warp_arrive(&shared.tile_empty[me.warp]);
   }
   me.tiles.advance(share.n_tiles % (2 * kTiles));
-  if (me.warp == 0) note_now<kProbe>(launch, view, Mark::consumer_end);
 }
 
 }  // namespace arc::tape

@@ -2,7 +2,7 @@
 // slot.
 #pragma once
 
-#include "block.cuh"
+#include "kernels/cuda/tape/block.cuh"
 
 namespace arc::tape {
 
@@ -25,15 +25,14 @@ __device__ __forceinline__ float sum_rows(const float (&row)[8], uint32_t lane) 
   return v + __shfl_xor_sync(kAllLanes, v, 1);
 }
 
-// 256 columns of 8 rows; rows of the tile are row_chunks 16-byte chunks apart.
-__device__ __forceinline__ void multiply_columns(float (&sum)[8], const uint4* tile, const uint4* x,
-                                                 uint32_t row_chunks) {
+// 256 columns of 8 rows.
+__device__ __forceinline__ void multiply_columns(float (&sum)[8], const uint4* tile, const uint4* x) {
   const uint4 v = *x;
   const float f[8] = {low_bf16(v.x), high_bf16(v.x), low_bf16(v.y), high_bf16(v.y),
                       low_bf16(v.z), high_bf16(v.z), low_bf16(v.w), high_bf16(v.w)};
 #pragma unroll
   for (uint32_t r = 0; r < kTileRows; ++r) {
-    const uint4 w = tile[r * row_chunks];
+    const uint4 w = tile[r * (kTileColumns / 8)];
     sum[r] = fmaf(low_bf16(w.x), f[0], sum[r]);
     sum[r] = fmaf(high_bf16(w.x), f[1], sum[r]);
     sum[r] = fmaf(low_bf16(w.y), f[2], sum[r]);
@@ -61,30 +60,24 @@ struct ConsumerWarp {
 };
 
 // Row sums of one tile; lane l returns row l / 4. Frees the tile.
-template <bool kProbe>
 __device__ __forceinline__ float multiply_tile(ConsumerWarp& me, const Cursor<kTiles>& tile, const uint4* x,
-                                               uint32_t n_columns, bool skip_math, uint64_t& waited) {
-  barrier_wait<kProbe>(&me.shared.tile_full[me.warp], tile.parity(), "tile of a matrix", waited);
+                                               uint32_t n_columns) {
+  barrier_wait(&me.shared.tile_full[me.warp], tile.parity(), "tile of a matrix");
   const uint4* w = reinterpret_cast<const uint4*>(me.shared.tiles[me.warp]) + me.lane;
   float sum[8] = {};
-  if (skip_math) {
-  } else if (n_columns == kTileColumns) {
+  if (n_columns == kTileColumns) {
 #pragma unroll
-    for (uint32_t c = 0; c < kTileColumns / 8; c += 32) multiply_columns(sum, w + c, x + c, kTileColumns / 8);
+    for (uint32_t c = 0; c < kTileColumns / 8; c += 32) multiply_columns(sum, w + c, x + c);
   } else {
-    for (uint32_t c = 0; c < n_columns / 8; c += 32) multiply_columns(sum, w + c, x + c, n_columns / 8);
+    for (uint32_t c = 0; c * 8 < n_columns; c += 32) multiply_columns(sum, w + c, x + c);
   }
   warp_arrive(&me.shared.tile_empty[me.warp]);
   return sum_rows(sum, me.lane);
 }
 
 // All passes of a product: slices outside, row groups inside, so that a pass starts with the slices that are ready.
-template <bool kProbe>
-__device__ __forceinline__ void multiply(ConsumerWarp& me, const LaunchArgs& launch, const StageView& view) {
+__device__ __forceinline__ void multiply(ConsumerWarp& me, const StageView& view) {
   Shared& shared = me.shared;
-  uint64_t vector_wait = 0, tile_wait = 0;
-  const bool skip_math = kProbe && view.stage.skip_waits & kSkipMath;
-  if (me.warp == 0) note_now<kProbe>(launch, view, Mark::consumer_begin);
   for (uint32_t pass = 0; pass < view.n_passes; ++pass, me.regions.advance(1)) {
     const bool release = !view.holds_vector || pass + 1 == view.n_passes;
     const uint32_t n_groups = view.pass_end(pass) - view.pass_begin(pass);
@@ -92,12 +85,11 @@ __device__ __forceinline__ void multiply(ConsumerWarp& me, const LaunchArgs& lau
     barrier_wait(&shared.region_empty[me.regions.index()], me.regions.parity() ^ 1, "region");
     for (uint32_t slice = 0; slice < view.n_slices; ++slice) {
       const Cursor<kSlots> slot = me.slots.plus(slice);
-      barrier_wait<kProbe>(&shared.slot_full[slot.index()], slot.parity(), "vector", vector_wait);
-      if (me.warp == 0 && pass == 0 && slice == 0) note_now<kProbe>(launch, view, Mark::first_vector);
+      barrier_wait(&shared.slot_full[slot.index()], slot.parity(), "vector");
       const uint4* x = reinterpret_cast<const uint4*>(shared.slots[slot.index()]) + me.lane;
       const uint32_t n_columns = view.slice_columns(slice);
       for (uint32_t i = me.first_tile(); i < n_groups; i += kTiles) {
-        const float v = multiply_tile<kProbe>(me, me.tiles.plus(i), x, n_columns, skip_math, tile_wait);
+        const float v = multiply_tile(me, me.tiles.plus(i), x, n_columns);
         if (me.lane % 4 == 0) sums[(slice * n_groups + i) * kTileRows + me.lane / 4] = v;
       }
       me.tiles.advance(n_groups);
@@ -105,13 +97,6 @@ __device__ __forceinline__ void multiply(ConsumerWarp& me, const LaunchArgs& lau
     }
     if (release) me.slots.advance(view.n_slices);
     warp_arrive(&shared.region_full[me.regions.index()]);
-  }
-  if (kProbe && me.warp == 0) {
-    note_now<kProbe>(launch, view, Mark::consumer_end);
-    note<kProbe>(launch, view, Mark::end_ns, global_ns());
-    note<kProbe>(launch, view, Mark::sm_id, sm_id());
-    note<kProbe>(launch, view, Mark::vector_wait, vector_wait);
-    note<kProbe>(launch, view, Mark::tile_wait, tile_wait);
   }
 }
 
