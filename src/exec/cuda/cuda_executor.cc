@@ -236,7 +236,13 @@ CudaExecutor::Bucket* CudaExecutor::bucket_for(const StepInputs& inputs) {
     if (bucket->n_rows == n_rows && bucket->strides == strides) return bucket.get();
   }
   auto bucket = std::make_unique<Bucket>(Bucket{.n_rows = n_rows, .strides = strides});
-  if (!capture(*bucket, inputs)) {
+  bool captured = capture(*bucket, inputs);
+  if (!captured && by_tape(inputs)) {  // under MPS no graph takes a grid that must be resident
+    no_tape_ = std::exchange(no_graphs_, {});
+    tape_.reset();
+    captured = capture(*bucket, inputs);
+  }
+  if (!captured) {
     log_error("the GPU's driver takes no graphs: {}", no_graphs_);
     return nullptr;
   }

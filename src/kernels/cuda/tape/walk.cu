@@ -10,6 +10,10 @@
 namespace arc::tape {
 namespace {
 
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
+__global__ void walk_kernel(const __grid_constant__ LaunchArgs) {}  // nobody launches it there
+#else
+
 __device__ void prepare(Shared& shared, const LaunchArgs& launch) {
   for (uint32_t i = 0; i < kTiles; ++i) {
     barrier_init(&shared.tile_full[i], 1);
@@ -74,6 +78,8 @@ __global__ void __launch_bounds__(kThreads, 1) walk_kernel(const __grid_constant
     load_stages(shared, launch);
   }
 }
+
+#endif
 
 using Encode = decltype(&cuTensorMapEncodeTiled);
 
