@@ -82,7 +82,7 @@ struct Walker {
   template <Form kValues>
   __device__ __forceinline__ void store(const Sums& sums, const Run& run, int item, int next) const {
     const int head = lane / 4;
-    if (head >= heads_of(run)) return;
+    if (head >= Heads(c, run.chunk).count) return;
     float* out = part_at<kDim>(c, group, item, head);
 #pragma unroll
     for (int n = 0; n < kTiles; ++n) {
@@ -117,21 +117,15 @@ struct Walker {
 
   // ---- rows ----
 
-  __device__ __forceinline__ int first_head(const Run& run) const {
-    return run.chunk % c.chunks_per_group * c.chunk_heads;
-  }
-  __device__ __forceinline__ int heads_of(const Run& run) const {
-    return min(c.chunk_heads, c.a.heads / c.a.kv_heads - first_head(run));
-  }
   __device__ __forceinline__ Window window_of(const Run& run, int tile) const {
     return {run.row.reach.first - tile * kTile, run.row.reach.last - tile * kTile};
   }
 
   __device__ __forceinline__ void set_queries(const Run& run) const {
-    const int kv_head = run.chunk / c.chunks_per_group, n = heads_of(run);
-    const int64_t head = kv_head * (c.a.heads / c.a.kv_heads) + first_head(run);
+    const Heads heads(c, run.chunk);
+    const float* from = c.q.row(run.row.t) + static_cast<int64_t>(heads.first) * kDim;
     for (int i = warp; i < kByteRows; i += kWarps) {
-      shared.q.set(i, i < n ? c.q.row(run.row.t) + (head + i) * kDim : nullptr, c.turn);
+      shared.q.set(i, i < heads.count ? from + i * kDim : nullptr, c.turn);
     }
     __syncthreads();
   }
@@ -253,9 +247,10 @@ Room room_for(const Call& c) {
     room.bytes = kShared + weights + room.stages * tiles;
   }
   const int64_t block_tile = (packed ? c.open : c.kv).head_bytes + kDim / 32 * kSet;
-  if (!packed) room.bytes = kShared + kWarps * block_tile;
+  if (!packed) room.bytes = kMost;
   room.bytes = std::max(room.bytes, kShared + block_tile);
   room.block_tiles = static_cast<int32_t>(std::min<int64_t>(kWarps, (room.bytes - kShared) / block_tile));
+  if (!packed) room.bytes = kShared + room.block_tiles * block_tile;
   return room;
 }
 
