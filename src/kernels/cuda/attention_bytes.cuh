@@ -432,23 +432,15 @@ __device__ __forceinline__ void byte_sums(int (&sums)[kGroups][kTiles][4], const
   }
 }
 
-template <int kDim, Form kForm, int kTiles, int kGroups, typename Weights>
+// kBits: of codes.
+template <int kDim, Form kForm, int kBits, int kTiles, int kGroups, typename Weights>
 __device__ __forceinline__ void tile_sums(int (&sums)[kGroups][kTiles][4], const KvSide& side, const std::byte* tile,
                                           int first_tile, const Weights& weights, int lane) {
   const std::byte* data = tile + side.data_bytes;
-  if constexpr (kForm != Form::codes) {
-    byte_sums<kDim, kForm == Form::blocks>(sums, data, first_tile, weights, lane);
+  if constexpr (kForm == Form::codes) {
+    code_sums<kDim, kBits>(sums, side, data, first_tile, weights, lane);
   } else {
-    switch (side.bits) {
-      case 1:
-        return code_sums<kDim, 1>(sums, side, data, first_tile, weights, lane);
-      case 2:
-        return code_sums<kDim, 2>(sums, side, data, first_tile, weights, lane);
-      case 3:
-        return code_sums<kDim, 3>(sums, side, data, first_tile, weights, lane);
-      default:
-        return code_sums<kDim, 4>(sums, side, data, first_tile, weights, lane);
-    }
+    byte_sums<kDim, kForm == Form::blocks>(sums, data, first_tile, weights, lane);
   }
 }
 

@@ -132,8 +132,7 @@ __global__ void __launch_bounds__(kThreads, kF8 ? 2 : 3) few_kernel(const __grid
 template <int kDim, bool kF8>
 void attend_few(const Call& c, int processors, cudaStream_t stream) {
   constexpr size_t kBytes = sizeof(Shared<kDim, kF8>);
-  static const cudaError_t kAllowed =
-      cudaFuncSetAttribute(few_kernel<kDim, kF8>, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
+  static const bool kAllowed = allow_shared_memory(few_kernel<kDim, kF8>, kBytes);
   (void)kAllowed;
   constexpr int kBlocksEach = (227 << 10) / (kBytes + 1024);  // of a processor
   const dim3 grid(static_cast<unsigned>(kBlocksEach * processors),

@@ -116,8 +116,7 @@ __global__ void __launch_bounds__(kThreads) many_kernel(const __grid_constant__ 
 template <int kDim, bool kF8>
 void attend_many(const Call& c, cudaStream_t stream) {
   constexpr size_t kBytes = sizeof(Shared<kDim, kF8>);
-  static const cudaError_t kAllowed =
-      cudaFuncSetAttribute(many_kernel<kDim, kF8>, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
+  static const bool kAllowed = allow_shared_memory(many_kernel<kDim, kF8>, kBytes);
   (void)kAllowed;
   const int64_t per_block = kWarps * kRows / c.chunk_heads;
   const dim3 grid(static_cast<unsigned>(c.a.kv_heads * c.chunks_per_group),
