@@ -81,6 +81,19 @@ using Positions = float[kTile / 4];
 
 // ---- codes ---------------------------------------------------------------------------------------------------------
 
+// Words of a group's codes, none of them in memory.
+template <int kBits>
+struct Held {
+  uint32_t words[kBits];
+
+  __device__ __forceinline__ uint32_t operator[](int k) const {
+    uint32_t word = words[0];
+#pragma unroll
+    for (int i = 1; i < kBits; ++i) word = k == i ? words[i] : word;
+    return word;
+  }
+};
+
 // The codes of set m of a group's words, one in the lower bits of each nibble; of four bits with the highest.
 template <int kBits>
 __device__ __forceinline__ uint32_t codes_of(const Held<kBits>& held, int m) {
@@ -155,7 +168,7 @@ __device__ __forceinline__ void code_dots(Positions (&x)[kGroups], const ByteQue
   }
   const ByteTable table(side);
   const auto* words = reinterpret_cast<const uint32_t*>(data) + g * kWords + first_set / 4 * kBits;
-#pragma unroll 4
+#pragma unroll
   for (int j = 0; j < kTile / 8; ++j) {
     const Held<kBits> held = load_held<kBits>(words + j * 8 * kWords);
     int dots[kGroups][4] = {};
@@ -184,7 +197,7 @@ __device__ __forceinline__ void byte_dots(Positions (&x)[kGroups], const ByteQue
   constexpr int kSteps = kDim / 32;
   constexpr bool kBlocks = kForm == Form::blocks;
   const int g = lane / 4, c = lane % 4;
-#pragma unroll 2
+#pragma unroll
   for (int j = 0; j < kTile / 8; ++j) {
     int dots[kGroups][4] = {};
 #pragma unroll
@@ -278,13 +291,17 @@ __device__ __forceinline__ void tile_scores(Positions (&x)[kGroups], const Call&
 #pragma unroll
   for (int r = 0; r < kGroups; ++r) {
     const float unit = __fmul_rn(__fmul_rn(q[r].scale[lane / 4], step), capped ? c.a.scale : c.a.scale * kLog2e);
-    const bool whole = windows[r].whole();
 #pragma unroll
-    for (int i = 0; i < kTile / 4; ++i) {
-      x[r][i] = __fmul_rn(x[r][i], unit);
-      if (capped) x[r][i] = __fmul_rn(__fmul_rn(c.a.softcap, tanhf(__fdiv_rn(x[r][i], c.a.softcap))), kLog2e);
-      if (!whole && !windows[r].sees(i, lane)) x[r][i] = -INFINITY;
+    for (float& score : x[r]) score = __fmul_rn(score, unit);
+    if (capped) {
+#pragma unroll
+      for (float& score : x[r]) {
+        score = __fmul_rn(__fmul_rn(c.a.softcap, tanhf(__fdiv_rn(score, c.a.softcap))), kLog2e);
+      }
     }
+    if (windows[r].whole()) continue;
+#pragma unroll
+    for (int i = 0; i < kTile / 4; ++i) x[r][i] = windows[r].sees(i, lane) ? x[r][i] : -INFINITY;
   }
 }
 
@@ -325,14 +342,16 @@ __device__ __forceinline__ void load_factors(Positions& factors, const KvSide& s
 // Weights times factors as operands for the two steps of 32 positions, and what one step of them is worth.
 __device__ __forceinline__ float weight_bytes(uint4 (&out)[kTile / 32], const Positions& weights,
                                               const Positions& factors, const Window& window, int lane) {
-  const bool whole = window.whole();
   Positions w;
+#pragma unroll
+  for (int i = 0; i < kTile / 4; ++i) w[i] = __fmul_rn(weights[i], factors[i]);
+  if (!window.whole()) {
+#pragma unroll
+    for (int i = 0; i < kTile / 4; ++i) w[i] = window.sees(i, lane) ? w[i] : 0.0f;
+  }
   float largest = 0.0f;
 #pragma unroll
-  for (int i = 0; i < kTile / 4; ++i) {
-    w[i] = whole || window.sees(i, lane) ? __fmul_rn(weights[i], factors[i]) : 0.0f;
-    largest = fmaxf(largest, w[i]);
-  }
+  for (const float one : w) largest = fmaxf(largest, one);
   largest = fmaxf(quad_max(largest), 1e-30f);
   const float inverse = __fdiv_rn(kWeightSteps, largest);
 #pragma unroll
@@ -413,23 +432,15 @@ __device__ __forceinline__ void byte_sums(int (&sums)[kGroups][kTiles][4], const
   }
 }
 
-template <int kDim, Form kForm, int kTiles, int kGroups, typename Weights>
+// kBits: of codes.
+template <int kDim, Form kForm, int kBits, int kTiles, int kGroups, typename Weights>
 __device__ __forceinline__ void tile_sums(int (&sums)[kGroups][kTiles][4], const KvSide& side, const std::byte* tile,
                                           int first_tile, const Weights& weights, int lane) {
   const std::byte* data = tile + side.data_bytes;
-  if constexpr (kForm != Form::codes) {
-    byte_sums<kDim, kForm == Form::blocks>(sums, data, first_tile, weights, lane);
+  if constexpr (kForm == Form::codes) {
+    code_sums<kDim, kBits>(sums, side, data, first_tile, weights, lane);
   } else {
-    switch (side.bits) {
-      case 1:
-        return code_sums<kDim, 1>(sums, side, data, first_tile, weights, lane);
-      case 2:
-        return code_sums<kDim, 2>(sums, side, data, first_tile, weights, lane);
-      case 3:
-        return code_sums<kDim, 3>(sums, side, data, first_tile, weights, lane);
-      default:
-        return code_sums<kDim, 4>(sums, side, data, first_tile, weights, lane);
-    }
+    byte_sums<kDim, kForm == Form::blocks>(sums, data, first_tile, weights, lane);
   }
 }
 

@@ -33,7 +33,8 @@ struct Walker {
   Shared<kDim>& shared;
   std::byte* memory;
   int group;
-  uint32_t used = 0;  // rounds of bulk copies
+  int stage = 0;        // that comes next, of packed tiles
+  uint32_t parity = 0;  // of its arrival
   int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
   Sums part, total;
 
@@ -66,15 +67,37 @@ struct Walker {
     }
   }
 
-  template <Form kValues>
-  __device__ __forceinline__ void add(const KvSide& v, int slot, const std::byte* tile) {
+  // Adds the columns of `n` tiles, the first of which is at `tile`. kBits: of codes.
+  template <Form kValues, int kBits>
+  __device__ __forceinline__ void add(const KvSide& v, int n, const std::byte* tile, int64_t tile_bytes) {
     constexpr int kSets = kValues == Form::blocks ? kDim / 32 : 1;
     const int g = lane / 4, set = kValues == Form::blocks ? warp * kTiles / 4 : 0;
-    int sums[1][kTiles][4] = {};
-    const uint4* operands = weights(slot, kSets, set);
-    tile_sums<kDim, kValues>(sums, v, tile, warp * kTiles, [&](int step, int) { return operands[step * kWarp]; }, lane);
-    const Blend b = part.raise(shared.tops[slot][g], shared.masses[slot][g]);
-    part.add(b, shared.units[slot][set][g], sums[0], 0);
+#pragma unroll 2
+    for (int slot = 0; slot < n; ++slot) {
+      int sums[1][kTiles][4] = {};
+      const uint4* operands = weights(slot, kSets, set);
+      const auto operand = [&](int step, int) { return operands[step * kWarp]; };
+      tile_sums<kDim, kValues, kBits>(sums, v, tile + slot * tile_bytes, warp * kTiles, operand, lane);
+      const Blend b = part.raise(shared.tops[slot][g], shared.masses[slot][g]);
+      part.add(b, shared.units[slot][set][g], sums[0], 0);
+    }
+  }
+  template <Form kValues>
+  __device__ __forceinline__ void add_packed(int n, const std::byte* tile) {
+    if constexpr (kValues == Form::codes) {
+      switch (c.v.bits) {
+        case 1:
+          return add<kValues, 1>(c.v, n, tile, c.kv.head_bytes);
+        case 2:
+          return add<kValues, 2>(c.v, n, tile, c.kv.head_bytes);
+        case 3:
+          return add<kValues, 3>(c.v, n, tile, c.kv.head_bytes);
+        default:
+          return add<kValues, 4>(c.v, n, tile, c.kv.head_bytes);
+      }
+    } else {
+      add<kValues, 0>(c.v, n, tile, c.kv.head_bytes);
+    }
   }
 
   // ---- parts ----
@@ -82,7 +105,7 @@ struct Walker {
   template <Form kValues>
   __device__ __forceinline__ void store(const Sums& sums, const Run& run, int item, int next) const {
     const int head = lane / 4;
-    if (head >= heads_of(run)) return;
+    if (head >= Heads(c, run.chunk).count) return;
     float* out = part_at<kDim>(c, group, item, head);
 #pragma unroll
     for (int n = 0; n < kTiles; ++n) {
@@ -117,37 +140,36 @@ struct Walker {
 
   // ---- rows ----
 
-  __device__ __forceinline__ int first_head(const Run& run) const {
-    return run.chunk % c.chunks_per_group * c.chunk_heads;
-  }
-  __device__ __forceinline__ int heads_of(const Run& run) const {
-    return min(c.chunk_heads, c.a.heads / c.a.kv_heads - first_head(run));
-  }
   __device__ __forceinline__ Window window_of(const Run& run, int tile) const {
     return {run.row.reach.first - tile * kTile, run.row.reach.last - tile * kTile};
   }
 
   __device__ __forceinline__ void set_queries(const Run& run) const {
-    const int kv_head = run.chunk / c.chunks_per_group, n = heads_of(run);
-    const int64_t head = kv_head * (c.a.heads / c.a.kv_heads) + first_head(run);
+    const Heads heads(c, run.chunk);
+    const float* from = c.q.row(run.row.t) + static_cast<int64_t>(heads.first) * kDim;
     for (int i = warp; i < kByteRows; i += kWarps) {
-      shared.q.set(i, i < n ? c.q.row(run.row.t) + (head + i) * kDim : nullptr, c.turn);
+      shared.q.set(i, i < heads.count ? from + i * kDim : nullptr, c.turn);
     }
     __syncthreads();
   }
 
-  // Asks for up to kWarps packed tiles from `tile` on; how many.
-  __device__ __forceinline__ int ask(const Run& run, int tile, uint32_t use) const {
-    const int n = min(kWarps - tile % kWarps, run.closed.end - tile);
-    if (threadIdx.x != 0 || n <= 0) return n;
-    const int stage = static_cast<int>(use % room.stages), bytes = static_cast<int>(c.kv.head_bytes);
-    const int32_t* table = c.block_table + static_cast<int64_t>(run.s) * c.table_stride + tile;
-    const std::byte* head = c.kv.data + run.chunk / c.chunks_per_group * c.kv.head_bytes;
-    expect_bytes(&shared.arrivals[stage], static_cast<uint32_t>(n * bytes));
-    for (int i = 0; i < n; ++i) {
-      copy_bulk(packed(stage, i), head + table[i] * c.kv.block_bytes, static_cast<uint32_t>(bytes),
-                &shared.arrivals[stage]);
+  // How many packed tiles come together from `tile` on.
+  __device__ __forceinline__ static int together(const Run& run, int tile) {
+    return min(kWarps - tile % kWarps, run.closed.end - tile);
+  }
+  // The block of this warp's tile, of those that come together from `tile` on.
+  __device__ __forceinline__ int64_t block_of(const Run& run, int tile) const {
+    return warp < together(run, tile) ? c.block_table[static_cast<int64_t>(run.s) * c.table_stride + tile + warp] : 0;
+  }
+  // Asks for the packed tiles from `tile` on into stage `to`, a warp for its own; how many.
+  __device__ __forceinline__ int ask(const Run& run, int tile, int to, int64_t block) const {
+    const int n = together(run, tile), bytes = static_cast<int>(c.kv.head_bytes);
+    if (threadIdx.x == 0) expect_bytes(&shared.arrivals[to], static_cast<uint32_t>(n * bytes));
+    if (lane == 0 && warp < n) {
+      const std::byte* head = c.kv.data + run.chunk / c.chunks_per_group * c.kv.head_bytes;
+      copy_bulk(packed(to, warp), head + block * c.kv.block_bytes, static_cast<uint32_t>(bytes), &shared.arrivals[to]);
     }
+    __syncwarp();
     return n;
   }
   __device__ __forceinline__ std::byte* packed(int stage, int slot) const {
@@ -158,18 +180,23 @@ struct Walker {
   template <Form kKeys, Form kValues>
   __device__ __forceinline__ void walk_packed(const Run& run) {
     int asked = run.closed.begin;
-    for (int i = 0; i < room.stages && asked < run.closed.end; ++i) asked += ask(run, asked, used + i);
+    for (int i = 0; i < room.stages && asked < run.closed.end; ++i) {
+      asked += ask(run, asked, room.stages > 1 ? stage ^ i : 0, block_of(run, asked));
+    }
     set_queries(run);
     Joined joined{.from_first = run.first, .item = run.item};
-    for (int tile = run.closed.begin; tile < run.closed.end; ++used) {
-      const int stage = static_cast<int>(used % room.stages), n = min(kWarps - tile % kWarps, run.closed.end - tile);
-      await_bytes(&shared.arrivals[stage], used / room.stages & 1);
+    for (int tile = run.closed.begin; tile < run.closed.end;) {
+      const int n = together(run, tile);
+      const bool more = asked < run.closed.end;
+      const int64_t next_block = more ? block_of(run, asked) : 0;
+      await_bytes(&shared.arrivals[stage], parity);
       if (warp < n) weigh<kKeys, kValues>(c.k, c.v, warp, packed(stage, warp), window_of(run, tile + warp));
       __syncthreads();
-#pragma unroll 1
-      for (int slot = 0; slot < n; ++slot) add<kValues>(c.v, slot, packed(stage, slot));
+      add_packed<kValues>(n, packed(stage, 0));
       __syncthreads();
-      if (asked < run.closed.end) asked += ask(run, asked, used + room.stages);
+      if (more) asked += ask(run, asked, stage, next_block);
+      stage = stage + 1 == room.stages ? 0 : stage + 1;
+      parity ^= stage == 0 ? 1 : 0;
       const int last = segment_at(tile);
       tile += n;
       if (tile == run.closed.end || segment_at(tile) != last) unit_ended<kValues>(joined, run);
@@ -196,8 +223,7 @@ struct Walker {
         weigh<Form::blocks, Form::blocks>(k, v, warp, tiles + warp * kv.head_bytes, window_of(run, tile + warp));
       }
       __syncthreads();
-#pragma unroll 1
-      for (int slot = 0; slot < n; ++slot) add<Form::blocks>(v, slot, tiles + slot * kv.head_bytes);
+      add<Form::blocks, 0>(v, n, tiles, kv.head_bytes);
       __syncthreads();
       tile += n;
       if (tile == span.end || segment_at(tile) != segment) unit_ended<Form::blocks>(joined, run);
@@ -253,9 +279,10 @@ Room room_for(const Call& c) {
     room.bytes = kShared + weights + room.stages * tiles;
   }
   const int64_t block_tile = (packed ? c.open : c.kv).head_bytes + kDim / 32 * kSet;
-  if (!packed) room.bytes = kShared + kWarps * block_tile;
+  if (!packed) room.bytes = kMost;
   room.bytes = std::max(room.bytes, kShared + block_tile);
   room.block_tiles = static_cast<int32_t>(std::min<int64_t>(kWarps, (room.bytes - kShared) / block_tile));
+  if (!packed) room.bytes = kShared + room.block_tiles * block_tile;
   return room;
 }
 
@@ -263,8 +290,7 @@ Room room_for(const Call& c) {
 
 template <int kDim>
 void attend_bytes_few(const Call& c, int processors, cudaStream_t stream) {
-  static const cudaError_t kAllowed =
-      cudaFuncSetAttribute(few_kernel<kDim>, cudaFuncAttributeMaxDynamicSharedMemorySize, 220 << 10);
+  static const bool kAllowed = allow_shared_memory(few_kernel<kDim>, 220 << 10);
   (void)kAllowed;
   const Room room = room_for<kDim>(c);
   const dim3 grid(static_cast<unsigned>(3 * processors), static_cast<unsigned>(blocks_for(c.n_seqs, kDealtSeqs)));

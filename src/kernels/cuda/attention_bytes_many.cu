@@ -70,7 +70,24 @@ struct Walker {
         }
       }
       int sums[kGroups][4][4] = {};
-      tile_sums<kDim, kValues>(sums, v, tile, n, [&](int step, int r) { return operands[r][step]; }, lane);
+      const auto operand = [&](int step, int r) { return operands[r][step]; };
+      if constexpr (kValues == Form::codes) {
+        switch (v.bits) {
+          case 1:
+            tile_sums<kDim, kValues, 1>(sums, v, tile, n, operand, lane);
+            break;
+          case 2:
+            tile_sums<kDim, kValues, 2>(sums, v, tile, n, operand, lane);
+            break;
+          case 3:
+            tile_sums<kDim, kValues, 3>(sums, v, tile, n, operand, lane);
+            break;
+          default:
+            tile_sums<kDim, kValues, 4>(sums, v, tile, n, operand, lane);
+        }
+      } else {
+        tile_sums<kDim, kValues, 0>(sums, v, tile, n, operand, lane);
+      }
 #pragma unroll
       for (int r = 0; r < kGroups; ++r) part[r].add(b[r], units[r], sums[r], n);
     }
@@ -199,8 +216,7 @@ __global__ void __launch_bounds__(kThreads) many_kernel(const __grid_constant__ 
 
 template <int kDim>
 void attend_bytes_many(const Call& c, cudaStream_t stream) {
-  static const cudaError_t kAllowed =
-      cudaFuncSetAttribute(many_kernel<kDim>, cudaFuncAttributeMaxDynamicSharedMemorySize, 220 << 10);
+  static const bool kAllowed = allow_shared_memory(many_kernel<kDim>, 220 << 10);
   (void)kAllowed;
   const int64_t stage_bytes = std::max(c.kv.head_bytes, c.open.head_bytes), per_block = kBlockRows / c.chunk_heads;
   constexpr size_t kShared = (sizeof(Shared<kDim>) + 127) / 128 * 128;

@@ -69,6 +69,15 @@ struct Reach {
   }
 };
 
+// Lets a kernel have `most` bytes of dynamic shared memory, and a processor give blocks all that it can.
+template <typename Kernel>
+bool allow_shared_memory(Kernel* kernel, size_t most) {
+  return cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(most)) ==
+             cudaSuccess &&
+         cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout, cudaSharedmemCarveoutMaxShared) ==
+             cudaSuccess;
+}
+
 // Turns all heads of all rows of `from` [T, H * turn.dim] into `to`, which may be the same.
 void turn_heads(const Rows& from, const Rows& to, int32_t heads, const Turn& turn, cudaStream_t stream);
 

@@ -31,7 +31,7 @@ bool in_bytes(const KvPolicy& policy) {
 // ---- how the work of sequences with one token is dealt: the scratch memory holds [starts | parts] ----
 
 int64_t starts_bytes(int groups) {
-  return (int64_t{groups} * (kDealtSeqs + 2) * 4 + 255) / 256 * 256;
+  return (int64_t{groups} * (kDealtSeqs + 1) * 4 + 255) / 256 * 256;
 }
 
 void deal(Call& c, const Operands& o) {
@@ -48,36 +48,46 @@ bool has_room(const Call& c) {
   return rows * (1 + open_parts) <= c.group_parts;
 }
 
-template <int kDim>
-void start_bytes(const Call& c, const Operands& o) {
+// The kernel for several tokens of a sequence, then that for one and the merge of its parts.
+template <typename Many, typename Few, typename Merge>
+void start(const Call& c, const Many& many, const Few& few, const Merge& merge) {
   const bool several = c.q.rows > c.n_seqs;
-  if (several) attention::attend_bytes_many<kDim>(c, stream_of(o));
+  if (several) many();
   if (several && c.n_seqs == 1) return;
-  attention::attend_bytes_few<kDim>(c, processors(), stream_of(o));
-  attention::merge_parts<kDim>(c, stream_of(o));
+  few();
+  merge();
 }
 
-template <int kDim, bool kPacked>
-void start(Call c, const Operands& o) {
-  c.segments = segment_of(c.table_stride * kTile - 1) + 1;
-  const int64_t part_bytes = int64_t{c.n_seqs} * c.a.heads * c.segments * (kDim + 4) * 4;
-  if (c.segments > 1 && part_bytes <= kMaxPartsBytes) c.parts = reinterpret_cast<float*>(o.scratch);
-  const bool several = c.q.rows > c.n_seqs;
-  if (several) attention::attend_many<kDim, kPacked>(c, stream_of(o));
-  if (!several || c.n_seqs > 1) attention::attend_few<kDim, kPacked>(c, stream_of(o));
+template <int kDim>
+void start(const Call& c, const Operands& o) {
+  using namespace attention;
+  const cudaStream_t stream = stream_of(o);
+  const auto merge = [&] { merge_parts<kDim>(c, stream); };
+  if (in_bytes(c.kv.policy)) {
+    start(
+        c, [&] { attend_bytes_many<kDim>(c, stream); }, [&] { attend_bytes_few<kDim>(c, processors(), stream); },
+        merge);
+  } else if (c.kv.policy.is_raw()) {
+    start(
+        c, [&] { attend_many<kDim, false>(c, stream); }, [&] { attend_few<kDim, false>(c, processors(), stream); },
+        merge);
+  } else {
+    start(
+        c, [&] { attend_many<kDim, true>(c, stream); }, [&] { attend_few<kDim, true>(c, processors(), stream); },
+        merge);
+  }
 }
 
-Call byte_call(const AttendArgs& a, const Operands& o) {
-  Call c = attend_call(a, o, kByteRows);
+Call call_of(const AttendArgs& a, const Operands& o) {
+  Call c = attend_call(a, o, in_bytes(o.kv.policy) ? kByteRows : kRows);
   deal(c, o);
   return c;
 }
 
-bool takes(const AttendArgs& a, const Operands& o) {
-  const KvPolicy& policy = o.kv.policy;
-  if (in_bytes(policy)) return has_room(byte_call(a, o));
+bool takes(const KvPolicy& policy) {
   if (policy.k.codec != policy.v.codec) return false;
-  return policy.k.codec == Codec::f8e4m3 || (policy.k.codec == Codec::raw && policy.raw == DType::bf16);
+  return in_bytes(policy) || policy.k.codec == Codec::f8e4m3 ||
+         (policy.k.codec == Codec::raw && policy.raw == DType::bf16);
 }
 
 }  // namespace
@@ -86,23 +96,14 @@ bool attends_on_tensor_cores(const AttendArgs& a, const Operands& o) {
   const auto aligned = [](const TensorView& v) {
     return reinterpret_cast<uintptr_t>(v.data) % 8 == 0 && v.row_stride % 2 == 0;
   };
-  return takes(a, o) && o.kv.tokens_per_block == kTile && !a.v_in_k && a.k_dim == a.v_dim &&
-         (a.k_dim == 64 || a.k_dim == 128) && aligned(o.reads[0]) && aligned(o.writes[0]);
+  return takes(o.kv.policy) && o.kv.tokens_per_block == kTile && !a.v_in_k && a.k_dim == a.v_dim &&
+         (a.k_dim == 64 || a.k_dim == 128) && aligned(o.reads[0]) && aligned(o.writes[0]) && has_room(call_of(a, o));
 }
 
 void attend_on_tensor_cores(const AttendArgs& a, const Operands& o) {
-  if (o.reads[0].rows == 0) return;
-  if (in_bytes(o.kv.policy)) {
-    const Call c = byte_call(a, o);
-    return a.k_dim == 64 ? start_bytes<64>(c, o) : start_bytes<128>(c, o);
-  }
-  const Call c = attend_call(a, o, kRows);
-  const bool packed = !o.kv.policy.is_raw();
-  if (a.k_dim == 64) {
-    packed ? start<64, true>(c, o) : start<64, false>(c, o);
-  } else {
-    packed ? start<128, true>(c, o) : start<128, false>(c, o);
-  }
+  const Call c = call_of(a, o);
+  if (c.q.rows == 0) return;
+  a.k_dim == 64 ? start<64>(c, o) : start<128>(c, o);
 }
 
 }  // namespace arc::cuda

@@ -24,7 +24,7 @@ struct TokenBlock {
   int s, first_token = 0, last_token = 0, per_block;
   Heads heads;
 
-  __device__ TokenBlock(const Call& c, int rows) : per_block(rows / c.chunk_heads), heads(c) {
+  __device__ TokenBlock(const Call& c, int rows) : per_block(rows / c.chunk_heads), heads(c, blockIdx.x) {
     s = find_tokens(c, gridDim.y - 1 - blockIdx.y, per_block, first_token);
     if (s >= 0) last_token = min(first_token + per_block, c.q_start[s + 1]) - 1;
   }

@@ -50,9 +50,8 @@ struct Row {
   __device__ __forceinline__ int items(bool whole) const { return closed_items(whole) + open.units; }
 };
 
-// Parts lie in the order of the items that they are of. `starts` of a group of sequences: the first item of each, in
-// shared memory and, for those who merge, in c.starts, which holds kDealtSeqs + 2 numbers for each group, the last of
-// them whether closed tiles are one item.
+// Parts lie in the order of the items that they are of. `starts` of a group of sequences: the first item of each and
+// the end, in shared memory and, for those who merge, in c.starts, kDealtSeqs + 1 numbers a group.
 struct Deal {
   int first_seq, n_seqs, chunks, n_items;
   bool whole;
@@ -69,9 +68,8 @@ struct Deal {
       n_items = count(c, starts);
     }
     if (blockIdx.x != 0) return;
-    int* out = c.starts + group * (kDealtSeqs + 2);
-    for (int i = threadIdx.x; i < n_seqs; i += kThreads) out[i] = starts[i];
-    if (threadIdx.x == 0) out[kDealtSeqs + 1] = whole;
+    int* out = c.starts + group * (kDealtSeqs + 1);
+    for (int i = threadIdx.x; i <= n_seqs; i += kThreads) out[i] = starts[i];
   }
 
  private:

@@ -28,11 +28,6 @@ constexpr int64_t attend_parts_bytes(const AttendArgs& a, int64_t tokens, int64_
   return tokens * padded_heads * segments * (a.v_dim + 2) * 4;
 }
 
-// Bytes of the turned queries of `tokens` tokens, where a tiled policy turns them beforehand.
-constexpr int64_t turned_bytes(const AttendArgs& a, int64_t tokens) {
-  return a.open_group >= 0 ? tokens * a.heads * a.k_dim * 4 : 0;
-}
-
 // The most that a stage may ask for with `tokens` token rows.
 int64_t scratch_bytes(const Args& args, int64_t tokens);
 
