@@ -103,16 +103,15 @@ def needle_jobs(options, row, one, longest):
 
 def all_jobs(options, rows):
     """The most wanted first."""
-    jobs = [(row, "kl") for row in rows]
+    presets, others = [row for row in rows if row in PRESETS], [row for row in rows if row not in PRESETS]
     if options.no_answers:
-        return jobs
-    presets = [row for row in rows if row in PRESETS]
-    jobs += [(row, "tasks") for row in presets]
-    for one in range(options.tries):
-        jobs += [job for row in presets if row in GRID for job in needle_jobs(options, row, one, LENGTHS[0])]
-        if one == 0:
-            jobs += [job for row in presets if row not in GRID for job in needle_jobs(options, row, one, SHORT)]
-    return jobs
+        return [(row, "kl") for row in presets + others]
+    jobs = [(row, "kl") for row in presets] + [(row, "tasks") for row in GRID]
+    tries = [[job for row in GRID for job in needle_jobs(options, row, one, LENGTHS[0])] for one in range(options.tries)]
+    jobs += tries[0] + [(row, "kl") for row in others] + [(row, "tasks") for row in presets if row not in GRID]
+    jobs += [job for one in tries[1:3] for job in one]
+    jobs += [job for row in presets if row not in GRID for job in needle_jobs(options, row, 0, SHORT)]
+    return jobs + [job for one in tries[3:] for job in one]
 
 
 def compressed(runs):

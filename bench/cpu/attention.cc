@@ -1,5 +1,6 @@
-// Speed of decode attention on the CPU for every kind of cache: one sequence, Qwen3-0.6B's shape, beside what the
-// machine's threads can read. Kinds and reads are measured in turn, so that the machine's load hits all alike.
+// Speed of decode attention on the CPU for every cache type: one sequence, Qwen3-0.6B's shape, beside what the
+// machine's threads can read. Forms of layers and reads are measured in turn, so that the machine's load hits all
+// alike; a preset's figure is the mean over the model's layers.
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
@@ -16,11 +17,12 @@
 #include "kernels/cpu/op_scratch.h"
 #include "kernels/cpu/team.h"
 #include "quant/turbo.h"
+#include "tensor/tensor.h"
 
 namespace arc {
 namespace {
 
-constexpr int kHeads = 16, kKvHeads = 8, kDim = 128;
+constexpr int kHeads = 16, kKvHeads = 8, kDim = 128, kLayers = 28;
 constexpr int64_t kBytes =
     int64_t{256} << 20;  // of caches that a pass walks over, so that no processor cache holds them
 
@@ -35,26 +37,29 @@ struct Kind {
   KvPolicy policy;
   std::unique_ptr<TurboCodec> k, v;
   KvView view;
-  std::vector<std::byte> bytes;  // layers one after the other
+  std::shared_ptr<Storage> bytes;  // layers one after the other
   std::vector<double> busy, wall;
 };
 
+KvView view_of(const KvPolicy& policy) {
+  const KvLayout at = kv_layout(policy, kDim, kDim);
+  return {.policy = policy,
+          .block_bytes = kKvHeads * at.head_bytes,
+          .head_bytes = at.head_bytes,
+          .v_offset_bytes = at.v_offset,
+          .tokens_per_block = kTileTokens,
+          .k_scales_bytes = at.k_scales,
+          .v_scales_bytes = at.v_scales};
+}
+
 Kind make_kind(std::string name, const KvPolicy& policy) {
-  Kind kind{.name = std::move(name), .policy = policy};
+  Kind kind{.name = std::move(name), .policy = policy, .view = view_of(policy)};
   if (policy.tiled()) {
     kind.k = std::make_unique<TurboCodec>(KvRole::key, kDim, policy.k.bits, 1);
     kind.v = std::make_unique<TurboCodec>(KvRole::value, kDim, policy.v.bits, 1);
   }
-  const KvLayout at = kv_layout(policy, kDim, kDim);
-  kind.view = {.policy = policy,
-               .block_bytes = kKvHeads * at.head_bytes,
-               .head_bytes = at.head_bytes,
-               .v_offset_bytes = at.v_offset,
-               .tokens_per_block = kTileTokens,
-               .k_scales_bytes = at.k_scales,
-               .v_scales_bytes = at.v_scales,
-               .k_turbo = kind.k.get(),
-               .v_turbo = kind.v.get()};
+  kind.view.k_turbo = kind.k.get();
+  kind.view.v_turbo = kind.v.get();
   return kind;
 }
 
@@ -75,9 +80,9 @@ void fill(Kind& kind, int64_t blocks) {
       for (int t = 0; t < kTileTokens; ++t) store_row(tile, t, rows.data() + t * kDim);
     }
   }
-  kind.bytes.resize(static_cast<size_t>(blocks * kind.view.block_bytes));
-  for (size_t at = 0; at < kind.bytes.size(); at += head.size()) {
-    std::memcpy(kind.bytes.data() + at, head.data(), head.size());
+  kind.bytes = Storage::allocate(static_cast<size_t>(blocks * kind.view.block_bytes), {});
+  for (size_t at = 0; at < kind.bytes->size_bytes(); at += head.size()) {
+    std::memcpy(kind.bytes->data() + at, head.data(), head.size());
   }
 }
 
@@ -100,13 +105,12 @@ class Bench {
     const int64_t tiles = context / kTileTokens;
     std::vector<int32_t> table(static_cast<size_t>(tiles));
     for (int64_t i = 0; i < tiles; ++i) table[i] = static_cast<int32_t>(i);
-    // The token is the last of its tile, which for tiled kinds is open.
+    // The token is the last of its tile, which for tiled kinds is open, as is the one before.
     const auto position = static_cast<int32_t>(context - 1);
     const int32_t q_start[2] = {0, 1}, seq_lens[1] = {position + 1}, open_table[1] = {0};
     std::vector<int32_t> opens(static_cast<size_t>(tiles), open_table[0]);
     std::vector<float> q(kHeads * kDim), out(q.size());
     for (size_t i = 0; i < q.size(); ++i) q[i] = static_cast<float>(static_cast<int>(i * 7919 % 2003) - 1001) * 1e-3f;
-    std::vector<std::byte> open(kKvHeads * kTileTokens * 2 * kDim * 4);
     StepInputs step{.n_seqs = 1, .n_tokens = 1, .positions = &position, .q_start = q_start, .seq_lens = seq_lens};
     step.groups[0] = {.block_table = table.data(), .table_stride = static_cast<int32_t>(tiles)};
     step.groups[1] = {.block_table = opens.data(), .table_stride = static_cast<int32_t>(tiles)};
@@ -119,16 +123,13 @@ class Bench {
                                  .v_dim = kDim,
                                  .scale = 0.088f};
     std::vector<std::byte> scratch(static_cast<size_t>(cpu::op_scratch_bytes(args, threads_)));
-    KvView view = kind.view, open_view = kind.view;
-    open_view.policy = KvPolicy::raw_of(kind.policy.raw);
-    open_view.head_bytes = kTileTokens * 2 * kDim * static_cast<int64_t>(dtype_size(kind.policy.raw));
-    open_view.block_bytes = kKvHeads * open_view.head_bytes;
-    open_view.v_offset_bytes = open_view.head_bytes / 2;
+    KvView view = kind.view, open_view = view_of(kind.policy.open_policy());
+    std::vector<std::byte> open(static_cast<size_t>(open_view.block_bytes));
     open_view.data = open.data();
     run(kind, layers, [&](const Team& team) {
       for (int64_t l = 0; l < layers; ++l) {
         KvView here = view;
-        here.data = kind.bytes.data() + l * tiles * view.block_bytes;
+        here.data = kind.bytes->data() + l * tiles * view.block_bytes;
         cpu::kernels(isa)[args.index()](args, {.reads = &read,
                                                .writes = &write,
                                                .step = &step,
@@ -147,7 +148,7 @@ class Bench {
     run(ceiling, layers, [&](const Team& team) {
       constexpr int64_t kChunk = 128 << 10;
       for (int64_t begin = 0, end = 0; cpu::claim(team, bytes / kChunk, 1, begin, end);) {
-        sink_ = sink_ + read_all(of.bytes.data() + begin * kChunk, kChunk);
+        sink_ = sink_ + read_all(of.bytes->data() + begin * kChunk, kChunk);
       }
       cpu::sync(team);
     });
@@ -175,22 +176,40 @@ double median(std::vector<double> times) {
   return *middle;
 }
 
+// One form of a layer: keys of `k` bits and values of `v`.
+Kind coded(std::string name, KvPolicy::Codec codec, int k, int v) {
+  const auto side = [&](int bits) { return KvPolicy::Side{.codec = codec, .bits = static_cast<uint8_t>(bits)}; };
+  KvPolicy policy{.k = side(k), .v = side(v), .raw = DType::bf16, .seed = 1};
+  if (policy.tiled()) {
+    policy.recent = 1;
+    policy.open_int8 = true;
+  }
+  return make_kind(std::move(name), policy);
+}
+
+// In the order of kTypes' indices.
 std::vector<Kind> kinds() {
-  const auto side = [](KvPolicy::Codec codec, int bits) {
-    return KvPolicy::Side{.codec = codec, .bits = static_cast<uint8_t>(bits)};
-  };
-  const auto policy = [&](KvPolicy::Codec codec, int k, int v) {
-    return KvPolicy{.k = side(codec, k), .v = side(codec, v), .raw = DType::bf16, .seed = 1};
-  };
+  using Codec = KvPolicy::Codec;
   std::vector<Kind> all;
   all.push_back(make_kind("bf16", KvPolicy::raw_of(DType::bf16)));
-  all.push_back(make_kind("q8", policy(KvPolicy::Codec::int8_block, 8, 8)));
-  all.push_back(make_kind("K4/V3", policy(KvPolicy::Codec::turbo, 4, 3)));
-  all.push_back(make_kind("K8/V3", policy(KvPolicy::Codec::turbo, 8, 3)));
-  all.push_back(make_kind("K3/V3", policy(KvPolicy::Codec::turbo, 3, 3)));
-  all.push_back(make_kind("K3/V2", policy(KvPolicy::Codec::turbo, 3, 2)));
+  all.push_back(coded("int8", Codec::int8_block, 8, 8));
+  all.push_back(coded("f8e4m3", Codec::f8e4m3, 8, 8));
+  all.push_back(coded("K4/V3", Codec::turbo, 4, 3));
+  all.push_back(coded("K8/V3", Codec::turbo, 8, 3));
+  all.push_back(coded("K3/V3", Codec::turbo, 3, 3));
+  all.push_back(coded("K3/V2", Codec::turbo, 3, 2));
+  all.push_back(coded("K8/V2", Codec::turbo, 8, 2));
   return all;
 }
+
+// A cache type: the form of most layers, and that of `others` of them.
+struct Type {
+  const char* name;
+  size_t most, other;
+  int others;
+};
+constexpr Type kTypes[] = {{"auto", 0, 0, 0},       {"q8", 1, 1, 0},           {"f8e4m3", 2, 2, 0},
+                           {"turboquant", 3, 4, 2}, {"turboquant-3", 5, 4, 4}, {"turboquant-aggressive", 6, 7, 4}};
 
 void measure(Bench& bench, cpu::Isa isa, int64_t context, int rounds) {
   std::vector<Kind> all = kinds();
@@ -202,16 +221,22 @@ void measure(Bench& bench, cpu::Isa isa, int64_t context, int rounds) {
     bench.read(ceiling, all[0], context, layers);
     for (Kind& kind : all) bench.attend(kind, isa, context, layers);
   }
-  const double bf16 = median(all[0].busy), read = median(ceiling.busy);
-  std::printf("%lld tokens, %s; bf16 bytes only read: %.1f GB/s, %.1f us a layer\n", static_cast<long long>(context),
-              std::string(cpu::isa_name(isa)).c_str(),
-              1e-9 * static_cast<double>(tiles * all[0].view.block_bytes) / read, 1e6 * read);
+  const auto mean = [](const Type& type, const auto& of) {
+    return ((kLayers - type.others) * of(type.most) + type.others * of(type.other)) / kLayers;
+  };
+  const auto time = [&](size_t i) { return median(all[i].busy); };
+  const auto bytes = [&](size_t i) { return static_cast<double>(tiles * all[i].view.block_bytes); };
+  const double read = median(ceiling.busy) / bytes(0);  // seconds a byte
+  std::printf("%lld tokens, %s, read ceiling %.1f GB/s\n", static_cast<long long>(context),
+              std::string(cpu::isa_name(isa)).c_str(), 1e-9 / read);
+  for (const Type& type : kTypes) {
+    const double t = mean(type, time);
+    std::printf("  %-22s %8.1f us a layer  %5.2f times auto's speed  %3.0f%% of the read ceiling\n", type.name, 1e6 * t,
+                time(0) / t, 100 * read * mean(type, bytes) / t);
+  }
   for (const Kind& kind : all) {
-    const double time = median(kind.busy);
-    std::printf(
-        "  %-6s %8.1f us a layer (wall %8.1f)  %5.2f times bf16's speed  %3.0f%% of the read ceiling\n",
-        kind.name.c_str(), 1e6 * time, 1e6 * median(kind.wall), bf16 / time,
-        100 * read * static_cast<double>(kind.view.block_bytes) / static_cast<double>(all[0].view.block_bytes) / time);
+    std::printf("    %-8s %8.1f us (by the clock %8.1f)\n", kind.name.c_str(), 1e6 * median(kind.busy),
+                1e6 * median(kind.wall));
   }
   std::fflush(stdout);
 }

@@ -11,6 +11,7 @@
 #include "kernels/cpu/generic/rope_append.inl"
 #include "kernels/cpu/generic/unpack.inl"
 #include "kernels/cpu/generic/attend_packed.inl"
+#include "kernels/cpu/generic/attend_rows.inl"
 #include "kernels/cpu/generic/attend.inl"
 #include "kernels/cpu/generic/route.inl"
 #include "kernels/cpu/generic/recurrent.inl"

@@ -10,10 +10,10 @@ inline void prefetch(const std::byte* data, int64_t bytes) {
   for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(data + i, 0, 2);
 }
 
-// What will be read next: part t is fetched while token t of the keys is unpacked. No part: nothing.
+// What will be read next: part t is fetched while token t is worked on. No part: nothing.
 struct Fetch {
-  const std::byte* data;
-  int64_t part;
+  const std::byte* data = nullptr;
+  int64_t part = 0;
   void operator()(int64_t t) const { prefetch(data + t * part, part); }
 };
 
