@@ -30,20 +30,24 @@ double seconds(clockid_t clock) {
   return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
 }
 
+struct Times {
+  std::vector<double> busy, wall;
+};
+
 struct Kind {
   std::string name;
   KvPolicy policy;
   std::unique_ptr<TurboCodec> k, v;
   KvView view;
   std::vector<std::byte> bytes;  // layers one after the other
-  std::vector<double> busy, wall;
+  Times attend, append;
 };
 
 Kind make_kind(std::string name, const KvPolicy& policy) {
   Kind kind{.name = std::move(name), .policy = policy};
   if (policy.tiled()) {
-    kind.k = std::make_unique<TurboCodec>(KvRole::key, kDim, policy.k.bits, 1);
-    kind.v = std::make_unique<TurboCodec>(KvRole::value, kDim, policy.v.bits, 1);
+    kind.k = std::make_unique<TurboCodec>(KvRole::key, kDim, policy.k, 1);
+    kind.v = std::make_unique<TurboCodec>(KvRole::value, kDim, policy.v, 1);
   }
   const KvLayout at = kv_layout(policy, kDim, kDim);
   kind.view = {.policy = policy,
@@ -119,23 +123,49 @@ class Bench {
                                  .v_dim = kDim,
                                  .scale = 0.088f};
     std::vector<std::byte> scratch(static_cast<size_t>(cpu::op_scratch_bytes(args, threads_)));
-    KvView view = kind.view, open_view = kind.view;
-    open_view.policy = KvPolicy::raw_of(kind.policy.raw);
-    open_view.head_bytes = kTileTokens * 2 * kDim * static_cast<int64_t>(dtype_size(kind.policy.raw));
-    open_view.block_bytes = kKvHeads * open_view.head_bytes;
-    open_view.v_offset_bytes = open_view.head_bytes / 2;
-    open_view.data = open.data();
-    run(kind, layers, [&](const Team& team) {
+    const KvView opened = open_view(kind, open.data());
+    run(kind.attend, layers, [&](const Team& team) {
       for (int64_t l = 0; l < layers; ++l) {
-        KvView here = view;
-        here.data = kind.bytes.data() + l * tiles * view.block_bytes;
+        KvView here = kind.view;
+        here.data = kind.bytes.data() + l * tiles * kind.view.block_bytes;
         cpu::kernels(isa)[args.index()](args, {.reads = &read,
                                                .writes = &write,
                                                .step = &step,
                                                .kv = here,
-                                               .open = open_view,
+                                               .open = opened,
                                                .team = team,
                                                .scratch = scratch.data()});
+        cpu::sync(team);
+      }
+    });
+  }
+
+  // A tile of tokens, written and, of tiled kinds, packed; wall and processor seconds of one vector.
+  void append(Kind& kind, cpu::Isa isa) {
+    constexpr int64_t kCols = kKvHeads * kDim, kRepeats = 4;
+    std::vector<float> rows(kTileTokens * kCols);
+    for (size_t i = 0; i < rows.size(); ++i) {
+      rows[i] = static_cast<float>(static_cast<int32_t>(philox(2, i, 0).word[0])) * 0x1p-30f;
+    }
+    std::vector<int32_t> positions(kTileTokens);
+    std::vector<int64_t> slots(kTileTokens);
+    for (int i = 0; i < kTileTokens; ++i) slots[i] = positions[i] = i;
+    const int32_t q_start[2] = {0, kTileTokens}, seq_lens[1] = {kTileTokens}, table[1] = {0};
+    std::vector<std::byte> open(kKvHeads * kTileTokens * 2 * kDim * 4);
+    StepInputs step{
+        .n_seqs = 1, .n_tokens = kTileTokens, .positions = positions.data(), .q_start = q_start, .seq_lens = seq_lens};
+    step.groups[0] = step.groups[1] = {.block_table = table, .table_stride = 1, .slots = slots.data()};
+    const TensorView read{.data = rows.data(), .rows = kTileTokens, .cols = kCols, .row_stride = kCols};
+    const TensorView reads[2] = {read, read};
+    const Args args =
+        AppendArgs{.open_group = kind.policy.tiled() ? 1 : -1, .kv_heads = kKvHeads, .k_dim = kDim, .v_dim = kDim};
+    KvView here = kind.view;
+    here.data = kind.bytes.data();
+    const KvView opened = open_view(kind, open.data());
+    run(kind.append, kRepeats * 2 * kKvHeads * kTileTokens, [&](const Team& team) {
+      for (int64_t i = 0; i < kRepeats; ++i) {
+        cpu::kernels(isa)[args.index()](args,
+                                        {.reads = reads, .step = &step, .kv = here, .open = opened, .team = team});
         cpu::sync(team);
       }
     });
@@ -144,7 +174,7 @@ class Bench {
   // The same bytes, only read.
   void read(Kind& ceiling, const Kind& of, int64_t context, int64_t layers) {
     const int64_t bytes = context / kTileTokens * of.view.block_bytes * layers;
-    run(ceiling, layers, [&](const Team& team) {
+    run(ceiling.attend, layers, [&](const Team& team) {
       constexpr int64_t kChunk = 128 << 10;
       for (int64_t begin = 0, end = 0; cpu::claim(team, bytes / kChunk, 1, begin, end);) {
         sink_ = sink_ + read_all(of.bytes.data() + begin * kChunk, kChunk);
@@ -154,13 +184,25 @@ class Bench {
   }
 
  private:
-  void run(Kind& kind, int64_t layers, std::function<void(const Team&)> work) {
+  static KvView open_view(const Kind& kind, std::byte* data) {
+    KvView view = kind.view;
+    view.policy = KvPolicy::raw_of(kind.policy.raw);
+    view.head_bytes = kTileTokens * 2 * kDim * static_cast<int64_t>(dtype_size(kind.policy.raw));
+    view.block_bytes = kKvHeads * view.head_bytes;
+    view.v_offset_bytes = view.head_bytes / 2;
+    view.k_turbo = view.v_turbo = nullptr;
+    view.data = data;
+    return view;
+  }
+
+  // Seconds of one of `count` equal parts of the work.
+  void run(Times& times, int64_t count, std::function<void(const Team&)> work) {
     work_ = std::move(work);
     const double wall = seconds(CLOCK_MONOTONIC), busy = seconds(CLOCK_PROCESS_CPUTIME_ID);
     pool_.run();
-    const auto n = static_cast<double>(layers);
-    kind.wall.push_back((seconds(CLOCK_MONOTONIC) - wall) / n);
-    kind.busy.push_back((seconds(CLOCK_PROCESS_CPUTIME_ID) - busy) / threads_ / n);
+    const auto n = static_cast<double>(count);
+    times.wall.push_back((seconds(CLOCK_MONOTONIC) - wall) / n);
+    times.busy.push_back((seconds(CLOCK_PROCESS_CPUTIME_ID) - busy) / threads_ / n);
   }
 
   std::function<void(const Team&)> work_;
@@ -189,10 +231,12 @@ std::vector<Kind> kinds() {
   all.push_back(make_kind("K8/V3", policy(KvPolicy::Codec::turbo, 8, 3)));
   all.push_back(make_kind("K3/V3", policy(KvPolicy::Codec::turbo, 3, 3)));
   all.push_back(make_kind("K3/V2", policy(KvPolicy::Codec::turbo, 3, 2)));
+  all.push_back(make_kind("T3/T3", policy(KvPolicy::Codec::trellis, 3, 3)));
+  all.push_back(make_kind("T4/T4", policy(KvPolicy::Codec::trellis, 4, 4)));
   return all;
 }
 
-void measure(Bench& bench, cpu::Isa isa, int64_t context, int rounds) {
+void measure(Bench& bench, cpu::Isa isa, int64_t context, int rounds, int threads) {
   std::vector<Kind> all = kinds();
   const int64_t tiles = context / kTileTokens;
   const int64_t layers = std::max<int64_t>(1, kBytes / (tiles * all[0].view.block_bytes));
@@ -201,17 +245,21 @@ void measure(Bench& bench, cpu::Isa isa, int64_t context, int rounds) {
   for (int i = 0; i < rounds; ++i) {
     bench.read(ceiling, all[0], context, layers);
     for (Kind& kind : all) bench.attend(kind, isa, context, layers);
+    for (Kind& kind : all) bench.append(kind, isa);
   }
-  const double bf16 = median(all[0].busy), read = median(ceiling.busy);
+  const double bf16 = median(all[0].attend.busy), read = median(ceiling.attend.busy);
   std::printf("%lld tokens, %s; bf16 bytes only read: %.1f GB/s, %.1f us a layer\n", static_cast<long long>(context),
               std::string(cpu::isa_name(isa)).c_str(),
               1e-9 * static_cast<double>(tiles * all[0].view.block_bytes) / read, 1e6 * read);
   for (const Kind& kind : all) {
-    const double time = median(kind.busy);
+    const double time = median(kind.attend.busy);
     std::printf(
-        "  %-6s %8.1f us a layer (wall %8.1f)  %5.2f times bf16's speed  %3.0f%% of the read ceiling\n",
-        kind.name.c_str(), 1e6 * time, 1e6 * median(kind.wall), bf16 / time,
-        100 * read * static_cast<double>(kind.view.block_bytes) / static_cast<double>(all[0].view.block_bytes) / time);
+        "  %-6s %8.1f us a layer (wall %8.1f)  %5.2f times bf16's speed  %3.0f%% of the read ceiling  %5.2f us to "
+        "append a "
+        "vector\n",
+        kind.name.c_str(), 1e6 * time, 1e6 * median(kind.attend.wall), bf16 / time,
+        100 * read * static_cast<double>(kind.view.block_bytes) / static_cast<double>(all[0].view.block_bytes) / time,
+        1e6 * threads * median(kind.append.busy));
   }
   std::fflush(stdout);
 }
@@ -223,11 +271,13 @@ void measure(Bench& bench, cpu::Isa isa, int64_t context, int rounds) {
 // thread, which a machine with nobody else on it would show by the clock.
 int main(int argc, char** argv) {
   const auto argument = [&](int i, const char* otherwise) { return std::string(i < argc ? argv[i] : otherwise); };
-  arc::Bench bench(std::stoi(argument(1, "2")));
+  const int threads = std::stoi(argument(1, "2"));
+  arc::Bench bench(threads);
   const std::string contexts = argument(2, "512,4096,16384,32768");
   for (size_t at = 0; at < contexts.size(); ++at) {
     const size_t end = std::min(contexts.find(',', at), contexts.size());
-    arc::measure(bench, arc::cpu::choose_isa(), std::stoll(contexts.substr(at, end - at)), std::stoi(argument(3, "5")));
+    arc::measure(bench, arc::cpu::choose_isa(), std::stoll(contexts.substr(at, end - at)), std::stoi(argument(3, "5")),
+                 threads);
     at = end;
   }
 }
