@@ -21,10 +21,11 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "training"))
 
-PRESETS = ["auto", "turboquant", "turboquant-3", "turboquant-aggressive", "q8", "f8e4m3"]
+PRESETS = ["auto", "turboquant", "turboquant-3", "turboquant-aggressive", "turboquant-t3", "turboquant-t4", "q8", "f8e4m3"]
 ABLATIONS = [
     "turboquant,recent=0,open=16", "turboquant,open=16", "turboquant,recent=2", "turboquant,recent=4", "turboquant,boundary=0",
     "turboquant,boundary=2", "turboquant,k=8,v=8", "turboquant,k=8,v=3", "turboquant,k=4,v=8", "turboquant,k=4,v=4",
+    "turboquant,code=trellis", "turboquant-aggressive,code=trellis", "turboquant-t3,boundary=0", "turboquant-t4,boundary=0",
 ]
 GRID = ["auto", "turboquant"]
 LENGTHS = [8192, 7168, 6144, 5120, 4096, 3072, 2048, 1024]  # the longest run first

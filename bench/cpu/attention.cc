@@ -32,13 +32,17 @@ double seconds(clockid_t clock) {
   return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
 }
 
+struct Times {
+  std::vector<double> busy, wall;
+};
+
 struct Kind {
   std::string name;
   KvPolicy policy;
   std::unique_ptr<TurboCodec> k, v;
   KvView view;
   std::shared_ptr<Storage> bytes;  // layers one after the other
-  std::vector<double> busy, wall;
+  Times attend, append;
 };
 
 KvView view_of(const KvPolicy& policy) {
@@ -55,8 +59,8 @@ KvView view_of(const KvPolicy& policy) {
 Kind make_kind(std::string name, const KvPolicy& policy) {
   Kind kind{.name = std::move(name), .policy = policy, .view = view_of(policy)};
   if (policy.tiled()) {
-    kind.k = std::make_unique<TurboCodec>(KvRole::key, kDim, policy.k.bits, 1);
-    kind.v = std::make_unique<TurboCodec>(KvRole::value, kDim, policy.v.bits, 1);
+    kind.k = std::make_unique<TurboCodec>(KvRole::key, kDim, policy.k, 1);
+    kind.v = std::make_unique<TurboCodec>(KvRole::value, kDim, policy.v, 1);
   }
   kind.view.k_turbo = kind.k.get();
   kind.view.v_turbo = kind.v.get();
@@ -126,7 +130,7 @@ class Bench {
     KvView view = kind.view, open_view = view_of(kind.policy.open_policy());
     std::vector<std::byte> open(static_cast<size_t>(open_view.block_bytes));
     open_view.data = open.data();
-    run(kind, layers, [&](const Team& team) {
+    run(kind.attend, layers, [&](const Team& team) {
       for (int64_t l = 0; l < layers; ++l) {
         KvView here = view;
         here.data = kind.bytes->data() + l * tiles * view.block_bytes;
@@ -142,10 +146,42 @@ class Bench {
     });
   }
 
+  // A tile of tokens, written and, of tiled kinds, packed; wall and processor seconds of one vector.
+  void append(Kind& kind, cpu::Isa isa) {
+    constexpr int64_t kCols = kKvHeads * kDim, kRepeats = 4;
+    std::vector<float> rows(kTileTokens * kCols);
+    for (size_t i = 0; i < rows.size(); ++i) {
+      rows[i] = static_cast<float>(static_cast<int32_t>(philox(2, i, 0).word[0])) * 0x1p-30f;
+    }
+    std::vector<int32_t> positions(kTileTokens);
+    std::vector<int64_t> slots(kTileTokens);
+    for (int i = 0; i < kTileTokens; ++i) slots[i] = positions[i] = i;
+    const int32_t q_start[2] = {0, kTileTokens}, seq_lens[1] = {kTileTokens}, table[1] = {0};
+    StepInputs step{
+        .n_seqs = 1, .n_tokens = kTileTokens, .positions = positions.data(), .q_start = q_start, .seq_lens = seq_lens};
+    step.groups[0] = step.groups[1] = {.block_table = table, .table_stride = 1, .slots = slots.data()};
+    const TensorView read{.data = rows.data(), .rows = kTileTokens, .cols = kCols, .row_stride = kCols};
+    const TensorView reads[2] = {read, read};
+    const Args args =
+        AppendArgs{.open_group = kind.policy.tiled() ? 1 : -1, .kv_heads = kKvHeads, .k_dim = kDim, .v_dim = kDim};
+    KvView here = kind.view;
+    here.data = kind.bytes->data();
+    KvView open_view = view_of(kind.policy.open_policy());
+    std::vector<std::byte> open(static_cast<size_t>(open_view.block_bytes));
+    open_view.data = open.data();
+    run(kind.append, kRepeats * 2 * kKvHeads * kTileTokens, [&](const Team& team) {
+      for (int64_t i = 0; i < kRepeats; ++i) {
+        cpu::kernels(isa)[args.index()](args,
+                                        {.reads = reads, .step = &step, .kv = here, .open = open_view, .team = team});
+        cpu::sync(team);
+      }
+    });
+  }
+
   // The same bytes, only read.
   void read(Kind& ceiling, const Kind& of, int64_t context, int64_t layers) {
     const int64_t bytes = context / kTileTokens * of.view.block_bytes * layers;
-    run(ceiling, layers, [&](const Team& team) {
+    run(ceiling.attend, layers, [&](const Team& team) {
       constexpr int64_t kChunk = 128 << 10;
       for (int64_t begin = 0, end = 0; cpu::claim(team, bytes / kChunk, 1, begin, end);) {
         sink_ = sink_ + read_all(of.bytes->data() + begin * kChunk, kChunk);
@@ -155,13 +191,14 @@ class Bench {
   }
 
  private:
-  void run(Kind& kind, int64_t layers, std::function<void(const Team&)> work) {
+  // Seconds of one of `count` equal parts of the work.
+  void run(Times& times, int64_t count, std::function<void(const Team&)> work) {
     work_ = std::move(work);
     const double wall = seconds(CLOCK_MONOTONIC), busy = seconds(CLOCK_PROCESS_CPUTIME_ID);
     pool_.run();
-    const auto n = static_cast<double>(layers);
-    kind.wall.push_back((seconds(CLOCK_MONOTONIC) - wall) / n);
-    kind.busy.push_back((seconds(CLOCK_PROCESS_CPUTIME_ID) - busy) / threads_ / n);
+    const auto n = static_cast<double>(count);
+    times.wall.push_back((seconds(CLOCK_MONOTONIC) - wall) / n);
+    times.busy.push_back((seconds(CLOCK_PROCESS_CPUTIME_ID) - busy) / threads_ / n);
   }
 
   std::function<void(const Team&)> work_;
@@ -199,6 +236,8 @@ std::vector<Kind> kinds() {
   all.push_back(coded("K3/V3", Codec::turbo, 3, 3));
   all.push_back(coded("K3/V2", Codec::turbo, 3, 2));
   all.push_back(coded("K8/V2", Codec::turbo, 8, 2));
+  all.push_back(coded("T3/T3", Codec::trellis, 3, 3));
+  all.push_back(coded("T4/T4", Codec::trellis, 4, 4));
   return all;
 }
 
@@ -211,7 +250,7 @@ struct Type {
 constexpr Type kTypes[] = {{"auto", 0, 0, 0},       {"q8", 1, 1, 0},           {"f8e4m3", 2, 2, 0},
                            {"turboquant", 3, 4, 2}, {"turboquant-3", 5, 4, 4}, {"turboquant-aggressive", 6, 7, 4}};
 
-void measure(Bench& bench, cpu::Isa isa, int64_t context, int rounds) {
+void measure(Bench& bench, cpu::Isa isa, int64_t context, int rounds, int threads) {
   std::vector<Kind> all = kinds();
   const int64_t tiles = context / kTileTokens;
   const int64_t layers = std::max<int64_t>(1, kBytes / (tiles * all[0].view.block_bytes));
@@ -220,13 +259,14 @@ void measure(Bench& bench, cpu::Isa isa, int64_t context, int rounds) {
   for (int i = 0; i < rounds; ++i) {
     bench.read(ceiling, all[0], context, layers);
     for (Kind& kind : all) bench.attend(kind, isa, context, layers);
+    for (Kind& kind : all) bench.append(kind, isa);
   }
   const auto mean = [](const Type& type, const auto& of) {
     return ((kLayers - type.others) * of(type.most) + type.others * of(type.other)) / kLayers;
   };
-  const auto time = [&](size_t i) { return median(all[i].busy); };
+  const auto time = [&](size_t i) { return median(all[i].attend.busy); };
   const auto bytes = [&](size_t i) { return static_cast<double>(tiles * all[i].view.block_bytes); };
-  const double read = median(ceiling.busy) / bytes(0);  // seconds a byte
+  const double read = median(ceiling.attend.busy) / bytes(0);  // seconds a byte
   std::printf("%lld tokens, %s, read ceiling %.1f GB/s\n", static_cast<long long>(context),
               std::string(cpu::isa_name(isa)).c_str(), 1e-9 / read);
   for (const Type& type : kTypes) {
@@ -235,8 +275,9 @@ void measure(Bench& bench, cpu::Isa isa, int64_t context, int rounds) {
                 time(0) / t, 100 * read * mean(type, bytes) / t);
   }
   for (const Kind& kind : all) {
-    std::printf("    %-8s %8.1f us (by the clock %8.1f)\n", kind.name.c_str(), 1e6 * median(kind.busy),
-                1e6 * median(kind.wall));
+    std::printf("    %-8s %8.1f us (by the clock %8.1f); a vector is appended in %.2f us of one thread\n",
+                kind.name.c_str(), 1e6 * median(kind.attend.busy), 1e6 * median(kind.attend.wall),
+                1e6 * threads * median(kind.append.busy));
   }
   std::fflush(stdout);
 }
@@ -248,11 +289,13 @@ void measure(Bench& bench, cpu::Isa isa, int64_t context, int rounds) {
 // thread, which a machine with nobody else on it would show by the clock.
 int main(int argc, char** argv) {
   const auto argument = [&](int i, const char* otherwise) { return std::string(i < argc ? argv[i] : otherwise); };
-  arc::Bench bench(std::stoi(argument(1, "2")));
+  const int threads = std::stoi(argument(1, "2"));
+  arc::Bench bench(threads);
   const std::string contexts = argument(2, "512,4096,16384,32768");
   for (size_t at = 0; at < contexts.size(); ++at) {
     const size_t end = std::min(contexts.find(',', at), contexts.size());
-    arc::measure(bench, arc::cpu::choose_isa(), std::stoll(contexts.substr(at, end - at)), std::stoi(argument(3, "5")));
+    arc::measure(bench, arc::cpu::choose_isa(), std::stoll(contexts.substr(at, end - at)), std::stoi(argument(3, "5")),
+                 threads);
     at = end;
   }
 }

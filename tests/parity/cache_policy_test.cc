@@ -23,6 +23,8 @@ const std::vector<std::string> kTypes = {"turboquant",
                                          "turboquant,boundary=0,recent=0,open=16",
                                          "turboquant-3,boundary=0,recent=0",
                                          "turboquant-aggressive,boundary=0,open=16",
+                                         "turboquant-t3,boundary=0",
+                                         "turboquant-t4,v=2,boundary=0,recent=0,open=16",
                                          "q8",
                                          "f8e4m3"};
 
@@ -46,9 +48,14 @@ TEST(CacheType, PresetsAndTheirChanges) {
   const CacheType recent = parse_cache_type("turboquant,recent=3,open=16");
   EXPECT_EQ(recent.recent, 3);
   EXPECT_EQ(recent.open, 16);
+  const CacheType trellis = parse_cache_type("turboquant,code=trellis,k=8,v=2");
+  EXPECT_EQ(trellis.k, (KvPolicy::Side{.codec = KvPolicy::Codec::turbo, .bits = 8}));
+  EXPECT_EQ(trellis.v, (KvPolicy::Side{.codec = KvPolicy::Codec::trellis, .bits = 2}));
+  EXPECT_EQ(parse_cache_type("turboquant-t3,code=levels").k.codec, KvPolicy::Codec::turbo);
   for (const char* wrong :
-       {"", "turbo", "turboquant,", "turboquant,k", "turboquant,k=", "turboquant,k=5", "turboquant,k=4x",
-        "turboquant,boundary=-1", "turboquant,recent=65", "turboquant,open=4", "auto,boundary=0", "q8,k=4"}) {
+       {"turboquant,code=trellis,v=1", "turboquant,code=", "turboquant,code=3", "q8,code=trellis", "", "turbo",
+        "turboquant,", "turboquant,k", "turboquant,k=", "turboquant,k=5", "turboquant,k=4x", "turboquant,boundary=-1",
+        "turboquant,recent=65", "turboquant,open=4", "auto,boundary=0", "q8,k=4"}) {
     EXPECT_THROW(parse_cache_type(wrong), Error) << wrong;
   }
 }
@@ -113,6 +120,8 @@ TEST(CacheBytes, OfTheQwen3_32bShape) {
               {"turboquant", 928, 944},
               {"turboquant-3", 800, 840},
               {"turboquant-aggressive", 672, 712},
+              {"turboquant-t3", 800, 820},
+              {"turboquant-t4", 1056, 1072},
               {"turboquant,boundary=0", 928, 928}};
   for (const auto& row : rows) {
     const Plan plan = plan_32b(row.type);

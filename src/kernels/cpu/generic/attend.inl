@@ -264,8 +264,16 @@ struct RowTile {
     const bool more = (tile + 2) * kTile <= last(row_end - 1);  // the next tile is packed, too
     const Fetch next{more ? cache_tile(o.kv, a.group, tile + 1, KvRole::key).data : nullptr,
                      more ? (o.kv.head_bytes + kTile - 1) / kTile : 0};
-    unpack_keys(k_table, k.data, (a.k_dim + 31) / 32, stride, next, keys);
-    unpack_values(v_table, v.data, v_groups, values);
+    if (k_table.windows != nullptr) {
+      trellis_keys(k_table, k.data, a.k_dim, stride, next, keys);
+    } else {
+      unpack_keys(k_table, k.data, (a.k_dim + 31) / 32, stride, next, keys);
+    }
+    if (v_table.windows != nullptr) {
+      trellis_values(v_table, v.data, a.v_dim, values);
+    } else {
+      unpack_values(v_table, v.data, v_groups, values);
+    }
     float k_norms[kTile], v_norms[kTile], units[kRowTile];
     for (int64_t j = 0; j < kTile; j += 16) {
       store(k_norms + j, load_f16(k.scales + j));
