@@ -37,18 +37,29 @@ struct Row {
   double seconds = 0.0;
 };
 
+struct Check {
+  std::string name;
+  std::function<Finding()> body;
+};
+
 class Report {
  public:
   // Rows go to `sink` as soon as they are found; `begun` is told of each check before it runs.
-  Report(std::string suite, std::function<void(const Row&)> sink, std::function<void(const std::string&)> begun)
-      : suite_(std::move(suite)), sink_(std::move(sink)), begun_(std::move(begun)) {}
+  Report(std::string suite, int n_threads, std::function<void(const Row&)> sink,
+         std::function<void(const std::string&)> begun)
+      : suite_(std::move(suite)), n_threads_(n_threads), sink_(std::move(sink)), begun_(std::move(begun)) {}
 
   // Runs a check; what it throws is a failure.
   void check(const std::string& name, const std::function<Finding()>& body);
+  // Side by side, for checks that compute much on the host. They must not capture graphs.
+  void check_all(const std::vector<Check>& checks);
   void skip(const std::string& name, const std::string& reason);
 
  private:
+  Row row_of(const Check& check) const;
+
   std::string suite_;
+  int n_threads_;
   std::function<void(const Row&)> sink_;
   std::function<void(const std::string&)> begun_;
 };

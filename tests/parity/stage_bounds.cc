@@ -234,9 +234,11 @@ StageBounds::Bounds StageBounds::bounds(const AttendArgs& a, const StageRun& run
   return out;
 }
 
+// The reference rounds the product, at most as large as both sides together, and the sum; another one the sum.
 StageBounds::Bounds StageBounds::bounds(const AddArgs&, const StageRun& run) {
-  return each(run.after,
-              [&](int64_t r, int64_t c) { return 2 * kUnit * (size_at(run.before, r, c) + size_at(run.after, r, c)); });
+  return each(run.after, [&](int64_t r, int64_t c) {
+    return kUnit * (2 * size_at(run.before, r, c) + 3 * size_at(run.after, r, c));
+  });
 }
 
 // Functions of the gate err in proportion to their value; near the zeros of GELU in proportion to the gate.
