@@ -216,6 +216,9 @@ void attend_compressed(Report& report, const Target& target) {
     for (const auto& [k, v] : kWidths) {
       check(dim, compressed(KvPolicy::Codec::turbo, k, v), fmt::format("{} and {} bits", k, v));
     }
+    for (const auto& [k, v] : {std::pair{4, 2}, {3, 3}, {2, 4}}) {
+      check(dim, compressed(KvPolicy::Codec::trellis, k, v), fmt::format("{} and {} bits by trellis", k, v));
+    }
   }
   for (const int32_t dim : {128, 37}) {
     check(dim, compressed(KvPolicy::Codec::int8_block, 8, 8), "q8");

@@ -2,7 +2,7 @@
 // every rounding is the one that quant/ does, in its order.
 #include "kernels/cuda/common.cuh"
 #include "kernels/cuda/cuda_kernels.h"
-#include "kernels/cuda/kv_codec.cuh"
+#include "kernels/cuda/seal.cuh"
 #include "quant/rounding.h"
 
 namespace arc::cuda {
@@ -64,39 +64,6 @@ __global__ void __launch_bounds__(kThreads) append_kernel(const __grid_constant_
 }
 
 // ---- packing -------------------------------------------------------------------------------------------------------
-
-struct SealSide {
-  KvSide from, to;
-  float levels[1 << kMaxGridBits] = {}, borders[1 << kMaxGridBits] = {};
-};
-struct SealCall {
-  SealSide side[2];  // keys, values
-  KvView open, packed;
-  const int32_t *open_table = nullptr, *packed_table = nullptr;
-  int32_t open_stride = 0, packed_stride = 0;
-  const int32_t* positions = nullptr;
-  const int32_t* q_start = nullptr;
-  const int32_t* seq_lens = nullptr;
-  int32_t n_seqs = 0;
-};
-
-// Tile `i` of those that this step fills.
-struct Filled {
-  int sequence = -1, tile = 0;  // -1: there are fewer
-
-  __device__ Filled(const SealCall& c, int i) {
-    for (int s = 0; s < c.n_seqs; ++s) {
-      if (c.q_start[s] == c.q_start[s + 1]) continue;
-      const int first = c.positions[c.q_start[s]] / kTileTokens, n = c.seq_lens[s] / kTileTokens - first;
-      if (i < n) {
-        sequence = s;
-        tile = first + i;
-        return;
-      }
-      i -= max(n, 0);
-    }
-  }
-};
 
 struct SealShared {
   static constexpr int kCols = 32;  // of rows at a time
@@ -199,13 +166,10 @@ __device__ void pack_rows(const KvSide& to, const SealShared& shared, std::byte*
 __global__ void __launch_bounds__(kSealThreads) seal_kernel(const __grid_constant__ SealCall c) {
   __shared__ SealShared shared;
   const Filled filled(c, blockIdx.x);
-  if (filled.sequence < 0) return;
-  const int64_t head = blockIdx.y, s = filled.sequence;
   const SealSide& side = c.side[blockIdx.z];
-  const std::byte* open =
-      c.open.data + c.open_table[s * c.open_stride + filled.tile] * c.open.block_bytes + head * c.open.head_bytes;
-  std::byte* packed = c.packed.data + c.packed_table[s * c.packed_stride + filled.tile] * c.packed.block_bytes +
-                      head * c.packed.head_bytes;
+  if (filled.sequence < 0 || side.to.codec == KvPolicy::Codec::trellis) return;
+  const std::byte* open = filled.open(c, blockIdx.y);
+  std::byte* packed = filled.packed(c, blockIdx.y);
   if (threadIdx.x < 1 << kMaxGridBits) shared.levels[threadIdx.x] = side.levels[threadIdx.x];
   encode_rows(side, open, reinterpret_cast<__half*>(packed + side.to.scales_bytes), shared);
   pack_rows(side.to, shared, packed + side.to.data_bytes);
@@ -216,7 +180,7 @@ SealSide seal_side(const AppendArgs& a, const Operands& o, KvRole role) {
   const int32_t dim = key ? a.k_dim : a.v_dim;
   SealSide side{.from = kv_side(o.open, dim, role), .to = kv_side(o.kv, dim, role)};
   const TurboCodec& codec = key ? *o.kv.k_turbo : *o.kv.v_turbo;
-  if (codec.bits() == kUniformBits) return side;
+  if (codec.bits() == kUniformBits || codec.trellis() != nullptr) return side;
   std::copy(codec.levels().begin(), codec.levels().end(), side.levels);
   std::copy(codec.borders().begin(), codec.borders().end(), side.borders);
   return side;
@@ -235,8 +199,11 @@ void seal_tiles(const AppendArgs& a, const Operands& o) {
                       .q_start = o.step->q_start,
                       .seq_lens = o.step->seq_lens,
                       .n_seqs = o.step->n_seqs};
-  const dim3 grid(static_cast<unsigned>(o.reads[0].rows / kTileTokens + o.step->n_seqs),
-                  static_cast<unsigned>(a.kv_heads), 2);
+  const int64_t tiles = o.reads[0].rows / kTileTokens + o.step->n_seqs;
+  const auto by_trellis = [](const SealSide& side) { return side.to.codec == KvPolicy::Codec::trellis; };
+  if (by_trellis(call.side[0]) || by_trellis(call.side[1])) seal_trellis(call, tiles, a.kv_heads, stream_of(o));
+  if (by_trellis(call.side[0]) && by_trellis(call.side[1])) return;
+  const dim3 grid(static_cast<unsigned>(tiles), static_cast<unsigned>(a.kv_heads), 2);
   seal_kernel<<<grid, kSealThreads, 0, stream_of(o)>>>(call);
 }
 
