@@ -111,7 +111,7 @@ void add_model_options(CLI::App& command, CommandLine& line) {
                {"auto", "f32", "bf16", "f16"}));
   group(option(command, "--pa-cache-type", config.cache_type, "TYPE",
                "how keys and values are cached: auto (as --dtype says), turboquant, turboquant-3, "
-               "turboquant-aggressive, q8 or f8e4m3")
+               "turboquant-aggressive, turboquant-t3, turboquant-t4, q8 or f8e4m3")
             ->capture_default_str());
   group(option(command, "--tensor-parallel", config.tensor_parallel, "N", "parts that a model is split into")
             ->capture_default_str());
