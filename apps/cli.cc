@@ -110,8 +110,8 @@ void add_model_options(CLI::App& command, CommandLine& line) {
   group(choice(command, "--dtype", config.dtype, "type of the uncompressed cache; auto: the model's own",
                {"auto", "f32", "bf16", "f16"}));
   group(option(command, "--pa-cache-type", config.cache_type, "TYPE",
-               "how keys and values are cached: turboquant, turboquant-3, turboquant-aggressive, q8, f8e4m3, or auto: "
-               "as --dtype says, uncompressed")
+               "how keys and values are cached: turboquant, turboquant-3, turboquant-aggressive, turboquant-t3, "
+               "turboquant-t4, q8, f8e4m3, or auto: as --dtype says, uncompressed")
             ->capture_default_str());
   group(option(command, "--tensor-parallel", config.tensor_parallel, "N", "parts that a model is split into")
             ->capture_default_str());

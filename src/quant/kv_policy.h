@@ -38,6 +38,7 @@ struct KvPolicy {
   bool is_raw() const { return k.codec == Codec::raw && v.codec == Codec::raw; }
   // Whether keys and values are packed a tile at a time. They are then rotated, and raw until their tile is full.
   bool tiled() const { return k.codec == Codec::turbo || k.codec == Codec::trellis; }
+  bool trellis() const { return k.codec == Codec::trellis || v.codec == Codec::trellis; }
 
   // Of the tiles that are not packed, or not yet read so.
   KvPolicy open_policy() const {

@@ -230,6 +230,9 @@ void attend_compressed(Report& report, const Target& target) {
               name + fmt::format(", {} open of int8", k % 3));
       }
     }
+    for (const auto& [k, v] : {std::pair{4, 2}, {3, 3}, {2, 4}}) {
+      check(dim, compressed(KvPolicy::Codec::trellis, k, v), fmt::format("{} and {} bits by trellis", k, v));
+    }
   }
   for (const int32_t dim : {128, 64, 37}) {
     check(dim, compressed(KvPolicy::Codec::int8_block, 8, 8), "q8");

@@ -2,7 +2,7 @@
 // every rounding is the one that quant/ does, in its order.
 #include "kernels/cuda/common.cuh"
 #include "kernels/cuda/cuda_kernels.h"
-#include "kernels/cuda/kv_codec.cuh"
+#include "kernels/cuda/seal.cuh"
 #include "quant/rounding.h"
 
 namespace arc::cuda {
@@ -69,32 +69,6 @@ __global__ void __launch_bounds__(kThreads) append_kernel(const __grid_constant_
 }
 
 // ---- packing -------------------------------------------------------------------------------------------------------
-
-struct SealSide {
-  KvSide from, to;
-  float levels[1 << kMaxGridBits] = {}, borders[1 << kMaxGridBits] = {};
-};
-struct SealCall {
-  SealSide side[2];  // keys, values
-  KvView open, packed;
-  const int32_t *open_table = nullptr, *packed_table = nullptr;
-  int32_t open_stride = 0, packed_stride = 0;
-  const int32_t* positions = nullptr;
-  const int32_t* q_start = nullptr;
-  const int32_t* seq_lens = nullptr;
-  int32_t n_seqs = 0;
-};
-
-// The tiles of a sequence that this step fills.
-struct Filled {
-  int first = 0, count = 0;
-
-  __device__ Filled(const SealCall& c, int s) {
-    if (c.q_start[s] == c.q_start[s + 1]) return;
-    first = c.positions[c.q_start[s]] / kTileTokens;
-    count = max(0, c.seq_lens[s] / kTileTokens - first);
-  }
-};
 
 struct SealShared {
   static constexpr int kCols = 32;  // of rows at a time
@@ -193,27 +167,20 @@ __device__ void pack_rows(const KvSide& to, const SealShared& shared, std::byte*
   }
 }
 
-// For all threads of a block.
-__device__ void seal_tile(const SealCall& c, const SealSide& side, int64_t s, int64_t head, int tile,
-                          SealShared& shared) {
-  const std::byte* open =
-      c.open.data + c.open_table[s * c.open_stride + tile] * c.open.block_bytes + head * c.open.head_bytes;
-  std::byte* packed =
-      c.packed.data + c.packed_table[s * c.packed_stride + tile] * c.packed.block_bytes + head * c.packed.head_bytes;
+// For all threads of a block. A side that is a trellis has its own kernel.
+__device__ void seal_tile(const SealCall& c, const SealTile& at, SealShared& shared) {
+  const SealSide& side = c.side[blockIdx.z];
+  if (at.sequence < 0 || side.to.codec == KvPolicy::Codec::trellis) return;
+  std::byte* packed = at.packed(c, blockIdx.y);
   if (threadIdx.x < 1 << kMaxGridBits) shared.levels[threadIdx.x] = side.levels[threadIdx.x];
-  encode_rows(side, open, reinterpret_cast<__half*>(packed + side.to.scales_bytes), shared);
+  encode_rows(side, at.open(c, blockIdx.y), reinterpret_cast<__half*>(packed + side.to.scales_bytes), shared);
   pack_rows(side.to, shared, packed + side.to.data_bytes);
 }
 
 // grid: (tiles, kv heads, keys and values).
 __global__ void __launch_bounds__(kSealThreads) seal_kernel(const __grid_constant__ SealCall c) {
   __shared__ SealShared shared;
-  int i = static_cast<int>(blockIdx.x);
-  for (int s = 0; s < c.n_seqs; ++s) {
-    const Filled filled(c, s);
-    if (i < filled.count) return seal_tile(c, c.side[blockIdx.z], s, blockIdx.y, filled.first + i, shared);
-    i -= filled.count;
-  }
+  seal_tile(c, SealTile(c, static_cast<int>(blockIdx.x)), shared);
 }
 
 // Few tokens a sequence: a block writes all of a head's, then packs what they fill. grid: (S, kv heads, keys and
@@ -222,14 +189,14 @@ __global__ void __launch_bounds__(kSealThreads)
     append_and_seal_kernel(const __grid_constant__ AppendCall append, const __grid_constant__ SealCall c) {
   __shared__ SealShared shared;
   __shared__ float turned[kMaxTurboDim];
-  const int64_t s = blockIdx.x, head = blockIdx.y;
+  const int s = static_cast<int>(blockIdx.x);
   for (int t = c.q_start[s]; t < c.q_start[s + 1]; ++t) {
-    append_row<kSealThreads>(append, append.side[blockIdx.z], t, head, turned);
+    append_row<kSealThreads>(append, append.side[blockIdx.z], t, blockIdx.y, turned);
     __syncthreads();
   }
-  const Filled filled(c, static_cast<int>(s));
+  const Filled filled(c, s);
   for (int i = 0; i < filled.count; ++i) {
-    seal_tile(c, c.side[blockIdx.z], s, head, filled.first + i, shared);
+    seal_tile(c, SealTile(s, filled.first + i), shared);
     __syncthreads();
   }
 }
@@ -239,7 +206,7 @@ SealSide seal_side(const AppendArgs& a, const Operands& o, KvRole role) {
   const int32_t dim = key ? a.k_dim : a.v_dim;
   SealSide side{.from = kv_side(o.open, dim, role), .to = kv_side(o.kv, dim, role)};
   const TurboCodec& codec = key ? *o.kv.k_turbo : *o.kv.v_turbo;
-  if (codec.bits() == kUniformBits) return side;
+  if (codec.bits() == kUniformBits || codec.trellis() != nullptr) return side;
   std::copy(codec.levels().begin(), codec.levels().end(), side.levels);
   std::copy(codec.borders().begin(), codec.borders().end(), side.borders);
   return side;
@@ -275,13 +242,19 @@ void run(const AppendArgs& a, const Operands& o) noexcept {
   const auto grid = [&](int64_t n) {
     return dim3(static_cast<unsigned>(n), static_cast<unsigned>(a.kv_heads), a.v_dim > 0 ? 2 : 1);
   };
-  const int32_t n_seqs = o.step->n_seqs;
-  if (tiled && rows <= n_seqs) {
-    append_and_seal_kernel<<<grid(n_seqs), kSealThreads, 0, stream_of(o)>>>(call, seal_call(a, o));
+  if (!tiled) {
+    append_kernel<<<grid(rows), kThreads, 0, stream_of(o)>>>(call);
     return;
   }
-  append_kernel<<<grid(rows), kThreads, 0, stream_of(o)>>>(call);
-  if (tiled) seal_kernel<<<grid(rows / kTileTokens + n_seqs), kSealThreads, 0, stream_of(o)>>>(seal_call(a, o));
+  const SealCall sealing = seal_call(a, o);
+  const int64_t n_seqs = o.step->n_seqs, tiles = rows / kTileTokens + n_seqs;
+  if (rows <= n_seqs) {
+    append_and_seal_kernel<<<grid(n_seqs), kSealThreads, 0, stream_of(o)>>>(call, sealing);
+  } else {
+    append_kernel<<<grid(rows), kThreads, 0, stream_of(o)>>>(call);
+    seal_kernel<<<grid(tiles), kSealThreads, 0, stream_of(o)>>>(sealing);
+  }
+  if (o.kv.policy.trellis()) seal_trellis(sealing, tiles, a.kv_heads, stream_of(o));
 }
 
 }  // namespace arc::cuda

@@ -290,7 +290,8 @@ void turn_heads(const Rows& from, const Rows& to, int32_t heads, const Turn& tur
 }
 
 void run(const AttendArgs& a, const Operands& o) noexcept {
-  if (attends_on_tensor_cores(a, o)) return attend_on_tensor_cores(a, o);
+  // Tensor cores know no trellis.
+  if (!o.kv.policy.trellis() && attends_on_tensor_cores(a, o)) return attend_on_tensor_cores(a, o);
   Call c = attend_call(a, o, kChunk);
   const int64_t tokens = c.q.rows;
   if (tokens == 0) return;
