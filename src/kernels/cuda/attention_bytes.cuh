@@ -190,16 +190,41 @@ __device__ __forceinline__ void code_dots(Positions (&x)[kGroups], const ByteQue
   }
 }
 
+__device__ __forceinline__ float half_of(uint32_t pair, int i) {
+  return __half2float(__ushort_as_half(static_cast<unsigned short>(i == 0 ? pair : pair >> 16)));
+}
+
+// The scales of a position's row.
+template <int kDim>
+struct BlockScales {
+  uint32_t pairs[kDim / 64];
+
+  __device__ __forceinline__ void load(const std::byte* scales, int position) {
+    if constexpr (kDim == 128) {
+      const uint2 four = reinterpret_cast<const uint2*>(scales)[position];
+      pairs[0] = four.x, pairs[1] = four.y;
+    } else {
+      pairs[0] = reinterpret_cast<const uint32_t*>(scales)[position];
+    }
+  }
+  __device__ __forceinline__ float operator[](int i) const { return half_of(pairs[i / 2], i % 2); }
+};
+
 // Sums of products with rows of bytes; with blocks' scales, if there are any.
 template <int kDim, Form kForm, int kGroups>
 __device__ __forceinline__ void byte_dots(Positions (&x)[kGroups], const ByteQueries<kDim>* q, const std::byte* data,
-                                          const __half* scales, int lane) {
+                                          const std::byte* scales, int lane) {
   constexpr int kSteps = kDim / 32;
   constexpr bool kBlocks = kForm == Form::blocks;
   const int g = lane / 4, c = lane % 4;
 #pragma unroll
   for (int j = 0; j < kTile / 8; ++j) {
     int dots[kGroups][4] = {};
+    BlockScales<kDim> of[2];  // of both positions
+    if constexpr (kBlocks) {
+      of[0].load(scales, 8 * j + 2 * c);
+      of[1].load(scales, 8 * j + 2 * c + 1);
+    }
 #pragma unroll
     for (int r = 0; r < kGroups; ++r) x[r][2 * j] = x[r][2 * j + 1] = 0.0f;
 #pragma unroll
@@ -214,8 +239,7 @@ __device__ __forceinline__ void byte_dots(Positions (&x)[kGroups], const ByteQue
         for (int e = 0; e < 2; ++e) {
           const auto sum = static_cast<float>(dots[r][e] * 256 + dots[r][2 + e]);
           if constexpr (kBlocks) {
-            const float scale = __half2float(scales[(8 * j + 2 * c + e) * kSteps + i]);
-            x[r][2 * j + e] = __fmaf_rn(sum, scale, x[r][2 * j + e]);
+            x[r][2 * j + e] = __fmaf_rn(sum, of[e][i], x[r][2 * j + e]);
             dots[r][e] = dots[r][2 + e] = 0;
           } else {
             x[r][2 * j + e] = sum;
@@ -236,8 +260,8 @@ __device__ __forceinline__ void load_norms(Positions& norms, const std::byte* sc
     const uint32_t pairs[4] = {four.x, four.y, four.z, four.w};
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
-      norms[8 * k + 2 * j] = __half2float(__ushort_as_half(static_cast<unsigned short>(pairs[j])));
-      norms[8 * k + 2 * j + 1] = __half2float(__ushort_as_half(static_cast<unsigned short>(pairs[j] >> 16)));
+      norms[8 * k + 2 * j] = half_of(pairs[j], 0);
+      norms[8 * k + 2 * j + 1] = half_of(pairs[j], 1);
     }
   }
 }
@@ -276,7 +300,7 @@ __device__ __forceinline__ void tile_scores(Positions (&x)[kGroups], const Call&
     }
   } else {
     if constexpr (kForm == Form::rows) step = side.step;
-    byte_dots<kDim, kForm>(x, q, data, reinterpret_cast<const __half*>(scales), lane);
+    byte_dots<kDim, kForm>(x, q, data, scales, lane);
   }
   if constexpr (kForm != Form::blocks) {
     Positions norms;
@@ -322,29 +346,35 @@ __device__ __forceinline__ void to_weights(Positions& x, float& top, float& mass
   mass = __fadd_rn(mass, __shfl_xor_sync(kAllLanes, mass, 2));
 }
 
-// What the values of set `set` of 32 coordinates are multiplied with, at this lane's positions. Where a weight is zero
-// the memory may hold anything.
+// What the values are multiplied with at this lane's positions, each set of 32 coordinates. Where a weight is zero the
+// memory may hold anything.
 template <int kDim, Form kForm>
-__device__ __forceinline__ void load_factors(Positions& factors, const KvSide& side, const std::byte* tile, int set,
-                                             int lane) {
-  const std::byte* scales = tile + side.scales_bytes;
-  if constexpr (kForm != Form::blocks) {
-    load_norms(factors, scales, lane);
-  } else {
-#pragma unroll
-    for (int i = 0; i < kTile / 4; ++i) {
-      const int at = i / 2 * 8 + lane % 4 * 2 + i % 2;
-      factors[i] = __half2float(reinterpret_cast<const __half*>(scales)[at * (kDim / 32) + set]);
-    }
-  }
-}
+struct Factors {
+  Positions norms;
 
-// Weights times factors as operands for the two steps of 32 positions, and what one step of them is worth.
+  __device__ __forceinline__ Factors(const KvSide& side, const std::byte* tile, int lane) {
+    load_norms(norms, tile + side.scales_bytes, lane);
+  }
+  __device__ __forceinline__ float at(int i, int) const { return norms[i]; }
+};
+template <int kDim>
+struct Factors<kDim, Form::blocks> {
+  BlockScales<kDim> scales[kTile / 4];
+
+  __device__ __forceinline__ Factors(const KvSide& side, const std::byte* tile, int lane) {
+#pragma unroll
+    for (int i = 0; i < kTile / 4; ++i) scales[i].load(tile + side.scales_bytes, i / 2 * 8 + lane % 4 * 2 + i % 2);
+  }
+  __device__ __forceinline__ float at(int i, int set) const { return scales[i][set]; }
+};
+
+// Weights times the factors of a set as operands for the two steps of 32 positions, and what one step of them is worth.
+template <typename Factors>
 __device__ __forceinline__ float weight_bytes(uint4 (&out)[kTile / 32], const Positions& weights,
-                                              const Positions& factors, const Window& window, int lane) {
+                                              const Factors& factors, int set, const Window& window, int lane) {
   Positions w;
 #pragma unroll
-  for (int i = 0; i < kTile / 4; ++i) w[i] = __fmul_rn(weights[i], factors[i]);
+  for (int i = 0; i < kTile / 4; ++i) w[i] = __fmul_rn(weights[i], factors.at(i, set));
   if (!window.whole()) {
 #pragma unroll
     for (int i = 0; i < kTile / 4; ++i) w[i] = window.sees(i, lane) ? w[i] : 0.0f;

@@ -55,12 +55,11 @@ struct Walker {
     float top, mass;
     to_weights(x[0], top, mass);
     if (lane % 4 == 0) shared.tops[slot][g] = top, shared.masses[slot][g] = mass;
+    const Factors<kDim, kValues> factors(v, tile, lane);
 #pragma unroll
     for (int set = 0; set < kSets; ++set) {
-      Positions factors;
       uint4 bytes[kTile / 32];
-      load_factors<kDim, kValues>(factors, v, tile, set, lane);
-      const float unit = weight_bytes(bytes, x[0], factors, window, lane);
+      const float unit = weight_bytes(bytes, x[0], factors, set, window, lane);
       if (lane % 4 == 0) shared.units[slot][set][g] = __fmul_rn(unit, value_step<kValues>(v));
 #pragma unroll
       for (int step = 0; step < kTile / 32; ++step) weights(slot, kSets, set)[step * kWarp] = bytes[step];

@@ -59,14 +59,14 @@ struct Walker {
     }
     uint4 operands[kGroups][kTile / 32];
     float units[kGroups];
+    const Factors<kDim, kValues> factors(v, tile, lane);
 #pragma unroll
     for (int n = 0; n < kTiles; n += 4) {
       if (n == 0 || kValues == Form::blocks) {
-        Positions factors;
-        load_factors<kDim, kValues>(factors, v, tile, n / 4, lane);
 #pragma unroll
         for (int r = 0; r < kGroups; ++r) {
-          units[r] = __fmul_rn(weight_bytes(operands[r], x[r], factors, windows[r], lane), value_step<kValues>(v));
+          units[r] =
+              __fmul_rn(weight_bytes(operands[r], x[r], factors, n / 4, windows[r], lane), value_step<kValues>(v));
         }
       }
       int sums[kGroups][4][4] = {};

@@ -38,19 +38,26 @@ __device__ __forceinline__ void fetch_raw(const KvView& kv, const std::byte* hea
   }
 }
 
+// Two of four f8e4m3 as bf16; `select` puts each into the upper byte of a half (permute_bytes()). There its bits are
+// those of a bf16 2^120 times less.
+__device__ __forceinline__ uint32_t f8_pair(uint32_t four, uint32_t select) {
+  const uint32_t high = permute_bytes(four, 0, select);
+  const uint32_t bits = (high & 0x80008000u) | (high >> 4 & 0x07f007f0u);
+  const __nv_bfloat162 unit = __floats2bfloat162_rn(0x1p120f, 0x1p120f);
+  const __nv_bfloat162 pair = __hmul2(*reinterpret_cast<const __nv_bfloat162*>(&bits), unit);
+  return *reinterpret_cast<const uint32_t*>(&pair);
+}
+
 // Rows of f8e4m3. Those behind `last` are zeros.
 template <int kDim>
 __device__ __forceinline__ void decode_f8(const std::byte* bytes, int tile, int last, uint4* to) {
   constexpr int kChunks = kDim / 8;
-#pragma unroll 2
+#pragma unroll 4
   for (int i = 0; i < kTile * kChunks / kThreads; ++i) {
     const int at = threadIdx.x + i * kThreads, row = at / kChunks;
     const uint2 eight = reinterpret_cast<const uint2*>(bytes)[at];
-    const auto number = [&](int j) {
-      return f8e4m3_element(static_cast<std::byte>((j < 4 ? eight.x : eight.y) >> (j % 4 * 8) & 0xffu));
-    };
-    const uint4 pairs = make_uint4(bf16_pair(number(0), number(1)), bf16_pair(number(2), number(3)),
-                                   bf16_pair(number(4), number(5)), bf16_pair(number(6), number(7)));
+    const uint4 pairs = make_uint4(f8_pair(eight.x, 0x1404), f8_pair(eight.x, 0x3424), f8_pair(eight.y, 0x1404),
+                                   f8_pair(eight.y, 0x3424));
     to[place<kDim>(row, at % kChunks)] = tile * kTile + row <= last ? pairs : make_uint4(0, 0, 0, 0);
   }
 }
