@@ -50,10 +50,12 @@ std::string untiled(const std::vector<LayerCache>& caches) {
   return reason;
 }
 
-PairResult compare(const WideModel& model, const CacheForm& cache, const Target& target, double rounding,
+// Short windows are not packed.
+PairResult compare(const WideModel& short_windows, const CacheForm& cache, const Target& target, double rounding,
                    Finding& finding) {
-  const std::vector<LayerCache> caches = model.caches(cache.type, cache.raw);
   const bool wants_tiles = parse_cache_type(cache.type).k.codec == KvPolicy::Codec::turbo;
+  const WideModel model = wants_tiles ? short_windows.with_windows(kMinTiledWindow) : short_windows;
+  const std::vector<LayerCache> caches = model.caches(cache.type, cache.raw);
   if (const std::string reason = untiled(caches); wants_tiles && !reason.empty())
     return {.cache = cache.name, .skipped = "stays uncompressed: " + reason};
   TinyModel reference(model.made(caches), {}), other(model.made(caches), {.backend = target.backend});

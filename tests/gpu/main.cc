@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -10,7 +11,6 @@
 #include <gnu/libc-version.h>
 #include <map>
 #include <poll.h>
-#include <signal.h>
 #include <span>
 #include <sys/wait.h>
 #include <thread>
@@ -168,6 +168,9 @@ Said read_lines(const Child& child, int timeout_s, std::string& pending,
   }
 }
 
+// Set by SIGTERM: what has been found so far is still reported.
+volatile std::sig_atomic_t terminated = 0;
+
 // As many of the suites as one process comes to; how many those were.
 size_t run_in_child(std::span<const Suite> suites, const Options& options,
                     const std::function<void(const Row&)>& sink) {
@@ -198,9 +201,10 @@ size_t run_in_child(std::span<const Suite> suites, const Options& options,
   const bool ended_itself = WIFEXITED(status) && WEXITSTATUS(status) == 0;
   if (n_done == suites.size() || (failed && n_done > 0 && ended_itself && begun == "its start")) return n_done;
   Finding finding;
-  finding.fail(said == Said::nothing_in_time ? fmt::format("killed after {} s in this suite", options.timeout_s)
-               : WIFSIGNALED(status)         ? fmt::format("died in this check: {}", strsignal(WTERMSIG(status)))
-                                             : fmt::format("ended in this check with status {}", WEXITSTATUS(status)));
+  finding.fail(terminated != 0                 ? "terminated in this check"
+               : said == Said::nothing_in_time ? fmt::format("killed after {} s in this suite", options.timeout_s)
+               : WIFSIGNALED(status)           ? fmt::format("died in this check: {}", strsignal(WTERMSIG(status)))
+                                     : fmt::format("ended in this check with status {}", WEXITSTATUS(status)));
   sink({.suite = suites[n_done].name, .check = begun, .finding = finding});
   return n_done + 1;
 }
@@ -328,7 +332,9 @@ int run(const Options& options) {
       suite.run(report, target);
     }
   } else {
-    for (std::span<const Suite> left = wanted; !left.empty();) left = left.subspan(run_in_child(left, options, sink));
+    std::signal(SIGTERM, [](int) { terminated = 1; });
+    for (std::span<const Suite> left = wanted; !left.empty() && terminated == 0;)
+      left = left.subspan(run_in_child(left, options, sink));
   }
   return results.finish(device, options.out);
 }

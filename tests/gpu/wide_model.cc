@@ -129,6 +129,15 @@ WideModel::WideModel(const Golden& golden, const WeightFormat& format) : format_
   for (const WeightSlot& slot : plan.weights) weights_.weights.push_back(random_weight(random, slot));
 }
 
+WideModel WideModel::with_windows(int32_t window) const {
+  WideModel other = *this;
+  for (LayerSpec& layer : other.spec_.layers) {
+    auto* attention = std::get_if<AttentionSpec>(&layer.mixer);
+    if (attention != nullptr && attention->window > 0) attention->window = window;
+  }
+  return other;
+}
+
 std::vector<LayerCache> WideModel::caches(const std::string& type, DType raw) const {
   return resolve_cache(spec_, parse_cache_type(type), raw);
 }

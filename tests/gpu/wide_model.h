@@ -15,7 +15,8 @@ class WideModel {
  public:
   WideModel(const Golden& golden, const WeightFormat& format);
 
-  // Throws Error where the model cannot be made so.
+  // The same with windows of so many tokens where it has any.
+  WideModel with_windows(int32_t window) const;
   HandMade made(const std::vector<LayerCache>& caches) const;
   std::vector<LayerCache> caches(const std::string& type, DType raw) const;
   // Tokens to run.
