@@ -1,5 +1,5 @@
 // The model that comes with Arc against transformers in float64 (tools/make_builtin_golden.py): at most 4 times
-// transformers' own f32 error at the logits, from the packed file. The prompt of 2048 tokens takes a minute:
+// transformers' own f32 error at the logits, from the packed file. The prompt of 2048 tokens takes minutes:
 // ARC_FULL=1.
 #include <algorithm>
 #include <cstdio>
