@@ -376,6 +376,12 @@ class Training(unittest.TestCase):
         self.check_transformers(file)
         run(HERE / "train.py", "--data", self.folder, "--plan", "tiny-second", "--workers", 1, "--from-gguf", file, "--out", self.folder / "second")
         self.assertLess(json.loads((self.folder / "second" / "log.jsonl").read_text().splitlines()[-1])["loss"], np.log(TINY.vocab_size) - 1)
+        second, between = self.folder / "second.gguf", self.folder / "mixed.gguf"
+        run(HERE / "export.py", "gguf", "--checkpoint", self.folder / "second" / "checkpoint.pt", "--tokenizer", self.tokenizer_file, "--out", second)
+        run(HERE / "export.py", "mix", "--gguf", file, second, "--share", 0.25, "--tokenizer", self.tokenizer_file, "--out", between)
+        for name, value in export.read_model(between)[0].state_dict().items():
+            a, b = (export.read_model(path)[0].state_dict()[name] for path in (file, second))
+            torch.testing.assert_close(value, 0.75 * a + 0.25 * b, atol=0.02 * a.abs().max().item(), rtol=0)
         result = self.folder / "result.json"
         run(HERE / "evaluate.py", "--data", self.folder, "--model", file, "--n", 3, "--tries", 1, "--longest", 400, "--documents", 3, "--json", result,
             "--write-sets", self.folder / "sets")

@@ -3,6 +3,7 @@
 A document is a list of (text, loss weight) parts. Documents fill rows of a fixed length without being cut; the rest of a row is
 filled with plain text. The families' shares are shares of tokens.
 """
+import functools
 import json
 import lzma
 import random
@@ -55,13 +56,13 @@ STAGES = {
                        "conversion": 1, "dates": 2, "definition": 1, "arc": 5, "chat": 2}),
               Mixture({"text": 12, "retrieval": 42, "stretch": 4, "copying": 4, "calls": 7, "answers": 1, "sessions": 7, "extraction": 9, "arithmetic": 2.5,
                        "conversion": 1, "dates": 2, "definition": 1, "arc": 5, "chat": 2})),
-    "second": (Mixture({"text": 4, "wide extraction": 22, "extraction": 4, "wide calls": 26, "calls": 3, "sessions": 3, "answers": 1.5, "wide needles": 16, "retrieval": 4, "stretch": 2,
-                        "copying": 4, "arithmetic": 2.5, "conversion": 1.2, "dates": 2, "definition": 1, "arc": 2.5, "chat": 2}, text=30, read=1, doubled=DOUBLED),
-               Mixture({"text": 4, "wide extraction": 16, "extraction": 3, "wide calls": 19, "calls": 2, "sessions": 2, "answers": 1, "wide needles": 31, "retrieval": 8, "stretch": 1.5,
-                        "copying": 3, "arithmetic": 2.5, "conversion": 1.2, "dates": 2, "definition": 1, "arc": 2.5, "chat": 2}, text=30, read=1, doubled=DOUBLED)),
+    "second": (Mixture({"text": 4, "wide extraction": 24, "extraction": 4, "wide calls": 24, "calls": 3, "sessions": 3, "answers": 1.5, "wide needles": 14, "retrieval": 4, "stretch": 2,
+                        "wide cases": 2, "copying": 4, "arithmetic": 2.5, "conversion": 1.2, "dates": 2, "definition": 1, "arc": 5, "chat": 2}, text=30, read=1, doubled=DOUBLED),
+               Mixture({"text": 4, "wide extraction": 18, "extraction": 3, "wide calls": 18, "calls": 2, "sessions": 2, "answers": 1, "wide needles": 29, "retrieval": 8, "stretch": 1.5,
+                        "wide cases": 1, "copying": 3, "arithmetic": 2.5, "conversion": 1.2, "dates": 2, "definition": 1, "arc": 5, "chat": 2}, text=30, read=1, doubled=DOUBLED)),
 }
 # Tokens of a usual document; others are shorter.
-SIZES = {"calls": 400, "answers": 450, "sessions": 1100, "extraction": 150, "retrieval": 200, "stretch": 200, "wide extraction": 200, "wide calls": 900, "wide needles": 200}
+SIZES = {"calls": 400, "answers": 450, "sessions": 1100, "extraction": 150, "retrieval": 200, "stretch": 200, "wide extraction": 200, "wide calls": 900, "wide needles": 200, "wide cases": 200}
 EXCHANGES = ("copying", "extraction", "arithmetic", "conversion", "dates", "definition", "arc", "chat")  # may be chained into one conversation
 
 
@@ -114,8 +115,9 @@ class Sources:
         said, read = mixture.weight(family), mixture.read
         if family == "text":
             return [(rng.choice(self.documents["train"]) + dialogue.END_OF_TEXT, mixture.text)]
-        if family == "stretch":
-            parts = patterns.stretch(rng, "train", context_length(rng, limit))
+        if family in ("stretch", "wide cases"):
+            make = functools.partial(patterns.stretch, split="train") if family == "stretch" else wide.cases
+            parts = make(rng, n_tokens=context_length(rng, limit))
             return [*((text, said if learned else read) for text, learned in parts), (dialogue.END_OF_TEXT, said)]
         if family in ("retrieval", "wide needles"):
             n_tokens = context_length(rng, limit)
@@ -169,7 +171,7 @@ class Packer:
             tokens, weights = self.encode(self.sources.document(family, rng, limit, mixture))
             if len(tokens) > limit and family in ("retrieval", "wide needles"):
                 tokens, weights = self.encode(self.sources.document(family, rng, limit * limit // len(tokens), mixture))
-            if family in ("text", "stretch"):
+            if family in ("text", "stretch", "wide cases"):
                 tokens, weights = tokens[:limit], weights[:limit]
             fits = [i for i in range(self.n_rows) if space[i] >= len(tokens)]
             if len(tokens) > max_context or not fits:

@@ -183,3 +183,19 @@ def needles(rng, n_tokens, filler):
     for question, answer in others:
         messages += [user(opened(rng, question, 0.05)), assistant(answer)]
     return Dialogue(messages)
+
+
+# ---- words in other letters -------------------------------------------------------------------------------------------------
+
+CASES = (lambda words: " ".join(words), lambda words: capital(" ".join(words)), lambda words: " ".join(map(capital, words)), lambda words: " ".join(words).upper(),
+         lambda words: "_".join(words), lambda words: "-".join(words), lambda words: words[0] + "".join(map(capital, words[1:])), lambda words: "_".join(words).upper())
+
+
+def cases(rng, n_tokens):
+    """Plain text, no dialogue: words, then the same in other letters, so that a key is found where the text writes it otherwise. Parts (text,
+    whether it is learned)."""
+    some_words = lambda: [rng.choice((pools.WORDS, pools.WORDS, pools.NOUNS, pools.ADJECTIVES)).draw(rng, "train").lower() for _ in range(rng.choice((1, 1, 1, 2, 2, 3)))]
+    items = [some_words() for _ in range(max(3, n_tokens // 10))]
+    first, second = rng.sample(CASES, 2)
+    between = rng.choice(("\n", ", ", "; ", " | "))
+    return [(between.join(map(first, items)) + "\n\n", False), (between.join(map(second, items)) + "\n", True)]

@@ -1,4 +1,5 @@
 """JSON extraction in wide wording, for the second stage of training: see wide.py."""
+import re
 import sys
 from pathlib import Path
 
@@ -6,6 +7,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import extraction
 import phrasing
 import pools
+import tools
 import wide
 from dialogue import Dialogue, assistant, system, to_json, user
 from fields import LABELS, Field, draw_fields, draw_value, listed
@@ -96,7 +98,7 @@ def group(kind):
     return next((i for i, kinds in enumerate(ALIKE) if kind in kinds), kind)
 
 
-def field(rng, kind, odd=0.2):
+def field(rng, kind, odd=0.35):
     """Labels are any word now and then: they are to be read, not known."""
     label = LABELS[kind].draw(rng, "train")
     if rng.random() < odd:
@@ -163,22 +165,29 @@ def composed(rng):
     return {made.key: made.value for made in fields.values()}, capital(text) + rng.choice((".", "", "."))
 
 
-def natural(rng, name):
-    kinds, texts = RECORDS[name]
-    values = {}
-    for key, kind in kinds.items():
-        values[key] = rng.choice(pools.MONTHS) if kind == "month" else extraction.record_value(rng, "train", kind)
-    shown = {key: pools.spoken_date(value) if kinds[key] == "date" and rng.random() < 0.25 else ("yes" if value else "no") if kinds[key] == "bool" else value for key, value in values.items()}
-    return values, rng.choice(texts).format(**shown)
+OLD = {name: (extraction.RECORDS[name][0], extraction.TEXTS[name].parts["train"]) for name in extraction.RECORD_NAMES.parts["train"]}
+assert not OLD.keys() & RECORDS.keys()
+ALL = OLD | RECORDS
 
 
-OLD = extraction.RECORD_NAMES.parts["train"]
+def natural(rng, name, reworded=0.5):
+    """(values by key, text) of a record; with share `reworded`, other words stand for the keys that the text says: they are to be read."""
+    kinds, texts = ALL[name]
+    text, keys = rng.choice(texts), {key: key for key in kinds}
+    if rng.random() < reworded:
+        for key in kinds:
+            said = re.compile(rf"(?<![\w{{]){key.replace('_', ' ')}(?![\w}}])", re.IGNORECASE)
+            other = wide.word(rng) if rng.random() < 0.8 else f"{wide.word(rng)} {wide.word(rng)}"
+            if key not in ("from", "to") and said.search(text) and other.replace(" ", "_") not in keys.values():
+                text = said.sub(lambda found: capital(other) if found[0][0].isupper() else other, text)
+                keys[key] = other.replace(" ", "_")
+    values = {key: rng.choice(pools.MONTHS) if kind == "month" else extraction.record_value(rng, "train", kind) for key, kind in kinds.items()}
+    shown = {key: pools.spoken_date(value) if kinds[key] == "date" and rng.random() < 0.25 else tools.say(value) for key, value in values.items()}
+    return {keys[key]: value for key, value in values.items()}, text.format(**shown)
 
 
-def record(rng, name=None):
-    """A natural record: of the new kinds, or of those of the first stage."""
-    name = name or (rng.choice(list(RECORDS)) if rng.random() < 0.6 else rng.choice(OLD))
-    return name, *(natural(rng, name) if name in RECORDS and name not in OLD else extraction.natural(rng, "train", name))
+def any_name(rng):
+    return rng.choice(list(RECORDS if rng.random() < 0.6 else OLD))
 
 
 def renamed(rng, values, text):
@@ -215,7 +224,7 @@ def dialogue(rng):
     if draw < 0.08:
         return several(rng)
     if draw < 0.54:
-        _, values, text = record(rng)
+        values, text = natural(rng, any_name(rng))
     else:
         values, text = (form if draw < 0.72 else stated if draw < 0.84 else composed)(rng)
     if rng.random() < 0.15:
@@ -240,8 +249,9 @@ def in_dialogue(rng, text, turns):
 
 def several(rng):
     """Several records of one kind, one object for each."""
-    name, values, text = record(rng)
-    made = [(values, text), *(record(rng, name)[1:] for _ in range(rng.randint(1, 3)))]
-    keys = list(values) if rng.random() < 0.7 else rng.sample(list(values), rng.randint(2, len(values)))
+    name = any_name(rng)
+    made = [natural(rng, name, reworded=0.0) for _ in range(rng.randint(2, 4))]
+    keys = list(made[0][0])
+    keys = keys if rng.random() < 0.7 else rng.sample(keys, rng.randint(2, len(keys)))
     question = ask(rng, keys) + (rng.choice(MANY) if rng.random() < 0.7 else rng.choice((" Answer with a list.", " One object per entry, in a list.")))
     return in_dialogue(rng, rng.choice((" ", "\n", "\n\n", "\n- ")).join(text for _, text in made), [(question, to_json([{key: values[key] for key in keys} for values, _ in made]))])

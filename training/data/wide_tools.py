@@ -1,10 +1,10 @@
 """Function calls with tools that come once only, for the second stage of training: names, keys and requests are made of hundreds of verbs, any nouns
 and typed parameters, so that a call is copied from the list of tools and not remembered. See wide.py."""
+import json
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-import extraction
 import pools
 import tools
 import wide
@@ -212,24 +212,29 @@ def with_others(rng, chosen):
     return [tool.declaration for tool in order]
 
 
+def refusal(rng, declared):
+    """A request that no declared tool fits, and the words that say so."""
+    said = json.dumps(declared).lower()
+    while True:
+        tool, text, *_ = wide_tool(rng)
+        if not any(word in said for word in tool.made_of):
+            text = text if rng.random() < 0.6 else tools.UNRELATED.draw(rng, "train")
+            return [user(wide.opened(rng, text)), assistant(tools.REFUSALS.draw(rng, "train"))]
+
+
 def function_calls(rng):
-    """One to three requests over one list of tools, each answered by its call, a result and, now and then, what it says."""
+    """Requests over one list of tools, each answered by its call and by what the result says; some ask for what no tool can do."""
     chosen = chosen_tools(rng, rng.choice((1, 2, 2, 3, 3, 4, 5)))
     declared = with_others(rng, chosen)
-    messages = []
+    messages = refusal(rng, declared) if rng.random() < 0.06 else []
     while chosen:
         tool, text, arguments, result, _ = chosen.pop()
-        if chosen and rng.random() < 0.12:
-            other, more, others, _, _ = chosen.pop()
-            messages += [user(wide.opened(rng, f"{text} {rng.choice(('And', 'Also:', 'Then', 'After that:', 'Besides,', 'Second:', 'Next:', '2.'))} {more}")),
-                         calls(call(tool.name, tools.ordered(tool, arguments)), call(other.name, tools.ordered(other, others)))]
-            messages += [tool_result(result), tool_result({"done": True}), assistant("Done.")] if chosen else []
-            continue
         text = wide.opened(rng, text)
-        if not chosen:
-            messages += [user(text), calls(call(tool.name, tools.ordered(tool, arguments)))] if rng.random() < 0.6 else tools.exchange(rng, "train", tool, text, arguments, result)[0]
-        elif rng.random() < 0.5:
-            messages += tools.exchange(rng, "train", tool, text, arguments, result)[0]
+        if chosen and rng.random() < 0.12:
+            other, more, others, second, _ = chosen.pop()
+            messages += [user(f"{text} {rng.choice(('And', 'Also:', 'Then', 'After that:', 'Besides,', 'Second:', 'Next:', '2.'))} {more}"),
+                         calls(call(tool.name, tools.ordered(tool, arguments)), call(other.name, tools.ordered(other, others)))]
+            messages += [tool_result(result), tool_result(second), assistant(f"{tools.facts(result)} {tools.facts(second)}")] if chosen else []
         else:
-            messages += [user(text), calls(call(tool.name, tools.ordered(tool, arguments))), tool_result(result), assistant("Done.")]
+            messages += tools.exchange(rng, "train", tool, text, arguments, result)[0]
     return Dialogue(tools.with_system(rng, "train", messages), tools=declared, check="call")
