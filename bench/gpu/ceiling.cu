@@ -2,7 +2,7 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "gpu/ceiling.h"
+#include "ceiling.h"
 #include "kernels/cuda/tape/device.cuh"
 
 namespace arc::bench {
