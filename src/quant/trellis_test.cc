@@ -212,19 +212,9 @@ TEST(Trellis, DistortionBesideLevels) {
   }
 }
 
-TEST(Trellis, ZeroHugeTinyAndNaN) {
+TEST(Trellis, NaNGivesCodesOfTheRightWidth) {
   const TurboCodec codec(KvRole::key, 128, {.codec = KvPolicy::Codec::trellis, .bits = 3}, 7);
   std::vector<uint8_t> codes(128);
-  std::vector<float> y(128);
-  for (float scale : {0.0f, 1e-30f, 1e-3f, 1e3f, 1e30f}) {
-    std::vector<float> x = gaussian_numbers(5, 128);
-    for (float& v : x) v *= scale;
-    uint16_t norm = 0;
-    codec.encode(x.data(), codes.data(), &norm);
-    codec.decode(codes.data(), norm, y.data());
-    for (float v : y) ASSERT_TRUE(std::isfinite(v)) << scale;
-    EXPECT_EQ(norm == 0, scale < 1e-20f) << scale;
-  }
   uint16_t norm = 0;
   std::vector<float> x(128, 1.0f);
   x[7] = std::nanf("");

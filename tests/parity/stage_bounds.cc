@@ -198,7 +198,7 @@ StageBounds::Bounds StageBounds::bounds(const AttendArgs& a, const StageRun& run
   const History& history = caches_.at({a.group, a.layer});
   const auto& values = a.v_in_k ? history.keys : history.values;
   // Over bytes as in tiled_bounds(): a query's coordinate errs by half a step, as does each weight of a tile.
-  const bool bytes = plan_.groups[a.group].policy.k.codec == KvPolicy::Codec::int8_block;
+  const bool bytes = attends_in_bytes_ && plan_.groups[a.group].policy.k.codec == KvPolicy::Codec::int8_block;
   const double query = bytes ? 1.0 / 65278 : 0.0, weights = bytes ? 0.5 * kTileTokens / 65535 : 0.0;
   const size_t seen = history.keys.size(), n = static_cast<size_t>(run.after.rows);
   Bounds out;

@@ -20,9 +20,10 @@ struct StageRun {
 
 class StageBounds {
  public:
-  // `product_rounding`: of the factors of products, relative; 2^-9 where activations become bf16.
-  StageBounds(const Plan& plan, const LoadedWeights& weights, double product_rounding)
-      : plan_(plan), weights_(weights), product_rounding_(product_rounding) {}
+  // `product_rounding`: of the factors of products, relative; 2^-9 where activations become bf16. `attends_in_bytes`:
+  // queries and weights of attention over int8 blocks become whole numbers of 16 bits.
+  StageBounds(const Plan& plan, const LoadedWeights& weights, double product_rounding, bool attends_in_bytes)
+      : plan_(plan), weights_(weights), product_rounding_(product_rounding), attends_in_bytes_(attends_in_bytes) {}
 
   // Bounds for `run.after` [rows, cols]. Call for every stage of every step in order: what stages leave in the cache is
   // remembered.
@@ -59,6 +60,7 @@ class StageBounds {
   const Plan& plan_;
   const LoadedWeights& weights_;
   double product_rounding_;
+  bool attends_in_bytes_;
   std::map<std::pair<int, int>, History> caches_, states_;
 };
 
