@@ -53,7 +53,7 @@ constexpr const char* kEvalFooter = R"(Examples:
   arc eval tasks
   arc eval needle --lengths 1024,2048 --svg needle.svg
   arc eval perplexity -m path/to/model --set book.txt --window 1024
-  arc eval kl -m path/to/model --dtype bf16 --against dtype=f32
+  arc eval kl -m path/to/model --against pa-cache-type=auto
   arc eval tasks --state tasks.state --json > tasks.json
 
 What there is:
@@ -110,8 +110,8 @@ void add_model_options(CLI::App& command, CommandLine& line) {
   group(choice(command, "--dtype", config.dtype, "type of the uncompressed cache; auto: the model's own",
                {"auto", "f32", "bf16", "f16"}));
   group(option(command, "--pa-cache-type", config.cache_type, "TYPE",
-               "how keys and values are cached: auto (as --dtype says), turboquant, turboquant-3, "
-               "turboquant-aggressive, q8 or f8e4m3")
+               "how keys and values are cached: turboquant, turboquant-3, turboquant-aggressive, turboquant-t3, "
+               "turboquant-t4, q8, f8e4m3, or auto: as --dtype says, uncompressed")
             ->capture_default_str());
   group(option(command, "--tensor-parallel", config.tensor_parallel, "N", "parts that a model is split into")
             ->capture_default_str());
@@ -292,6 +292,7 @@ void define_eval(CLI::App& app, CommandLine& line) {
   group(option(eval, "--every", options.every, "N", "needle, tasks: ask only each Nth, for a quick look")
             ->check(CLI::Range(1, 1 << 24))
             ->capture_default_str());
+  group(count(option(eval, "--from", options.from, "N", "needle, tasks: with --every, so many are left out first")));
   group(option(eval, "--svg", options.svg, "FILE", "needle: write the heat map as a picture"));
   group(option(eval, "--state", options.state, "FILE", "keep what is done, so that a stopped run can go on"));
   group(eval.add_flag("--json", options.json, "print JSON"));

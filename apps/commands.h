@@ -44,7 +44,7 @@ struct EvalOptions {
   std::optional<EngineConfig> against;  // the reference of kl
   std::vector<std::string> only;        // tasks
   std::vector<int32_t> lengths;         // of the needle; empty: all
-  int32_t every = 1;                    // of the tasks, each so-manieth
+  int32_t every = 1, from = 0;          // of the tasks, each so-manieth behind so many
   std::string state, settings, svg;
   bool json = false;
 };

@@ -146,11 +146,11 @@ std::vector<EvalTask> tasks_of(const EvalOptions& options, const char* name) {
   std::erase_if(all, unwanted);
   std::map<std::string, int32_t> seen;
   for (EvalTask& task : all) {
-    if (seen[task.task]++ % options.every == 0) chosen.push_back(std::move(task));
+    if (seen[task.task]++ % options.every == options.from) chosen.push_back(std::move(task));
   }
   if (chosen.empty()) {
     throw Error(ErrorCode::invalid_argument,
-                fmt::format("nothing is left of {} to ask: check --only and --lengths", file));
+                fmt::format("nothing is left of {} to ask: check --only, --lengths and --from", file));
   }
   return chosen;
 }
@@ -258,7 +258,8 @@ int needle(Engine& engine, const EvalOptions& options) {
 int eval(const EngineConfig& config, const EvalOptions& options) {
   if (options.what == "kl" && !options.against) {
     throw Error(ErrorCode::invalid_argument,
-                "kl compares with a reference: name its settings with --against, such as --against dtype=f32");
+                "kl compares with a reference: name its settings with --against, such as "
+                "--against pa-cache-type=auto");
   }
   const std::unique_ptr<Engine> engine = load(config);
   const auto evaluate = options.what == "perplexity" ? perplexity

@@ -25,7 +25,7 @@ import safetensors.numpy
 import torch
 from sentence_transformers.util import import_from_string
 
-from golden.families import BIAS, FanIn
+from golden.family import BIAS, FanIn
 from golden.generator import generate
 
 GOLDENS = pathlib.Path(__file__).resolve().parent.parent / "tests" / "goldens"

@@ -9,7 +9,7 @@
     tools/make_golden.py --list          # names and sizes
     tools/make_golden.py --self-test     # known values of the weight generator, and of the float64 guard
 
-golden/families.py holds the models (a new family is one entry), golden/generator.py says how weights follow from
+golden/families holds the models (a new family is one entry), golden/generator.py says how weights follow from
 their names, golden/artifact.py what the files hold. A golden stores no weights.
 """
 

@@ -1,26 +1,36 @@
 #!/usr/bin/env python3
-"""What each form of the cache costs in quality: the tables of docs/turboquant.md.
+"""What each form of the cache costs in quality: the tables and pictures of docs/turboquant.md.
 
-    python tools/quality_table.py --arc build/release/arc --work build/quality
+    python tools/quality_table.py --arc build/release/arc --work build/quality --jobs 16 --seconds 250
 
 Divergence is that of the set's texts as one document, in windows of 4096 tokens, on a copy of the model with its weights as F32, made in
 the work folder: with Q8_0 weights activations are rounded to 8 bits, and that noise hides small differences. Answers come from the model
-as it is. What is done is kept in the work folder and not done again: name another folder for another model. Needs numpy.
+as it is. The needle's grid is asked try by try, each one needle a cell, so what time is left for is even; only tries that every length and
+both rows of GRID have are counted. What is done is kept in the work folder and not done again: name another folder for another model.
+Needs numpy.
 """
 import argparse
+import concurrent.futures
 import json
 import pathlib
 import subprocess
 import sys
+import threading
+import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "training"))
 
-PRESETS = ["auto", "turboquant", "turboquant-3", "turboquant-aggressive", "q8", "f8e4m3"]
+PRESETS = ["auto", "turboquant", "turboquant-3", "turboquant-aggressive", "turboquant-t3", "turboquant-t4", "q8", "f8e4m3"]
 ABLATIONS = [
     "turboquant,recent=0,open=16", "turboquant,open=16", "turboquant,recent=2", "turboquant,recent=4", "turboquant,boundary=0",
     "turboquant,boundary=2", "turboquant,k=8,v=8", "turboquant,k=8,v=3", "turboquant,k=4,v=8", "turboquant,k=4,v=4",
+    "turboquant,code=trellis", "turboquant-aggressive,code=trellis", "turboquant-t3,boundary=0", "turboquant-t4,boundary=0",
 ]
+GRID = ["auto", "turboquant"]
+LENGTHS = [8192, 7168, 6144, 5120, 4096, 3072, 2048, 1024]  # the longest run first
+SHORT = 4096  # of the other presets the needles up to here
+PARTS = 2  # jobs of a try and length
 
 
 def exact_copy(model, path):
@@ -42,51 +52,186 @@ def exact_copy(model, path):
 
 
 class Runs:
+    """Results by job, (cache type, what, ...): ("kl",), ("tasks",) or ("needle", length, first, every)."""
+
     def __init__(self, options):
-        self.options, self.file = options, options.work / "results.json"
+        self.options, self.file, self.lock = options, options.work / "results.json", threading.Lock()
         self.done = json.loads(self.file.read_text()) if self.file.exists() else {}
+        self.end = time.monotonic() + options.seconds
 
-    def get(self, row, part):
-        key = f"{row} {part}"
-        if key not in self.done and not self.options.print_only:
-            self.done[key] = self.run(row, part)
-            self.file.write_text(json.dumps(self.done, indent=1))
-        return self.done.get(key)
+    def get(self, *job):
+        return self.done.get(" ".join(map(str, job)))
 
-    def run(self, row, part):
+    def command(self, row, part, *grid):
         o = self.options
-        command = [str(o.arc), "eval", part, "--json", "--pa-cache-type", row, "--dtype", "bf16", "--set"]
+        command = [str(o.arc), "eval", part, "--json", "-t", str(o.threads), "--pa-cache-type", row, "--dtype", "bf16", "--set"]
         if part == "kl":
-            command += [str(o.work / "text.jsonl"), "-m", str(o.work / "exact.gguf"), "--window", "4096"]
-            command += ["--against", "dtype=f32 pa-cache-type=auto"]
-        else:
-            command += [str(o.sets / f"{part}.jsonl"), "-m", str(o.model), "--every", str(o.every[part])]
-            command += ["--lengths", o.lengths] if part == "needle" else []
-        print(" ".join(command), file=sys.stderr, flush=True)
-        return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            return [*command, str(o.work / "text.jsonl"), "-m", str(o.work / "exact.gguf"), "--window", "4096", "--kv-memory", "256MB",
+                    "--against", "dtype=f32 pa-cache-type=auto"]
+        command += [str(o.sets / f"{part}.jsonl"), "-m", str(o.model), "--kv-memory", "256MB", "--max-seqs", "4"]
+        if part == "tasks":
+            return [*command, "--every", str(o.tasks_every)]
+        return [*command, "--lengths", str(grid[0]), "--from", str(grid[1]), "--every", str(grid[2])]
+
+    def run(self, job):
+        left = self.end - time.monotonic()
+        if left <= 0 or self.get(*job) is not None:
+            return
+        begin = time.monotonic()
+        try:
+            done = subprocess.run(self.command(*job), check=True, capture_output=True, text=True, timeout=left)
+        except subprocess.TimeoutExpired:
+            return
+        except subprocess.CalledProcessError as error:
+            print(*job, error.stderr.strip(), file=sys.stderr, flush=True)
+            return
+        with self.lock:
+            self.done[" ".join(map(str, job))] = {**json.loads(done.stdout), "seconds": round(time.monotonic() - begin, 1)}
+            self.file.write_text(json.dumps(self.done, indent=1))
+            print(*job, f"{time.monotonic() - begin:.1f} s", file=sys.stderr, flush=True)
+
+    def needles(self, row, tries, longest):
+        """Results of whole tries; None: not all are there."""
+        found = [self.get(*job) for one in range(tries) for job in needle_jobs(self.options, row, one, longest)]
+        return found if found and all(found) else None
 
 
-def compressed(run):
-    return f"{100 * run['coded_keys_read'] / max(run['keys_read'], 1):.0f}%"
+def needle_jobs(options, row, one, longest):
+    """A try is one needle a cell; needles of a cell stand together in the set."""
+    every = options.tries * PARTS
+    return [(row, "needle", length, one + part * options.tries, every) for length in LENGTHS if length <= longest for part in range(PARTS)]
+
+
+def all_jobs(options, rows):
+    """The most wanted first."""
+    presets, others = [row for row in rows if row in PRESETS], [row for row in rows if row not in PRESETS]
+    if options.no_answers:
+        return [(row, "kl") for row in presets + others]
+    jobs = [(row, "kl") for row in presets] + [(row, "tasks") for row in GRID]
+    tries = [[job for row in GRID for job in needle_jobs(options, row, one, LENGTHS[0])] for one in range(options.tries)]
+    jobs += tries[0] + [(row, "kl") for row in others] + [(row, "tasks") for row in presets if row not in GRID]
+    jobs += [job for one in tries[1:3] for job in one]
+    jobs += [job for row in presets if row not in GRID for job in needle_jobs(options, row, 0, SHORT)]
+    return jobs + [job for one in tries[3:] for job in one]
+
+
+def compressed(runs):
+    return f"{100 * sum(run['coded_keys_read'] for run in runs) / max(sum(run['keys_read'] for run in runs), 1):.0f}%"
+
+
+def found(runs):
+    return f"{sum(run['right'] for run in runs)} of {sum(run['n'] for run in runs)}"
 
 
 def text_cells(run):
     if run is None:
         return ["-"] * 6
     delta = 100 * (run["perplexity"] / run["reference_perplexity"] - 1)
-    return [compressed(run), f"{run['mean']:.2g}", f"{run['p99']:.2g}", f"{100 * run['same_top']:.1f}%", f"{100 * run['catastrophic']:.2f}%",
+    return [compressed([run]), f"{run['mean']:.2g}", f"{run['p99']:.2g}", f"{100 * run['same_top']:.1f}%", f"{100 * run['catastrophic']:.2f}%",
             f"{delta:+.1f}%"]
-
-
-def answer_cells(tasks, needle):
-    right = "-" if tasks is None else f"{sum(t['right'] for t in tasks['tasks'].values())} of {sum(t['n'] for t in tasks['tasks'].values())}"
-    return [right, "-" if needle is None else f"{needle['right']} of {needle['n']}"]
 
 
 def print_table(head, rows):
     print("\n| " + " | ".join(head) + " |\n|" + "---|" * len(head))
     for row in rows:
         print("| " + " | ".join(row) + " |")
+
+
+def grid_of(runs):
+    """{(length, depth): [found, asked]}"""
+    cells = {}
+    for run in runs:
+        for length, shares in zip(run["lengths"], run["grid"]):
+            n = run["n"] // len(run["depths"])
+            for depth, share in zip(run["depths"], shares):
+                cell = cells.setdefault((length, depth), [0, 0])
+                cell[0] += round(share * n)
+                cell[1] += n
+    return cells
+
+
+def grid_svg(grids):
+    """Grids side by side, one cell a length and depth: found, of so many."""
+    lengths, depths = (sorted({key[i] for _, cells in grids for key in cells}) for i in (0, 1))
+    cell, height, left, top = 38, 26, 60, 56
+    width = left + cell * len(depths) + 16
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width * len(grids)}" height="{top + height * len(lengths) + 12}" '
+           'font-family="sans-serif" font-size="11">', '<rect width="100%" height="100%" fill="#fff"/>']
+
+    def text(x, y, what, anchor="middle"):
+        out.append(f'<text x="{x}" y="{y}" text-anchor="{anchor}">{what}</text>')
+
+    for i, (title, cells) in enumerate(grids):
+        x0 = i * width
+        right, n = (sum(c[k] for c in cells.values()) for k in (0, 1))
+        text(x0 + 12, 18, f"{title}: {right} of {n} found; rows: tokens, columns: depth", "start")
+        for c, depth in enumerate(depths):
+            text(x0 + left + cell * c + cell // 2, top - 8, f"{100 * depth:.0f}%")
+        for r, length in enumerate(lengths):
+            y = top + height * r
+            text(x0 + left - 6, y + 17, length, "end")
+            for c, depth in enumerate(depths):
+                hits, asked = cells.get((length, depth), (0, 0))
+                if not asked:
+                    continue
+                share = hits / asked
+                mix = lambda a, b, part: round(a + (b - a) * part)  # noqa: E731
+                low, high, part = ((165, 30, 38), (253, 219, 120), 2 * share) if share < 0.5 else ((253, 219, 120), (30, 140, 70), 2 * share - 1)
+                colour = "".join(f"{mix(a, b, part):02x}" for a, b in zip(low, high))
+                x = x0 + left + cell * c
+                out.append(f'<rect x="{x}" y="{y}" width="{cell - 1}" height="{height - 1}" fill="#{colour}"/>')
+                text(x + cell // 2, y + 17, f"{100 * share:.0f}")
+    return "\n".join([*out, "</svg>", ""])
+
+
+def bytes_svg(points):
+    """Mean divergence over bytes a token and layer, both on logarithmic axes: [(name, bytes, divergence)]."""
+    import math
+
+    width, height, left, bottom = 640, 360, 60, 40
+    x_of = lambda b: left + (math.log2(b) - 9.2) / (12.2 - 9.2) * (width - left - 20)  # noqa: E731
+    y_of = lambda d: 20 + (-1 - math.log10(d)) / 4 * (height - bottom - 20)  # noqa: E731
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif" font-size="11">',
+           '<rect width="100%" height="100%" fill="#fff"/>']
+    for power in range(-5, 0):
+        y = y_of(10.0**power)
+        out.append(f'<path d="M{left} {y:.0f}H{width - 20}" stroke="#ddd"/><text x="{left - 6}" y="{y + 4:.0f}" text-anchor="end">{10.0**power:g}</text>')
+    for size in (600, 1000, 2000, 4000):
+        out.append(f'<path d="M{x_of(size):.0f} 20V{height - bottom}" stroke="#ddd"/><text x="{x_of(size):.0f}" y="{height - 22}" text-anchor="middle">{size}</text>')
+    out.append(f'<text x="{left}" y="{height - 6}">bytes of a token and layer, 8 heads of 128, averaged over 64 layers; upwards: mean divergence in nats</text>')
+    for name, size, divergence in points:
+        x, y = x_of(size), y_of(divergence)
+        out.append(f'<circle cx="{x:.0f}" cy="{y:.0f}" r="4" fill="#1e6fb4"/><text x="{x + 7:.0f}" y="{y + 4:.0f}">{name}</text>')
+    return "\n".join([*out, "</svg>", ""])
+
+
+BYTES = {"auto": 4096, "q8": 2176, "f8e4m3": 2048, "turboquant": 944, "turboquant-3": 840, "turboquant-aggressive": 712}
+
+
+def print_results(options, runs, rows):
+    names = ["compressed", "mean KL", "99th percentile", "same top token", "catastrophic", "perplexity"]
+    print_table(["cache", *names], [[f"`{row}`", *text_cells(runs.get(row, "kl"))] for row in rows])
+    if options.svg:
+        points = [(row, BYTES[row], runs.get(row, "kl")["mean"]) for row in rows if row in BYTES and runs.get(row, "kl")]
+        (options.svg / "turboquant-kl.svg").write_text(bytes_svg(points))
+    if options.no_answers:
+        return
+    answers = []
+    for row in (row for row in rows if row in PRESETS):
+        tasks, needles = runs.get(row, "tasks"), runs.needles(row, 1, SHORT)
+        answers.append([f"`{row}`", "-" if tasks is None else found(tasks["tasks"].values()), "-" if needles is None else found(needles),
+                        "-" if needles is None else compressed(needles)])
+    print_table(["cache", "tasks right", f"needles found (to {SHORT} tokens)", "compressed"], answers)
+    tries = max((t for t in range(options.tries + 1) if all(runs.needles(row, t, LENGTHS[0]) for row in GRID)), default=0)
+    if not tries:
+        return
+    grids = [(row, runs.needles(row, tries, LENGTHS[0])) for row in GRID]
+    print(f"\nGrid: {tries} of {options.tries} tries")
+    print_table(["cache", "needles found", "compressed"], [[f"`{row}`", found(whole), compressed(whole)] for row, whole in grids])
+    print_table(["tokens", *(f"`{row}`" for row in GRID)],
+                [[str(length), *(found([run for run in whole if run["lengths"] == [length]]) for _, whole in grids)] for length in reversed(LENGTHS)])
+    if options.svg:
+        (options.svg / "turboquant-needle.svg").write_text(grid_svg([(row, grid_of(whole)) for row, whole in grids]))
 
 
 def main():
@@ -96,29 +241,25 @@ def main():
     parser.add_argument("--model", type=pathlib.Path, default=HERE.parent / "share/arc/arc.gguf")
     parser.add_argument("--sets", type=pathlib.Path, default=HERE.parent / "share/arc/eval")
     parser.add_argument("--rows", nargs="*", help="cache types instead of all; the presets among them are asked for answers, too")
-    parser.add_argument("--lengths", default="1024,2048,4096", help="contexts of the needle")
-    parser.add_argument("--needle-every", type=int, default=10, help="ask each Nth needle")
+    parser.add_argument("--tries", type=int, default=10, help="needles that the set has for a cell")
     parser.add_argument("--tasks-every", type=int, default=4)
     parser.add_argument("--no-answers", action="store_true", help="texts only")
     parser.add_argument("--print-only", action="store_true", help="run nothing, print what is there")
+    parser.add_argument("--jobs", type=int, default=1, help="at a time")
+    parser.add_argument("--threads", type=int, default=1, help="of each")
+    parser.add_argument("--seconds", type=float, default=1e9, help="then jobs are ended")
+    parser.add_argument("--svg", type=pathlib.Path, help="folder for pictures")
     options = parser.parse_args()
-    options.every = {"needle": options.needle_every, "tasks": options.tasks_every}
-    options.work.mkdir(parents=True, exist_ok=True)
-    exact_copy(options.model, options.work / "exact.gguf")
-    lines = (options.sets / "text.jsonl").read_text()
-    joined = "\n\n".join(json.loads(line)["text"] for line in lines.splitlines())
-    (options.work / "text.jsonl").write_text(json.dumps({"text": joined}) + "\n")
-
     rows, runs = options.rows or PRESETS + ABLATIONS, Runs(options)
-    names = ["compressed", "mean KL", "99th percentile", "same top token", "catastrophic", "perplexity"]
-    print_table(["cache", *names], [[f"`{row}`", *text_cells(runs.get(row, "kl"))] for row in rows])
-    if options.no_answers:
-        return
-    answers = []
-    for row in [r for r in rows if r in PRESETS]:
-        tasks, needle = runs.get(row, "tasks"), runs.get(row, "needle")
-        answers.append([f"`{row}`", *answer_cells(tasks, needle), "-" if needle is None else compressed(needle)])
-    print_table(["cache", "tasks right", "needles found", "compressed"], answers)
+    if not options.print_only:
+        options.work.mkdir(parents=True, exist_ok=True)
+        exact_copy(options.model, options.work / "exact.gguf")
+        lines = (options.sets / "text.jsonl").read_text()
+        joined = "\n\n".join(json.loads(line)["text"] for line in lines.splitlines())
+        (options.work / "text.jsonl").write_text(json.dumps({"text": joined}) + "\n")
+        with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+            list(pool.map(runs.run, all_jobs(options, rows)))
+    print_results(options, runs, rows)
 
 
 if __name__ == "__main__":

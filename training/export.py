@@ -2,6 +2,7 @@
 
     python training/export.py gguf --checkpoint OUT/checkpoint.pt --tokenizer DIR/tokenizer.json --out arc.gguf
     python training/export.py hf --gguf arc.gguf --out FOLDER        (float32, the dequantised weights of the file)
+    python training/export.py mix --gguf FIRST.gguf SECOND.gguf --share 0.55 --tokenizer DIR/tokenizer.json --out arc.gguf
 
 Names and metadata follow llama.cpp: the extra prediction layer is block n_layers with `nextn` tensors, counted in block_count.
 llama.cpp's qwen3 does not know that layer; --without-mtp writes a file that it loads.
@@ -153,6 +154,14 @@ def write_hf(gguf_file, folder):
     save_file({name: value.numpy() for name, value in model.state_dict().items()}, folder / "model.safetensors", metadata={"format": "pt"})
 
 
+def mixed(first, second, share):
+    """The model whose weights lie between those of two files, at `share` of the way from the first to the second."""
+    (model, _), (other, _) = read_model(first), read_model(second)
+    ours, theirs = model.state_dict(), other.state_dict()
+    model.load_state_dict({name: (1 - share) * value + share * theirs[name] for name, value in ours.items()})
+    return model
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -162,7 +171,12 @@ def main():
     to_gguf.add_argument("--without-mtp", action="store_true")
     to_hf = commands.add_parser("hf")
     to_hf.add_argument("--gguf", type=Path, required=True)
-    for command in (to_gguf, to_hf):
+    to_mix = commands.add_parser("mix")
+    to_mix.add_argument("--gguf", type=Path, nargs=2, required=True)
+    to_mix.add_argument("--share", type=float, required=True, help="of the second file's weights; the rest is the first's")
+    to_mix.add_argument("--tokenizer", type=Path, required=True)
+    to_mix.set_defaults(without_mtp=False)
+    for command in (to_gguf, to_hf, to_mix):
         command.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     if options.command == "hf":
@@ -170,7 +184,8 @@ def main():
         return
     from train import load_model
 
-    size = write_gguf(load_model(options.checkpoint)[0], options.tokenizer, options.out, not options.without_mtp)
+    model = mixed(*options.gguf, options.share) if options.command == "mix" else load_model(options.checkpoint)[0]
+    size = write_gguf(model, options.tokenizer, options.out, not options.without_mtp)
     print(f"{options.out}: {size:,} bytes")
     assert size <= MAX_BYTES, f"more than {MAX_BYTES:,} bytes"
 

@@ -1,18 +1,19 @@
 #!/usr/bin/env bash
 # One training run on one GPU, piece by piece. Each piece ends by itself before its time; call them one after the other on one machine.
 #
-#   export DATA=build/training/data OUT=results WORK=/tmp/arc-training
+#   export DATA=build/training/data OUT=results WORK=/tmp/arc-training PLAN=full
 #   training/run_gpu.sh piece      up to MINUTES (8.9); repeat until it prints "all steps done"
 #   training/run_gpu.sh probe      a quick look at what the checkpoint can do: OUT/probe.json
 #   training/run_gpu.sh finish     GGUF file, evaluation, results into OUT
 #
-# STEPS is the length of the whole schedule, SEED the run's seed; EVALUATE holds more options of evaluate.py.
+# PLAN is one of train.py's: `full` is the first stage; `second` goes on from its file, so it needs RESUME="--from-gguf FILE" and another WORK.
+# STEPS is the length of the whole schedule where it is not the plan's, SEED the run's seed; EVALUATE holds more options of evaluate.py.
 # A lost machine: join the last arc.gguf parts and call `piece` with RESUME="--from-gguf FILE --at-step N".
 # Needs no network: torch, tokenizers, safetensors and numpy in the versions of requirements.txt or close to them.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 : "${DATA:=build/training/data}" "${OUT:=build/training/results}" "${WORK:=/tmp/arc-training}" "${SEED:=1}" "${ATTENTION:=flex}"
-: "${MINUTES:=8.9}" "${STEPS:=7000}" "${RESUME:=}" "${EVALUATE:=}"
+: "${MINUTES:=8.9}" "${PLAN:=full}" "${STEPS:=}" "${RESUME:=}" "${EVALUATE:=}"
 mkdir -p "$OUT" "$WORK"
 export PYTHONUNBUFFERED=1 TORCHINDUCTOR_CACHE_DIR="$WORK/inductor"
 
@@ -39,7 +40,7 @@ case ${1:-} in
     nvidia-smi --query-gpu=name,memory.total --format=csv,noheader
     make_sets &
     # shellcheck disable=SC2086
-    python3 training/train.py --data "$DATA" --out "$WORK/run" --steps "$STEPS" --seed "$SEED" --attention "$ATTENTION" --minutes "$MINUTES" $RESUME
+    python3 training/train.py --data "$DATA" --out "$WORK/run" --plan "$PLAN" ${STEPS:+--steps "$STEPS"} --seed "$SEED" --attention "$ATTENTION" --minutes "$MINUTES" $RESUME
     wait
     export_model
     ;;

@@ -2,6 +2,7 @@
 
 A tiny model goes the whole way: data, tokenizer, training in one piece and in two, export, comparison with transformers.
 """
+import functools
 import json
 import lzma
 import os
@@ -33,17 +34,23 @@ import gguf
 import heldout
 import mixture
 import patterns
+import phrasing
 import pools
 import retrieval
 import shipped_sets
 import tools
 import train
+import wide
+import wide_extraction
+import wide_tools
+from fields import LABELS
 from model import TINY, Model, Shape, causal, rotary
 from ngram import NGram
 from tokenizer import SPACE, train_tokenizer
 from train import load_model
 
-FAMILIES = [family for family in mixture.SHORT if family not in ("text", "stretch", "retrieval")]
+SHORT, LONG = mixture.STAGES["first"]
+FAMILIES = [family for family in SHORT.shares if family not in ("text", "stretch", "retrieval")]
 
 
 def make_sources(folder):
@@ -74,7 +81,7 @@ class Training(unittest.TestCase):
         cls.folder = Path(cls.temporary.name)
         make_sources(cls.folder)
         cls.sources = mixture.Sources(cls.folder)
-        texts = ["".join(text for text, _ in cls.sources.document(family, random.Random(f"{family}{i}"), 512)) for family in mixture.SHORT for i in range(40)]
+        texts = ["".join(text for text, _ in cls.sources.document(family, random.Random(f"{family}{i}"), 512, SHORT)) for family in SHORT.shares for i in range(40)]
         cls.tokenizer = train_tokenizer(texts, TINY.vocab_size)
         cls.tokenizer_file = cls.folder / "tokenizer.json"
         cls.tokenizer.save(str(cls.tokenizer_file))
@@ -105,6 +112,39 @@ class Training(unittest.TestCase):
             self.assertGreater(len(trained), 15)
             self.assertFalse(trained & held)
 
+    def test_wide_wording_holds_out_the_same(self):
+        rng = random.Random(9)
+        held_request = lambda: tools.REQUESTS.draw(rng, "held").format(action="v", Action="V", entity="n", args="f")
+        wide_request = lambda: rng.choice(wide_tools.BOTH).replace("{v}", "v").replace("{V}", "V").replace("{n}", "n").replace("{f}", rng.choice(("f", "with f", ": f")))
+        for trained, held in ((lambda: wide_extraction.ask(rng, ["k"]), lambda: extraction.ask_for(rng, "held", ["k"])),
+                              (lambda: wide.ask(rng, "x", "y"), lambda: facts.ask(rng, "held", "x", "y")),
+                              (lambda: wide.tell(rng, "x", "y", "z"), lambda: facts.sentence(rng, "held", "x", "y", "z")),
+                              (lambda: wide.layout(rng, "c", "q"), lambda: phrasing.layout(rng, "held").format(context="c", question="q")),
+                              (wide_request, held_request)):
+            trained, held = ({make() for _ in range(n)} for make, n in ((trained, 20000), (held, 500)))
+            self.assertGreater(len(trained), 15)
+            self.assertFalse(trained & held)
+        for kind in LABELS:
+            self.assertFalse(wide.HELD_LABELS & {wide_extraction.field(rng, kind).label for _ in range(300)})
+        made = [wide_tools.wide_tool(rng)[0] for _ in range(3000)]
+        self.assertFalse({key for tool in made for key in tool.parameters} & {label.replace(" ", "_") for label in wide_tools.HELD_KEYS})
+        self.assertFalse({tool.name for tool in made} & set(tools.NATURAL))
+
+    def test_wide_answers_stand_in_the_text(self):
+        rng = random.Random(10)
+        for make in (wide_extraction.dialogue, wide_tools.function_calls):
+            for _ in range(400):
+                read = ""
+                for message in make(rng).messages:
+                    read += message["content"] + "\n" if message["role"] == "user" else ""
+                    objects = [call["function"]["arguments"] for call in message.get("tool_calls", ())]
+                    if message["role"] == "assistant" and message["content"][:1] in "[{" and not objects:
+                        answer = json.loads(message["content"] or "[]")
+                        objects = answer if isinstance(answer, list) else [answer]
+                    for value in (value for values in objects for value in values.values()):
+                        if value is not None and not isinstance(value, bool) and str(value)[4:5] != "-":
+                            self.assertIn(str(value).lower(), read.lower())
+
     def test_held_out_words_are_not_trained(self):
         rng = random.Random(4)
         for pool in pools.OpenPool.ALL:
@@ -134,26 +174,26 @@ class Training(unittest.TestCase):
 
     def test_calls_fit_the_tools(self):
         rng = random.Random(8)
-        for split in pools.SPLITS:
-            for make in (tools.function_calls, tools.tool_session, tools.tool_answers):
-                for _ in range(300):
-                    made = make(rng, split)
-                    declared = {tool["function"]["name"]: tool["function"]["parameters"] for tool in made.tools}
-                    self.assertEqual(len(declared), len(made.tools))
-                    for call in (call["function"] for message in made.messages for call in message.get("tool_calls", ())):
-                        parameters = declared[call["name"]]
-                        self.assertLessEqual(set(parameters["required"]), set(call["arguments"]))
-                        self.assertLessEqual(set(call["arguments"]), set(parameters["properties"]))
+        makers = [functools.partial(make, split=split) for split in pools.SPLITS for make in (tools.function_calls, tools.tool_session, tools.tool_answers)]
+        for make in (*makers, wide_tools.function_calls):
+            for _ in range(300):
+                made = make(rng)
+                declared = {tool["function"]["name"]: tool["function"]["parameters"] for tool in made.tools}
+                self.assertEqual(len(declared), len(made.tools))
+                for call in (call["function"] for message in made.messages for call in message.get("tool_calls", ())):
+                    parameters = declared[call["name"]]
+                    self.assertLessEqual(set(parameters["required"]), set(call["arguments"]))
+                    self.assertLessEqual(set(call["arguments"]), set(parameters["properties"]))
 
     def test_generators_are_deterministic(self):
         for split in pools.SPLITS:
             again = [made.messages for made in self.dialogues(split, 5)]
             self.assertEqual([made.messages for made in self.dialogues(split, 5)], again)
-        first, second = (self.packer().batch(3, mixture.LONG, 512) for _ in range(2))
+        first, second = (self.packer().batch(3, LONG, 512) for _ in range(2))
         for a, b in zip(first, second, strict=True):
             np.testing.assert_array_equal(a, b)
-        self.assertFalse(np.array_equal(first[0], self.packer().batch(4, mixture.LONG, 512)[0]))
-        self.assertFalse(np.array_equal(first[0], self.packer(2).batch(3, mixture.LONG, 512)[0]))
+        self.assertFalse(np.array_equal(first[0], self.packer().batch(4, LONG, 512)[0]))
+        self.assertFalse(np.array_equal(first[0], self.packer(2).batch(3, LONG, 512)[0]))
 
     def test_held_out_sets_are_disjoint(self):
         rng = random.Random(5)
@@ -215,9 +255,9 @@ class Training(unittest.TestCase):
 
     def test_parts_encode_like_the_whole(self):
         rng = random.Random(11)
-        for family in mixture.SHORT:
+        for family in mixture.STAGES["second"][0].shares:
             for _ in range(15):
-                parts = self.sources.document(family, rng, 512)
+                parts = self.sources.document(family, rng, 512, SHORT)
                 tokens, _ = self.packer().encode(parts)
                 self.assertEqual(tokens.tolist(), self.tokenizer.encode("".join(text for text, _ in parts)).ids, family)
 
@@ -232,12 +272,12 @@ class Training(unittest.TestCase):
             self.assertIn(spaced, ([SPACE, *tokens], [SPACE + tokens[0], *tokens[1:]]))
 
     def test_rows_are_packed(self):
-        tokens, weights, documents = mixture.Packer(self.sources, self.tokenizer_file, 24, 512, 1).batch(0, mixture.SHORT, 512)
+        tokens, weights, documents = mixture.Packer(self.sources, self.tokenizer_file, 24, 512, 1).batch(0, SHORT, 512)
         self.assertEqual(tokens.shape, (24, 512))
         starts = np.diff(documents.astype(int), axis=1, prepend=-1)
         self.assertTrue(((starts == 0) | (starts == 1)).all())
         self.assertTrue((weights[starts == 1] == 0).all())
-        self.assertGreater((weights >= mixture.LEARNED).mean(), 0.05)
+        self.assertGreater((weights >= SHORT.said).mean(), 0.05)
         self.assertLess((weights[:, -mixture.MIN_GAP - 1 :] == 0).all(axis=1).mean(), 1)
 
     # ---- model -----------------------------------------------------------------------------------------------------------
@@ -259,7 +299,7 @@ class Training(unittest.TestCase):
         self.assertEqual(attention.document_starts(documents).tolist(), [0, 100, 128, 384, 512, 1024])
 
     def test_wrong_attention_is_noticed(self):
-        documents = torch.from_numpy(self.packer().batch(0, mixture.SHORT, 256)[2].astype("int32"))
+        documents = torch.from_numpy(self.packer().batch(0, SHORT, 256)[2].astype("int32"))
         self.assertLess(train.attention_error("dense", documents, 256, TINY, False), 1e-6)
         careless = lambda kind, layout, longest: causal if kind == "varlen" else attention.dense(layout, longest)  # sees earlier documents
         with unittest.mock.patch.object(attention, "attend", careless), unittest.mock.patch.object(attention, "layout", lambda kind, x: x):
@@ -334,6 +374,14 @@ class Training(unittest.TestCase):
         run(HERE / "export.py", "gguf", "--checkpoint", self.folder / "whole" / "checkpoint.pt", "--tokenizer", self.tokenizer_file, "--out", file)
         run(HERE / "export.py", "hf", "--gguf", file, "--out", self.folder / "hf")
         self.check_transformers(file)
+        run(HERE / "train.py", "--data", self.folder, "--plan", "tiny-second", "--workers", 1, "--from-gguf", file, "--out", self.folder / "second")
+        self.assertLess(json.loads((self.folder / "second" / "log.jsonl").read_text().splitlines()[-1])["loss"], np.log(TINY.vocab_size) - 1)
+        second, between = self.folder / "second.gguf", self.folder / "mixed.gguf"
+        run(HERE / "export.py", "gguf", "--checkpoint", self.folder / "second" / "checkpoint.pt", "--tokenizer", self.tokenizer_file, "--out", second)
+        run(HERE / "export.py", "mix", "--gguf", file, second, "--share", 0.25, "--tokenizer", self.tokenizer_file, "--out", between)
+        for name, value in export.read_model(between)[0].state_dict().items():
+            a, b = (export.read_model(path)[0].state_dict()[name] for path in (file, second))
+            torch.testing.assert_close(value, 0.75 * a + 0.25 * b, atol=0.02 * a.abs().max().item(), rtol=0)
         result = self.folder / "result.json"
         run(HERE / "evaluate.py", "--data", self.folder, "--model", file, "--n", 3, "--tries", 1, "--longest", 400, "--documents", 3, "--json", result,
             "--write-sets", self.folder / "sets")

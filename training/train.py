@@ -37,12 +37,16 @@ class Plan:
     decay_from: float = 0.2  # share of the steps after which the rate falls linearly to zero
     short_until: float = 0.7  # share of the steps with contexts up to short_context; after it long ones, and the extra layer learns
     short_context: int = 2048
+    stage: str = "first"  # of mixture.STAGES
     seed: int = 1
 
 
+SECOND = Plan(steps=2800, rate=1.5e-3, warmup=60, decay_from=0.3, short_until=0.6, stage="second")  # goes on from the first stage's file
 PLANS = {
     "full": Plan(),
+    "second": SECOND,
     "tiny": Plan(shape=TINY, steps=30, rows=2, row_length=512, short_context=256, warmup=5),
+    "tiny-second": replace(SECOND, shape=TINY, steps=10, rows=1, row_length=2048, warmup=2),
 }
 
 
@@ -52,11 +56,11 @@ def learning_rate(plan, step):
 
 
 def stage(plan, step):
-    """(shares of the families, longest context) of a step; None after the last one."""
+    """(mixture, longest context) of a step; None after the last one."""
     if step >= plan.steps:
         return None
-    short = step < plan.steps * plan.short_until
-    return (mixture.SHORT, plan.short_context) if short else (mixture.LONG, plan.row_length)
+    short, long = mixture.STAGES[plan.stage]
+    return (short, plan.short_context) if step < plan.steps * plan.short_until else (long, plan.row_length)
 
 
 def make_loss(model, kind, compiled):
@@ -148,7 +152,8 @@ def main():
         check_plan(path, checkpoint, plan)
 
     # The workers fork before CUDA starts.
-    packer = mixture.Packer(mixture.Sources(options.data), options.data / "tokenizer.json", plan.rows, plan.row_length, plan.seed)
+    packer = mixture.Packer(mixture.Sources(options.data), options.data / "tokenizer.json", plan.rows, plan.row_length,
+                            plan.seed if plan.stage == "first" else f"{plan.stage}/{plan.seed}")
     stream = mixture.Stream(packer, lambda index: stage(plan, index), step, options.workers)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(plan.seed)

@@ -1,5 +1,6 @@
-// Speed of decode attention on the CPU for every kind of cache: one sequence, Qwen3-0.6B's shape, beside what the
-// machine's threads can read. Kinds and reads are measured in turn, so that the machine's load hits all alike.
+// Speed of decode attention on the CPU for every cache type: one sequence, Qwen3-0.6B's shape, beside what the
+// machine's threads can read. Forms of layers and reads are measured in turn, so that the machine's load hits all
+// alike; a preset's figure is the mean over the model's layers.
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
@@ -16,11 +17,12 @@
 #include "kernels/cpu/op_scratch.h"
 #include "kernels/cpu/team.h"
 #include "quant/turbo.h"
+#include "tensor/tensor.h"
 
 namespace arc {
 namespace {
 
-constexpr int kHeads = 16, kKvHeads = 8, kDim = 128;
+constexpr int kHeads = 16, kKvHeads = 8, kDim = 128, kLayers = 28;
 constexpr int64_t kBytes =
     int64_t{256} << 20;  // of caches that a pass walks over, so that no processor cache holds them
 
@@ -30,31 +32,38 @@ double seconds(clockid_t clock) {
   return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
 }
 
+struct Times {
+  std::vector<double> busy, wall;
+};
+
 struct Kind {
   std::string name;
   KvPolicy policy;
   std::unique_ptr<TurboCodec> k, v;
   KvView view;
-  std::vector<std::byte> bytes;  // layers one after the other
-  std::vector<double> busy, wall;
+  std::shared_ptr<Storage> bytes;  // layers one after the other
+  Times attend, append;
 };
 
-Kind make_kind(std::string name, const KvPolicy& policy) {
-  Kind kind{.name = std::move(name), .policy = policy};
-  if (policy.tiled()) {
-    kind.k = std::make_unique<TurboCodec>(KvRole::key, kDim, policy.k.bits, 1);
-    kind.v = std::make_unique<TurboCodec>(KvRole::value, kDim, policy.v.bits, 1);
-  }
+KvView view_of(const KvPolicy& policy) {
   const KvLayout at = kv_layout(policy, kDim, kDim);
-  kind.view = {.policy = policy,
-               .block_bytes = kKvHeads * at.head_bytes,
-               .head_bytes = at.head_bytes,
-               .v_offset_bytes = at.v_offset,
-               .tokens_per_block = kTileTokens,
-               .k_scales_bytes = at.k_scales,
-               .v_scales_bytes = at.v_scales,
-               .k_turbo = kind.k.get(),
-               .v_turbo = kind.v.get()};
+  return {.policy = policy,
+          .block_bytes = kKvHeads * at.head_bytes,
+          .head_bytes = at.head_bytes,
+          .v_offset_bytes = at.v_offset,
+          .tokens_per_block = kTileTokens,
+          .k_scales_bytes = at.k_scales,
+          .v_scales_bytes = at.v_scales};
+}
+
+Kind make_kind(std::string name, const KvPolicy& policy) {
+  Kind kind{.name = std::move(name), .policy = policy, .view = view_of(policy)};
+  if (policy.tiled()) {
+    kind.k = std::make_unique<TurboCodec>(KvRole::key, kDim, policy.k, 1);
+    kind.v = std::make_unique<TurboCodec>(KvRole::value, kDim, policy.v, 1);
+  }
+  kind.view.k_turbo = kind.k.get();
+  kind.view.v_turbo = kind.v.get();
   return kind;
 }
 
@@ -75,9 +84,9 @@ void fill(Kind& kind, int64_t blocks) {
       for (int t = 0; t < kTileTokens; ++t) store_row(tile, t, rows.data() + t * kDim);
     }
   }
-  kind.bytes.resize(static_cast<size_t>(blocks * kind.view.block_bytes));
-  for (size_t at = 0; at < kind.bytes.size(); at += head.size()) {
-    std::memcpy(kind.bytes.data() + at, head.data(), head.size());
+  kind.bytes = Storage::allocate(static_cast<size_t>(blocks * kind.view.block_bytes), {});
+  for (size_t at = 0; at < kind.bytes->size_bytes(); at += head.size()) {
+    std::memcpy(kind.bytes->data() + at, head.data(), head.size());
   }
 }
 
@@ -100,13 +109,12 @@ class Bench {
     const int64_t tiles = context / kTileTokens;
     std::vector<int32_t> table(static_cast<size_t>(tiles));
     for (int64_t i = 0; i < tiles; ++i) table[i] = static_cast<int32_t>(i);
-    // The token is the last of its tile, which for tiled kinds is open.
+    // The token is the last of its tile, which for tiled kinds is open, as is the one before.
     const auto position = static_cast<int32_t>(context - 1);
     const int32_t q_start[2] = {0, 1}, seq_lens[1] = {position + 1}, open_table[1] = {0};
     std::vector<int32_t> opens(static_cast<size_t>(tiles), open_table[0]);
     std::vector<float> q(kHeads * kDim), out(q.size());
     for (size_t i = 0; i < q.size(); ++i) q[i] = static_cast<float>(static_cast<int>(i * 7919 % 2003) - 1001) * 1e-3f;
-    std::vector<std::byte> open(kKvHeads * kTileTokens * 2 * kDim * 4);
     StepInputs step{.n_seqs = 1, .n_tokens = 1, .positions = &position, .q_start = q_start, .seq_lens = seq_lens};
     step.groups[0] = {.block_table = table.data(), .table_stride = static_cast<int32_t>(tiles)};
     step.groups[1] = {.block_table = opens.data(), .table_stride = static_cast<int32_t>(tiles)};
@@ -119,16 +127,13 @@ class Bench {
                                  .v_dim = kDim,
                                  .scale = 0.088f};
     std::vector<std::byte> scratch(static_cast<size_t>(cpu::op_scratch_bytes(args, threads_)));
-    KvView view = kind.view, open_view = kind.view;
-    open_view.policy = KvPolicy::raw_of(kind.policy.raw);
-    open_view.head_bytes = kTileTokens * 2 * kDim * static_cast<int64_t>(dtype_size(kind.policy.raw));
-    open_view.block_bytes = kKvHeads * open_view.head_bytes;
-    open_view.v_offset_bytes = open_view.head_bytes / 2;
+    KvView view = kind.view, open_view = view_of(kind.policy.open_policy());
+    std::vector<std::byte> open(static_cast<size_t>(open_view.block_bytes));
     open_view.data = open.data();
-    run(kind, layers, [&](const Team& team) {
+    run(kind.attend, layers, [&](const Team& team) {
       for (int64_t l = 0; l < layers; ++l) {
         KvView here = view;
-        here.data = kind.bytes.data() + l * tiles * view.block_bytes;
+        here.data = kind.bytes->data() + l * tiles * view.block_bytes;
         cpu::kernels(isa)[args.index()](args, {.reads = &read,
                                                .writes = &write,
                                                .step = &step,
@@ -141,26 +146,59 @@ class Bench {
     });
   }
 
+  // A tile of tokens, written and, of tiled kinds, packed; wall and processor seconds of one vector.
+  void append(Kind& kind, cpu::Isa isa) {
+    constexpr int64_t kCols = kKvHeads * kDim, kRepeats = 4;
+    std::vector<float> rows(kTileTokens * kCols);
+    for (size_t i = 0; i < rows.size(); ++i) {
+      rows[i] = static_cast<float>(static_cast<int32_t>(philox(2, i, 0).word[0])) * 0x1p-30f;
+    }
+    std::vector<int32_t> positions(kTileTokens);
+    std::vector<int64_t> slots(kTileTokens);
+    for (int i = 0; i < kTileTokens; ++i) slots[i] = positions[i] = i;
+    const int32_t q_start[2] = {0, kTileTokens}, seq_lens[1] = {kTileTokens}, table[1] = {0};
+    StepInputs step{
+        .n_seqs = 1, .n_tokens = kTileTokens, .positions = positions.data(), .q_start = q_start, .seq_lens = seq_lens};
+    step.groups[0] = step.groups[1] = {.block_table = table, .table_stride = 1, .slots = slots.data()};
+    const TensorView read{.data = rows.data(), .rows = kTileTokens, .cols = kCols, .row_stride = kCols};
+    const TensorView reads[2] = {read, read};
+    const Args args =
+        AppendArgs{.open_group = kind.policy.tiled() ? 1 : -1, .kv_heads = kKvHeads, .k_dim = kDim, .v_dim = kDim};
+    KvView here = kind.view;
+    here.data = kind.bytes->data();
+    KvView open_view = view_of(kind.policy.open_policy());
+    std::vector<std::byte> open(static_cast<size_t>(open_view.block_bytes));
+    open_view.data = open.data();
+    run(kind.append, kRepeats * 2 * kKvHeads * kTileTokens, [&](const Team& team) {
+      for (int64_t i = 0; i < kRepeats; ++i) {
+        cpu::kernels(isa)[args.index()](args,
+                                        {.reads = reads, .step = &step, .kv = here, .open = open_view, .team = team});
+        cpu::sync(team);
+      }
+    });
+  }
+
   // The same bytes, only read.
   void read(Kind& ceiling, const Kind& of, int64_t context, int64_t layers) {
     const int64_t bytes = context / kTileTokens * of.view.block_bytes * layers;
-    run(ceiling, layers, [&](const Team& team) {
+    run(ceiling.attend, layers, [&](const Team& team) {
       constexpr int64_t kChunk = 128 << 10;
       for (int64_t begin = 0, end = 0; cpu::claim(team, bytes / kChunk, 1, begin, end);) {
-        sink_ = sink_ + read_all(of.bytes.data() + begin * kChunk, kChunk);
+        sink_ = sink_ + read_all(of.bytes->data() + begin * kChunk, kChunk);
       }
       cpu::sync(team);
     });
   }
 
  private:
-  void run(Kind& kind, int64_t layers, std::function<void(const Team&)> work) {
+  // Seconds of one of `count` equal parts of the work.
+  void run(Times& times, int64_t count, std::function<void(const Team&)> work) {
     work_ = std::move(work);
     const double wall = seconds(CLOCK_MONOTONIC), busy = seconds(CLOCK_PROCESS_CPUTIME_ID);
     pool_.run();
-    const auto n = static_cast<double>(layers);
-    kind.wall.push_back((seconds(CLOCK_MONOTONIC) - wall) / n);
-    kind.busy.push_back((seconds(CLOCK_PROCESS_CPUTIME_ID) - busy) / threads_ / n);
+    const auto n = static_cast<double>(count);
+    times.wall.push_back((seconds(CLOCK_MONOTONIC) - wall) / n);
+    times.busy.push_back((seconds(CLOCK_PROCESS_CPUTIME_ID) - busy) / threads_ / n);
   }
 
   std::function<void(const Team&)> work_;
@@ -175,24 +213,44 @@ double median(std::vector<double> times) {
   return *middle;
 }
 
+// One form of a layer: keys of `k` bits and values of `v`.
+Kind coded(std::string name, KvPolicy::Codec codec, int k, int v) {
+  const auto side = [&](int bits) { return KvPolicy::Side{.codec = codec, .bits = static_cast<uint8_t>(bits)}; };
+  KvPolicy policy{.k = side(k), .v = side(v), .raw = DType::bf16, .seed = 1};
+  if (policy.tiled()) {
+    policy.recent = 1;
+    policy.open_int8 = true;
+  }
+  return make_kind(std::move(name), policy);
+}
+
+// In the order of kTypes' indices.
 std::vector<Kind> kinds() {
-  const auto side = [](KvPolicy::Codec codec, int bits) {
-    return KvPolicy::Side{.codec = codec, .bits = static_cast<uint8_t>(bits)};
-  };
-  const auto policy = [&](KvPolicy::Codec codec, int k, int v) {
-    return KvPolicy{.k = side(codec, k), .v = side(codec, v), .raw = DType::bf16, .seed = 1};
-  };
+  using Codec = KvPolicy::Codec;
   std::vector<Kind> all;
   all.push_back(make_kind("bf16", KvPolicy::raw_of(DType::bf16)));
-  all.push_back(make_kind("q8", policy(KvPolicy::Codec::int8_block, 8, 8)));
-  all.push_back(make_kind("K4/V3", policy(KvPolicy::Codec::turbo, 4, 3)));
-  all.push_back(make_kind("K8/V3", policy(KvPolicy::Codec::turbo, 8, 3)));
-  all.push_back(make_kind("K3/V3", policy(KvPolicy::Codec::turbo, 3, 3)));
-  all.push_back(make_kind("K3/V2", policy(KvPolicy::Codec::turbo, 3, 2)));
+  all.push_back(coded("int8", Codec::int8_block, 8, 8));
+  all.push_back(coded("f8e4m3", Codec::f8e4m3, 8, 8));
+  all.push_back(coded("K4/V3", Codec::turbo, 4, 3));
+  all.push_back(coded("K8/V3", Codec::turbo, 8, 3));
+  all.push_back(coded("K3/V3", Codec::turbo, 3, 3));
+  all.push_back(coded("K3/V2", Codec::turbo, 3, 2));
+  all.push_back(coded("K8/V2", Codec::turbo, 8, 2));
+  all.push_back(coded("T3/T3", Codec::trellis, 3, 3));
+  all.push_back(coded("T4/T4", Codec::trellis, 4, 4));
   return all;
 }
 
-void measure(Bench& bench, cpu::Isa isa, int64_t context, int rounds) {
+// A cache type: the form of most layers, and that of `others` of them.
+struct Type {
+  const char* name;
+  size_t most, other;
+  int others;
+};
+constexpr Type kTypes[] = {{"auto", 0, 0, 0},       {"q8", 1, 1, 0},           {"f8e4m3", 2, 2, 0},
+                           {"turboquant", 3, 4, 2}, {"turboquant-3", 5, 4, 4}, {"turboquant-aggressive", 6, 7, 4}};
+
+void measure(Bench& bench, cpu::Isa isa, int64_t context, int rounds, int threads) {
   std::vector<Kind> all = kinds();
   const int64_t tiles = context / kTileTokens;
   const int64_t layers = std::max<int64_t>(1, kBytes / (tiles * all[0].view.block_bytes));
@@ -201,17 +259,25 @@ void measure(Bench& bench, cpu::Isa isa, int64_t context, int rounds) {
   for (int i = 0; i < rounds; ++i) {
     bench.read(ceiling, all[0], context, layers);
     for (Kind& kind : all) bench.attend(kind, isa, context, layers);
+    for (Kind& kind : all) bench.append(kind, isa);
   }
-  const double bf16 = median(all[0].busy), read = median(ceiling.busy);
-  std::printf("%lld tokens, %s; bf16 bytes only read: %.1f GB/s, %.1f us a layer\n", static_cast<long long>(context),
-              std::string(cpu::isa_name(isa)).c_str(),
-              1e-9 * static_cast<double>(tiles * all[0].view.block_bytes) / read, 1e6 * read);
+  const auto mean = [](const Type& type, const auto& of) {
+    return ((kLayers - type.others) * of(type.most) + type.others * of(type.other)) / kLayers;
+  };
+  const auto time = [&](size_t i) { return median(all[i].attend.busy); };
+  const auto bytes = [&](size_t i) { return static_cast<double>(tiles * all[i].view.block_bytes); };
+  const double read = median(ceiling.attend.busy) / bytes(0);  // seconds a byte
+  std::printf("%lld tokens, %s, read ceiling %.1f GB/s\n", static_cast<long long>(context),
+              std::string(cpu::isa_name(isa)).c_str(), 1e-9 / read);
+  for (const Type& type : kTypes) {
+    const double t = mean(type, time);
+    std::printf("  %-22s %8.1f us a layer  %5.2f times auto's speed  %3.0f%% of the read ceiling\n", type.name, 1e6 * t,
+                time(0) / t, 100 * read * mean(type, bytes) / t);
+  }
   for (const Kind& kind : all) {
-    const double time = median(kind.busy);
-    std::printf(
-        "  %-6s %8.1f us a layer (wall %8.1f)  %5.2f times bf16's speed  %3.0f%% of the read ceiling\n",
-        kind.name.c_str(), 1e6 * time, 1e6 * median(kind.wall), bf16 / time,
-        100 * read * static_cast<double>(kind.view.block_bytes) / static_cast<double>(all[0].view.block_bytes) / time);
+    std::printf("    %-8s %8.1f us (by the clock %8.1f); a vector is appended in %.2f us of one thread\n",
+                kind.name.c_str(), 1e6 * median(kind.attend.busy), 1e6 * median(kind.attend.wall),
+                1e6 * threads * median(kind.append.busy));
   }
   std::fflush(stdout);
 }
@@ -223,11 +289,13 @@ void measure(Bench& bench, cpu::Isa isa, int64_t context, int rounds) {
 // thread, which a machine with nobody else on it would show by the clock.
 int main(int argc, char** argv) {
   const auto argument = [&](int i, const char* otherwise) { return std::string(i < argc ? argv[i] : otherwise); };
-  arc::Bench bench(std::stoi(argument(1, "2")));
+  const int threads = std::stoi(argument(1, "2"));
+  arc::Bench bench(threads);
   const std::string contexts = argument(2, "512,4096,16384,32768");
   for (size_t at = 0; at < contexts.size(); ++at) {
     const size_t end = std::min(contexts.find(',', at), contexts.size());
-    arc::measure(bench, arc::cpu::choose_isa(), std::stoll(contexts.substr(at, end - at)), std::stoi(argument(3, "5")));
+    arc::measure(bench, arc::cpu::choose_isa(), std::stoll(contexts.substr(at, end - at)), std::stoi(argument(3, "5")),
+                 threads);
     at = end;
   }
 }

@@ -30,7 +30,7 @@ def run_json(command, env=None):
 def arc(options, model, prompt, context, n, env=None):
     """[(test name, tokens/s, share of its ceiling)] of one process."""
     report = run_json([options.arc, "bench", "-m", model, "-p", str(prompt), "-n", str(n), "--context", str(context),
-                       "-r", str(options.repetitions), "-t", str(options.threads), "--json"], env)
+                       "--pa-cache-type", "auto", "-r", str(options.repetitions), "-t", str(options.threads), "--json"], env)
     return report["runs_on"], [(test_name(r["test"], r["context"] if r["test"] == "decode" else prompt),
                                 r["tokens_per_second"]["median"], r["share"]) for r in report["results"]]
 

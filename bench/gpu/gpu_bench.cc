@@ -1,7 +1,6 @@
 // arc-gpu-bench: how fast a device decodes models of published shapes with random weights, against what it can read.
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cuda_runtime.h>
@@ -13,21 +12,17 @@
 #include <vector>
 
 #include "fmt/format.h"
-#include "nlohmann/json.hpp"
 
 #include "base/error.h"
-#include "base/json.h"
-#include "ceiling.h"
 #include "exec/cuda/cuda_backend.h"
-#include "exec/cuda/cuda_executor.h"
+#include "gpu/attention_bench.h"
+#include "gpu/bench_model.h"
 #include "gpu/free_running.h"
 #include "gpu/library_products.h"
 #include "gpu/random_fill.h"
 #include "gpu/ring_latency.h"
-#include "models/arch.h"
-#include "plan/cache_policy.h"
-#include "plan/lower.h"
-#include "weights/checkpoint_slots.h"
+#include "gpu/step_inputs.h"
+#include "gpu/table.h"
 
 namespace arc::bench {
 namespace {
@@ -38,161 +33,61 @@ constexpr int kLease = 60, kLeases = 5;  // a lease fits behind a context of who
 // A step to measure: `batch` sequences that each add `tokens` to a context.
 struct Load {
   int batch = 1, context = 512, tokens = 1;
+  StepShape step() const { return {.batch = batch, .start = context, .tokens = tokens}; }
 };
 constexpr Load kLoads[] = {{1, 512}, {8, 512}, {1, 8192}, {64, 512}, {1, 32768}, {8, 8192}, {1, 0, 2048}};
 constexpr int kFewLoads = 3;  // the first ones
-constexpr Load kPrompts[] = {{1, 0, 2048}, {1, 0, 8192}, {1, 0, 32768}};
+constexpr Load kPrefill = {1, 0, kMaxTokens};
+constexpr int kPrompts[] = {2048, 8192, 32768};
 constexpr int kPromptReplays = 3;
-constexpr int kMaxBatch = 64, kMaxTokens = 2048, kMaxContext = 32768;
 
-constexpr const char* kParts[] = {"ring", "loads", "products", "loop"};
+constexpr Load kAlone[] = {{1, 512}, {1, 4096}};  // of the persistent grid
 
-int tiles_of(const Load& load) {
-  return (load.context + load.tokens + kTileTokens - 1) / kTileTokens;
-}
-
-struct Shape {
-  const char* name;
-  const char* config;
-};
-
-constexpr Shape kShapes[] = {
-    {"qwen3-0.6b",
-     R"({"architectures": ["Qwen3ForCausalLM"], "vocab_size": 151936, "hidden_size": 1024, "intermediate_size": 3072,
- "num_hidden_layers": 28, "num_attention_heads": 16, "num_key_value_heads": 8, "head_dim": 128,
- "max_position_embeddings": 40960, "rms_norm_eps": 1e-6, "rope_theta": 1000000, "tie_word_embeddings": true})"},
-    {"qwen3-8b",
-     R"({"architectures": ["Qwen3ForCausalLM"], "vocab_size": 151936, "hidden_size": 4096, "intermediate_size": 12288,
- "num_hidden_layers": 36, "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128,
- "max_position_embeddings": 40960, "rms_norm_eps": 1e-6, "rope_theta": 1000000, "tie_word_embeddings": false})"},
-};
+// Those in kDefault make the tables of docs/performance.md; the rest takes apart where the time goes.
+constexpr const char* kParts[] = {"ring", "table", "loads", "products", "loop", "attention", "persistent"};
+constexpr std::string_view kDefault = "ring table";
 
 struct Options {
-  std::string shape, cache = "auto", part;  // no part: all
+  std::string shape, cache = "auto", part, out;  // no part: those of kDefault
   BlockCode weights = BlockCode::none;
   bool few = false;
+  double seconds = TableOptions().seconds;
 
-  bool wants(std::string_view name) const { return part.empty() || part == name; }
-};
-
-// Matrices in a block code.
-class CodedSlots : public SlotResolver {
- public:
-  CodedSlots(const ShapeOnlySlots& slots, BlockCode code) : slots_(slots), code_(code) {}
-  std::optional<SlotTensor> find(std::string_view slot, int layer, int expert, bool required) const override {
-    std::optional<SlotTensor> tensor = slots_.find(slot, layer, expert, required);
-    if (tensor && code_ != BlockCode::none && slot.find("norm") == std::string_view::npos) {
-      tensor->dtype = DType::packed;
-      tensor->code = code_;
-    }
-    return tensor;
+  bool wants(std::string_view name) const {
+    return part.empty() ? kDefault.find(name) != std::string_view::npos : part == name;
   }
-
- private:
-  const ShapeOnlySlots& slots_;
-  BlockCode code_;
 };
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-Plan lowered(const Shape& shape, const Options& options) {
-  const Config config(parse_json(shape.config, shape.name));
-  const Arch& arch = find_arch(config.architecture());
-  const ModelSpec spec = arch.build(config);
-  const std::vector<LayerCache> layers = resolve_cache(spec, parse_cache_type(options.cache), DType::bf16);
-  const ShapeOnlySlots slots(arch.own_names, spec.tied_head, DType::bf16);
-  return lower(spec, CodedSlots(slots, options.weights),
-               {.kernels = &gpu::kernels(), .policy = [&](int layer) { return layers[layer].policy; }});
-}
-
-Tensor on_device(const Tensor& host, Device device) {
-  Tensor there = Tensor::zeros(host.shape(), host.dtype(), device);
-  copy_bytes(there.data(), device, host.data(), {}, host.size_bytes());
-  return there;
-}
-
-// Matrices random, small enough that nothing overflows; norms one.
-Linear make_weight(const WeightSlot& slot, uint64_t seed, Device device) {
-  Linear weight{.format = slot.format, .count = slot.count, .out = slot.out, .in = slot.in};
-  if (slot.role == WeightSlot::Role::matrix) {
-    // In a block code these are small scales and any codes.
-    weight.data = Tensor::zeros({weight_bytes(slot)}, DType::u8, device);
-    fill_random_bf16(weight.data.data(), weight.data.numel() / 2, 1.0f / std::sqrt(static_cast<float>(slot.in)),
-                     seed << 40);
-    return weight;
-  }
-  const bool constant = slot.role == WeightSlot::Role::constant;
-  const Tensor host = Tensor::zeros({slot.in}, constant ? DType::f64 : DType::f32);
-  if (constant) std::ranges::copy(slot.values, host.as<double>());
-  if (!constant) std::fill_n(host.as<float>(), slot.in, 1.0f);
-  weight.data = on_device(host, device);
-  return weight;
-}
-
-// One step of a load.
-class BenchStep {
+// One step of a load that draws nothing.
+class LoadStep : public BenchStep {
  public:
-  explicit BenchStep(const Load& load)
-      : rows_(load.batch), seq_lens_(load.batch), sampling_(load.batch, {.temperature = 0.0f}) {
-    const int tiles = tiles_of(load);
-    q_start_.push_back(0);
-    for (int s = 0; s < load.batch; ++s) {
-      for (int i = 0; i < tiles; ++i) table_.push_back(1 + s * tiles + i);
-      for (int i = 0; i < load.tokens; ++i) {
-        const int position = load.context + i;
-        tokens_.push_back(1000 + 7 * s + i);
-        positions_.push_back(position);
-        slots_.push_back(int64_t{table_[s * tiles + position / kTileTokens]} * kTileTokens + position % kTileTokens);
-      }
-      q_start_.push_back(static_cast<int32_t>(tokens_.size()));
-      seq_lens_[s] = load.context + load.tokens;
-      rows_[s] = q_start_.back() - 1;
-    }
-    inputs_ = {.n_seqs = load.batch,
-               .n_tokens = static_cast<int32_t>(tokens_.size()),
-               .n_rows = load.batch,
-               .n_prompts = load.tokens > 1 ? load.batch : 0,
-               .tokens = tokens_.data(),
-               .positions = positions_.data(),
-               .q_start = q_start_.data(),
-               .seq_lens = seq_lens_.data()};
-    // Open tiles have as many blocks as packed ones: more than a scheduler gives them, the same work.
-    for (GroupInputs& group : inputs_.groups) {
-      group = {.block_table = table_.data(), .table_stride = tiles, .slots = slots_.data()};
-    }
-    inputs_.rows = rows_.data();
-    inputs_.sampling = sampling_.data();
-    inputs_.row_token = tokens_.data();  // nothing is drawn
+  LoadStep(const Plan& plan, const Load& load)
+      : BenchStep(plan, load.step(), load.tokens > 1 ? OpenTiles::fill : OpenTiles::ring) {
+    inputs().row_token = inputs().tokens;
   }
-  const StepInputs& inputs() const { return inputs_; }
-
- private:
-  std::vector<int32_t> tokens_, positions_, q_start_, rows_, seq_lens_, table_;
-  std::vector<int64_t> slots_;
-  std::vector<SamplingRow> sampling_;
-  StepInputs inputs_;
 };
-
-bool any_stage(const Stage&) {
-  return true;
-}
 
 // Measures loads of one model.
 class Bench {
  public:
-  Bench(const Shape& shape, CudaExecutor& executor, double ceiling, double matrix_peak)
-      : shape_(shape), executor_(executor), stages_(executor.stages()), ceiling_(ceiling), matrix_peak_(matrix_peak) {}
+  Bench(const Shape& shape, const Plan& plan, CudaExecutor& executor, double ceiling, double matrix_peak)
+      : shape_(shape),
+        plan_(plan),
+        executor_(executor),
+        stages_(executor.stages()),
+        ceiling_(ceiling),
+        matrix_peak_(matrix_peak) {}
 
   // Bytes that the chosen stages must read.
   double bytes(const Load& load, const std::function<bool(const Stage&)>& chosen) const {
-    double sum = 0.0;
+    const double tokens = static_cast<double>(load.batch) * (load.context + load.tokens);
+    double sum = weight_bytes_read(plan_, load.batch * load.tokens, chosen);
     for (const Stage& stage : stages_) {
-      if (!chosen(stage)) continue;
-      const double tokens = static_cast<double>(load.batch) * (load.context + load.tokens);
-      sum +=
-          static_cast<double>(stage.cost.weight_bytes) + static_cast<double>(stage.cost.cache_bytes_per_token) * tokens;
+      if (chosen(stage)) sum += static_cast<double>(stage.cost.cache_bytes_per_token) * tokens;
     }
     return sum;
   }
@@ -202,7 +97,7 @@ class Bench {
              int replays = kReplays) {
     const int n = static_cast<int>(std::ranges::count_if(stages_, chosen));
     if (n == 0) return 0.0;
-    const BenchStep step(load);
+    LoadStep step(plan_, load);
     const double seconds = executor_.graph_seconds(step.inputs(), chosen, replays);
     const double read = bytes(load, chosen);
     std::printf("%-10s batch %2d, context %5d, tokens %4d: %-20s %4d stages, %9.1f us, %7.2f us each", shape_.name,
@@ -215,11 +110,10 @@ class Bench {
 
   // A token's time within leases, sampling and control of the loop included.
   void lease_row(const Load& load, double step_seconds) {
-    const BenchStep step(load);
-    StepInputs inputs = step.inputs();
+    BenchStep step(plan_, load.step(), OpenTiles::ring);
+    StepInputs& inputs = step.inputs();
     LoopControl control{.lease = kLease};
     inputs.control = &control;
-    inputs.row_token = nullptr;  // tokens are drawn
     if (!executor_.can_lease(inputs)) {
       std::puts("    no lease of this step");
       return;
@@ -237,6 +131,23 @@ class Bench {
     const double median = seconds[kLeases / 2];
     std::printf("    %.3f ms a token in leases of %d, greedy sampling included: %.1f us over the step in a graph\n",
                 1e3 * median, kLease, 1e6 * (median - step_seconds));
+  }
+
+  // A step of one sequence on the resident grid, in launches, and on the grid again.
+  void persistent(const Load& load) {
+    LoadStep step(plan_, load);
+    const double read = bytes(load, any_stage);
+    const auto print = [&](const char* what, double seconds) {
+      std::printf("%-10s batch %2d, context %5d: %8.3f ms a step %-8s %5.0f GB/s, %5.1f%%\n", shape_.name, load.batch,
+                  load.context, 1e3 * seconds, what, read / 1e9 / seconds, 100 * read / 1e9 / seconds / ceiling_);
+      std::fflush(stdout);
+      return seconds;
+    };
+    const auto grid = [&] { return print("on grid", executor_.tape_seconds(step.inputs(), 3 * kReplays)); };
+    grid();
+    print("launches", executor_.graph_seconds(step.inputs(), any_stage, kReplays));
+    const double seconds = grid();
+    lease_row(load, seconds);
   }
 
   void op_row(const Load& load, const std::string& op, int replays = kReplays) {
@@ -283,33 +194,36 @@ class Bench {
     }
   }
 
-  // Products, then whole prompts, with their rate against the best product so far.
+  // Products, then whole prompts in steps as an engine takes them, with their rate against the best product so far: the
+  // first and the last step are measured, and those between lie on a line.
   void prompts() {
-    executor_.graph_seconds(BenchStep(kPrompts[0]).inputs(), any_stage, 1);  // fills what products read
-    product_rows(kPrompts[0]);
-    for (const Load& load : kPrompts) {
+    seconds_of(kPrefill);  // fills what products read
+    product_rows(kPrefill);
+    const double first = seconds_of(kPrefill);
+    for (const int tokens : kPrompts) {
       double operations = 0.0;
       for (const Stage& stage : stages_) {
         if (const auto* a = std::get_if<AttendArgs>(&stage.args)) {
-          operations += static_cast<double>(load.tokens) * (load.tokens + 1) * a->heads * (a->k_dim + a->v_dim);
+          operations += static_cast<double>(tokens) * (tokens + 1) * a->heads * (a->k_dim + a->v_dim);
         } else if (stage.layer != kNone) {
-          operations += static_cast<double>(stage.cost.flops_per_token) * load.tokens;
+          operations += static_cast<double>(stage.cost.flops_per_token) * tokens;
         }
       }
-      const BenchStep step(load);
-      const double seconds = executor_.graph_seconds(step.inputs(), any_stage, kPromptReplays);
+      const Load last{1, tokens - kMaxTokens, kMaxTokens};
+      const double seconds = tokens / kMaxTokens * (first + (last.context > 0 ? seconds_of(last) : first)) / 2;
       std::printf(
           "%-10s a prompt of %d: %.3f ms, %.1f tokens/s, %.1f TFLOP/s: %.1f%% of the best product, %.1f%% of the "
           "matrix peak\n",
-          shape_.name, load.tokens, 1e3 * seconds, load.tokens / seconds, operations / seconds / 1e12,
+          shape_.name, tokens, 1e3 * seconds, tokens / seconds, operations / seconds / 1e12,
           100 * operations / seconds / best_product_, 100 * operations / seconds / matrix_peak_);
-      for (const char* op : {"attend", "act", "norm", "rope", "append", "add"}) op_row(load, op, kPromptReplays);
+      for (const char* op : {"linear", "attend", "act", "norm", "rope", "append", "add"})
+        op_row(last, op, kPromptReplays);
     }
   }
 
   void load(const Load& load) {
     const double tokens = load.batch * load.tokens;
-    const BenchStep step(load);
+    LoadStep step(plan_, load);
     const double seconds = executor_.graph_seconds(step.inputs(), any_stage, kReplays);
     const double read = bytes(load, any_stage);
     std::printf(
@@ -325,20 +239,18 @@ class Bench {
 
  private:
   const Shape& shape_;
+  const Plan& plan_;
   CudaExecutor& executor_;
   std::span<const Stage> stages_;
   double ceiling_, matrix_peak_;  // GB/s, and operations per second
   double best_product_ = 0.0;     // operations per second
   LibraryProducts library_;
-};
 
-// Dense products of bf16 per second at the highest clock: what sm_90's matrix units do in a cycle (4096 operations a
-// processor), were they always fed.
-double matrix_peak(const CudaDevice& device) {
-  int khz = 0;
-  cudaDeviceGetAttribute(&khz, cudaDevAttrClockRate, device.index);
-  return 4096.0 * device.n_processors * khz * 1e3;
-}
+  double seconds_of(const Load& load) {
+    LoadStep step(plan_, load);
+    return executor_.graph_seconds(step.inputs(), any_stage, kPromptReplays);
+  }
+};
 
 // Keys and values at random, too; packed ones are any codes.
 void fill_cache(const CudaExecutor& executor, const Plan& plan, int64_t blocks) {
@@ -352,61 +264,52 @@ void fill_cache(const CudaExecutor& executor, const Plan& plan, int64_t blocks) 
 }
 
 void bench_shape(const Shape& shape, const Options& options, const CudaDevice& device, double ceiling) {
-  const Plan plan = lowered(shape, options);
-  const bool prompts = options.part == "products";
-  const StepCapacity capacity{.tokens = prompts ? kMaxContext : kMaxTokens,
-                              .rows = kMaxBatch,
-                              .seqs = kMaxBatch,
-                              .positions = kMaxContext + 64};
+  const Plan plan = lowered(shape, options.cache, options.weights);
+  const StepCapacity capacity{
+      .tokens = kMaxTokens, .rows = kMaxBatch, .seqs = kMaxBatch, .positions = kMaxContext + kTileTokens};
   if (const std::string problem = gpu::problem(plan, capacity, device); !problem.empty()) {
     std::printf("%s: %s\n", shape.name, problem.c_str());
     return;
   }
-  LoadedWeights weights;
-  for (const WeightSlot& slot : plan.weights) {
-    weights.weights.push_back(make_weight(slot, weights.weights.size() + 1, device.device()));
+  CudaExecutor executor(plan, random_weights(plan, device), capacity, device);
+  const bool on_grid = options.part == "persistent";
+  executor.set_tape(on_grid);
+  if (on_grid && executor.tape() == nullptr) {
+    std::printf("%s: %s\n", shape.name, executor.describe().c_str());
+    return;
   }
-  CudaExecutor executor(plan, std::move(weights), capacity, device);
-  const std::span<const Load> loads = std::span(kLoads).first(options.few ? kFewLoads : std::size(kLoads));
-  int most = 0;
-  for (const Load& load : loads) most = std::max(most, load.batch * tiles_of(load));
+  const std::span<const Load> loads =
+      on_grid ? std::span<const Load>(kAlone) : std::span(kLoads).first(options.few ? kFewLoads : std::size(kLoads));
+  int most = std::max(kOpenBlocks, kMaxTiles);
+  for (const Load& load : loads) most = std::max(most, load.batch * load.step().tiles());
   CacheCapacity cache;
   cache.blocks.fill(1 + most);
   executor.allocate_cache(cache);
   fill_cache(executor, plan, most);
-  Bench bench(shape, executor, ceiling, matrix_peak(device));
+  Bench bench(shape, plan, executor, ceiling, matrix_peak(device));
   for (const Load& load : loads) {
     if (options.wants("loads")) bench.load(load);
+    if (on_grid) bench.persistent(load);
   }
-  if (prompts) bench.prompts();
+  if (options.wants("products")) bench.prompts();
   if (options.wants("loop")) bench_free_running(shape.name, executor, 512);
 }
 
-// The better of two readers over 16 GB, or half of what is free; median of 5. GB/s.
-double read_ceiling(const CudaDevice& device) {
-  const int64_t bytes = std::min<int64_t>(int64_t{16} << 30, device.free_bytes / 2) / (1 << 20) * (1 << 20);
-  const Tensor memory = Tensor::zeros({bytes}, DType::u8, device.device());
-  const auto address = reinterpret_cast<uint64_t>(memory.data());
-  double best = 0.0;
-  for (const tape::Reader reader : {tape::Reader::grid_stride, tape::Reader::ring}) {
-    std::vector<double> rates;
-    for (int i = 0; i < 5; ++i) rates.push_back(tape::read_rate(reader, address, bytes, device.n_processors));
-    std::ranges::sort(rates);
-    std::printf("reads %.0f GB/s with %s\n", rates[2], reader == tape::Reader::ring ? "bulk copies" : "plain loads");
-    best = std::max(best, rates[2]);
-  }
-  return best;
-}
-
 constexpr char kUsage[] =
-    "arc-gpu-bench [SHAPE] [--cache TYPE] [--weights CODE] [--few] [--part PART]\n"
+    "arc-gpu-bench [SHAPE] [--part PART] [--seconds N] [--out FILE] [--cache TYPE] [--weights CODE] [--few]\n"
     "  SHAPE            a part of a name, as 8b; default: all\n"
-    "  --cache TYPE     as --pa-cache-type of arc; default auto\n"
-    "  --weights CODE   Q8_0, Q4_0, Q4_K, Q5_K or Q6_K instead of bf16\n"
-    "  --few            short decode loads only\n"
-    "  --part PART      ring: how soon the host sees a token; loads: steps and their stages; products: those of a "
+    "  --part PART      ring: how soon the host sees a token; table: every preset, batch, context and prompt, and\n"
+    "                   products of block codes; default: both. loads: steps and their stages; products: those of a "
     "prompt,\n"
-    "                   beside cuBLASLt where LD_LIBRARY_PATH has it; loop: leases while the host sleeps or is busy\n";
+    "                   beside cuBLASLt where LD_LIBRARY_PATH has it, and whole prompts; loop: leases while the host "
+    "sleeps or is busy;\n"
+    "                   attention: of one token, over every kind of cache; persistent: steps of one\n"
+    "                   sequence on the persistent grid\n"
+    "  --seconds N      of the table: what would begin later is not measured; default 200\n"
+    "  --out FILE       the table as JSON\n"
+    "  --cache TYPE     of loads, products and loop, as --pa-cache-type of arc; default auto\n"
+    "  --weights CODE   likewise: Q8_0, Q4_0, Q4_K, Q5_K or Q6_K instead of bf16\n"
+    "  --few            short decode loads only\n";
 
 std::optional<Options> parse(std::span<char* const> args) {
   Options options;
@@ -418,6 +321,10 @@ std::optional<Options> parse(std::span<char* const> args) {
     } else if (arg == "--part" && more) {
       options.part = args[++i];
       if (std::ranges::find(kParts, options.part) == std::end(kParts)) return std::nullopt;
+    } else if (arg == "--seconds" && more) {
+      options.seconds = std::atof(args[++i]);
+    } else if (arg == "--out" && more) {
+      options.out = args[++i];
     } else if (arg == "--cache" && more) {
       options.cache = args[++i];
     } else if (arg == "--weights" && more) {
@@ -449,10 +356,17 @@ int run(const Options& options) {
   if (options.wants("ring") && !bench_ring_latency(100'000)) return 1;
   if (options.part == "ring") return 0;
   const double ceiling = read_ceiling(device);
-  for (const Shape& shape : kShapes) {
-    if (std::string(shape.name).find(options.shape) != std::string::npos) bench_shape(shape, options, device, ceiling);
+  bool ok = true;
+  if (options.wants("attention")) bench_attention(device, ceiling, options.shape);
+  if (options.wants("table"))
+    ok = bench_table({.shape = options.shape, .seconds = options.seconds, .out = options.out}, device, ceiling);
+  const bool parts =
+      options.wants("loads") || options.wants("products") || options.wants("loop") || options.wants("persistent");
+  for (const Shape& shape : shapes()) {
+    if (parts && std::string(shape.name).find(options.shape) != std::string::npos)
+      bench_shape(shape, options, device, ceiling);
   }
-  return 0;
+  return ok ? 0 : 1;
 }
 
 }  // namespace

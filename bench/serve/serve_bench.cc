@@ -24,7 +24,7 @@ namespace {
 
 struct Options {
   std::vector<std::string> servers;
-  EngineConfig engine;
+  EngineConfig engine{.cache_type = "auto"};  // llama-server's is not compressed either
   std::vector<int> connections = {1, 8, 32};
   int stream_tokens = 64;
   double seconds = 2.0;

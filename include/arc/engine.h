@@ -20,10 +20,11 @@ namespace arc {
 // ---- configuration -------------------------------------------------------------------------------------------------
 
 struct EngineConfig {
-  std::string model;                 // a folder with config.json, tokenizer.json and *.safetensors
-  std::string served_name;           // the name in responses; empty: the folder's name
-  std::string dtype = "auto";        // auto, f32, bf16, f16: of activations and of the uncompressed cache
-  std::string cache_type = "auto";   // how keys and values are stored: auto, turboquant, q8, ...; see docs/cli.md
+  std::string model;           // a folder with config.json, tokenizer.json and *.safetensors
+  std::string served_name;     // the name in responses; empty: the folder's name
+  std::string dtype = "auto";  // auto, f32, bf16, f16: of activations and of the uncompressed cache
+  // How keys and values are stored: turboquant, q8, ..., or auto, as `dtype` says; see docs/turboquant.md.
+  std::string cache_type = "turboquant";
   std::string pooling;               // how texts become vectors where the model does not say: last, mean, cls, ...
   std::string chat_template;         // a .jinja file that replaces the model's own
   int32_t max_seqs = 32;             // sequences that run at once

@@ -76,10 +76,13 @@ int64_t tiles_within(const std::vector<CacheNeeds>& groups, int64_t memory, int6
 
 }  // namespace
 
+int64_t tokens_within(const std::vector<CacheNeeds>& groups, const CacheRequest& request) {
+  const int64_t wanted = blocks_for_tokens(request.max_seq_len, kTileTokens) * request.max_seqs;
+  return tiles_within(groups, request.memory_bytes, wanted, request) * kTileTokens;
+}
+
 CachePlan size_cache(const std::vector<CacheNeeds>& groups, const CacheRequest& request) {
-  const int64_t tiles_per_seq = blocks_for_tokens(request.max_seq_len, kTileTokens);
-  const int64_t wanted = tiles_per_seq * request.max_seqs;
-  const int64_t tiles = tiles_within(groups, request.memory_bytes, wanted, request);
+  const int64_t tiles = tokens_within(groups, request) / kTileTokens;
   if (tiles < 1) {
     throw Error(ErrorCode::resource,
                 fmt::format("the cache needs at least {} bytes and may take {}; raise --kv-memory or lower --max-seqs",

@@ -28,6 +28,9 @@ struct CachePlan {
 // Throws Error(resource) that names the bytes needed when not even one tile fits.
 CachePlan size_cache(const std::vector<CacheNeeds>& groups, const CacheRequest& request);
 
+// The positions that all sequences together can hold; 0: not one tile fits.
+int64_t tokens_within(const std::vector<CacheNeeds>& groups, const CacheRequest& request);
+
 // A quarter of the memory that this machine can still give.
 int64_t default_cache_bytes();
 

@@ -35,7 +35,7 @@ std::string human_bytes(int64_t bytes) {
 
 std::string load_report(const Plan& plan, const LoadedWeights& weights, const CachePlan& cache, const ModelInfo& info,
                         const std::string& executor, const std::string& note, const std::vector<LayerCache>& layers,
-                        bool shortened) {
+                        std::optional<int64_t> raw_tokens, bool shortened) {
   std::string text = fmt::format("{} ({}), {} parameters\n", info.name, info.architecture, parameter_count(plan));
   text += fmt::format("runs on: {}\n", executor);
   if (!note.empty()) text += fmt::format("no GPU: {}\n", note);
@@ -47,9 +47,9 @@ std::string load_report(const Plan& plan, const LoadedWeights& weights, const Ca
   text += fmt::format("cache: {} for {} tokens, swap {}\n", human_bytes(cache.memory_bytes), cache.n_tokens,
                       human_bytes(cache.swap_bytes));
   text += describe_cache(plan, layers);
-  if (const CacheBytes bytes = cache_bytes_per_token(plan); bytes.stored < bytes.raw) {
-    text += fmt::format("room for {} sequences of 4096 tokens, uncompressed {}\n", cache.n_tokens / 4096,
-                        cache.memory_bytes / (bytes.raw * 4096));
+  if (raw_tokens) {
+    text += fmt::format("room for {} tokens ({} sequences of 4096), uncompressed for {} ({})\n", cache.n_tokens,
+                        cache.n_tokens / 4096, *raw_tokens, *raw_tokens / 4096);
   }
   text += fmt::format("longest sequence: {} tokens{}\n", info.max_seq_len,
                       shortened ? " (what the cache holds; raise --kv-memory for more)" : "");
@@ -123,13 +123,17 @@ std::vector<LayerCache> layer_caches(const EngineConfig& config, const ModelSour
   return resolve_cache(model.spec, parse_cache_type(config.cache_type), cache_dtype(config.dtype, model.config));
 }
 
+int32_t longest_sequence(const Plan& plan, const EngineConfig& config) {
+  return config.max_seq_len > 0 ? std::min(config.max_seq_len, plan.max_positions) : plan.max_positions;
+}
+
 CachePlan plan_cache(const Plan& plan, const EngineConfig& config, const ExecutorChoice& choice,
                      const StepCapacity& capacity) {
   const int64_t memory =
       config.kv_memory_bytes > 0 ? config.kv_memory_bytes : choice.default_cache_bytes(plan, capacity);
   const bool on_gpu = choice.kind == ExecutorChoice::Kind::cuda;  // swap space is the host's
   const int64_t swap = on_gpu ? std::min(memory, default_cache_bytes()) : memory;
-  const int32_t wanted = config.max_seq_len > 0 ? std::min(config.max_seq_len, plan.max_positions) : plan.max_positions;
+  const int32_t wanted = longest_sequence(plan, config);
   const CachePlan cache =
       size_cache(plan.groups, {.memory_bytes = memory,
                                .swap_bytes = config.swap_memory_bytes > 0 ? config.swap_memory_bytes : swap,
@@ -142,6 +146,16 @@ CachePlan plan_cache(const Plan& plan, const EngineConfig& config, const Executo
                             config.max_seq_len, cache.n_tokens));
   }
   return cache;
+}
+
+// Tokens that the same memory would hold uncompressed; none: it is.
+std::optional<int64_t> uncompressed_tokens(const Plan& plan, const EngineConfig& config, const CachePlan& cache) {
+  const CacheBytes bytes = cache_bytes_per_token(plan);
+  if (bytes.stored == bytes.raw) return std::nullopt;
+  return tokens_within(uncompressed(plan.groups), {.memory_bytes = cache.memory_bytes,
+                                                   .max_seqs = config.max_seqs,
+                                                   .max_seq_len = longest_sequence(plan, config),
+                                                   .max_batched_tokens = config.max_batched_tokens});
 }
 
 void check_config(const EngineConfig& config) {
@@ -214,7 +228,8 @@ LoadedModel load_model(const EngineConfig& asked, const ProgressSink& progress) 
   executor->allocate_cache(cache.capacity);
   info.runs_on = executor->describe();
   const bool shortened = cache.max_seq_len < plan.max_positions && config.max_seq_len == 0;
-  info.load_report = load_report(plan, summary, cache, info, info.runs_on, choice.note, layers, shortened);
+  info.load_report = load_report(plan, summary, cache, info, info.runs_on, choice.note, layers,
+                                 uncompressed_tokens(plan, config, cache), shortened);
   if (head) info.load_report += describe_embeddings(plan, head->spec(), config.max_batched_tokens);
 
   LoadedModel loaded{.info = std::move(info),

@@ -90,7 +90,7 @@ Divergence summary(const Journal& journal, const Windows& windows) {
   const auto n = static_cast<double>(all.size());
   const MeanError mean = mean_of(sums);
   std::ranges::sort(all);
-  const auto quantile = [&](double q) { return all[static_cast<size_t>(q * (n - 1) + 0.5)]; };
+  const auto quantile = [&](double q) { return all[static_cast<size_t>(std::lround(q * (n - 1)))]; };
   result.positions = static_cast<int64_t>(all.size());
   result.mean = mean.mean;
   result.mean_error = mean.error;

@@ -9,8 +9,8 @@ CacheStorage::CacheStorage(const std::vector<CacheNeeds>& groups, const CacheCap
   for (size_t g = 0; g < groups.size(); ++g) {
     const KvPolicy& policy = groups[g].policy;
     if (policy.tiled()) {
-      k_turbo_[g] = std::make_unique<TurboCodec>(KvRole::key, groups[g].k_dim, policy.k.bits, policy.seed);
-      v_turbo_[g] = std::make_unique<TurboCodec>(KvRole::value, groups[g].v_dim, policy.v.bits, policy.seed);
+      k_turbo_[g] = std::make_unique<TurboCodec>(KvRole::key, groups[g].k_dim, policy.k, policy.seed);
+      v_turbo_[g] = std::make_unique<TurboCodec>(KvRole::value, groups[g].v_dim, policy.v, policy.seed);
     }
     device_.push_back(allocate(groups[g], capacity.blocks[g], device));
     swap_.push_back(allocate(groups[g], capacity.swap_blocks[g], {}));

@@ -19,6 +19,7 @@ class CacheStorage {
 
   KvView kv(int group, int layer) const;
   StateView state(int group, int layer) const;
+  int64_t n_blocks(int group) const { return device_[static_cast<size_t>(group)].n_blocks; }
 
   void copy(const StepCopy& copy) noexcept;
   void swap_out(const StepCopy& copy) noexcept;

@@ -26,6 +26,7 @@ struct Preset {
   std::string_view name;
   KvPolicy::Side k, v;
   int boundary = 0, recent = 0, open = 16;
+  bool trellis = false;
 };
 
 constexpr Preset kPresets[] = {
@@ -33,6 +34,8 @@ constexpr Preset kPresets[] = {
     {"turboquant", turbo(4), turbo(3), 1, 1, 8},
     {"turboquant-3", turbo(3), turbo(3), 2, 1, 8},
     {"turboquant-aggressive", turbo(3), turbo(2), 2, 1, 8},
+    {"turboquant-t3", turbo(3), turbo(3), 1, 1, 8, true},
+    {"turboquant-t4", turbo(4), turbo(4), 1, 1, 8, true},
     {"q8", kInt8, kInt8},
     {"f8e4m3", kF8, kF8},
 };
@@ -40,7 +43,8 @@ constexpr Preset kPresets[] = {
 [[noreturn]] void refuse(std::string_view text, std::string_view why) {
   throw Error(ErrorCode::invalid_argument,
               fmt::format("the cache type \"{}\": {}; known are {}, and for turboquant the changes k=BITS, v=BITS, "
-                          "boundary=LAYERS, recent=TILES and open=8 or 16, such as turboquant,boundary=0",
+                          "boundary=LAYERS, recent=TILES, open=8 or 16 and code=levels or trellis, such as "
+                          "turboquant,boundary=0",
                           text, why, cache_type_names()));
 }
 
@@ -48,6 +52,10 @@ void change(CacheType& type, std::string_view text, std::string_view setting) {
   const size_t equals = setting.find('=');
   const std::string_view key = setting.substr(0, equals);
   const std::string_view number = equals == std::string_view::npos ? "" : setting.substr(equals + 1);
+  if (key == "code" && type.k.codec == Codec::turbo && (number == "levels" || number == "trellis")) {
+    type.trellis = number == "trellis";
+    return;
+  }
   int value = -1;
   const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), value);
   if (error != std::errc() || end != number.data() + number.size() || value < 0 || type.k.codec != Codec::turbo) {
@@ -64,6 +72,21 @@ void change(CacheType& type, std::string_view text, std::string_view setting) {
   } else {
     refuse(text, fmt::format("\"{}\" is no change of it", setting));
   }
+}
+
+// With code=trellis sides of 2 to 4 bits are coded so; 8 bits need no code.
+void choose_codes(CacheType& type, std::string_view text) {
+  for (KvPolicy::Side* side : {&type.k, &type.v}) {
+    if (!type.trellis || side->bits == kUniformBits) continue;
+    if (!is_trellis_width(side->bits)) {
+      refuse(text, fmt::format("a trellis has 2 to 4 bits, not {}: change k= and v=, or take code=levels", side->bits));
+    }
+    side->codec = Codec::trellis;
+  }
+}
+
+bool is_tiled(const CacheType& type) {
+  return type.k.codec == Codec::turbo || type.k.codec == Codec::trellis;
 }
 
 // Why a tiled policy does not fit the layer; empty: it does.
@@ -88,6 +111,8 @@ std::string describe(KvPolicy::Side side, DType raw) {
       return "f8e4m3";
     case Codec::int8_block:
       return "int8 blocks of 32";
+    case Codec::trellis:
+      return fmt::format("{} bits by trellis", side.bits);
     case Codec::turbo:
       break;
   }
@@ -131,12 +156,14 @@ CacheType parse_cache_type(std::string_view text) {
                  .v = preset->v,
                  .boundary = preset->boundary,
                  .recent = preset->recent,
-                 .open = preset->open};
+                 .open = preset->open,
+                 .trellis = preset->trellis};
   for (std::string_view rest = text.substr(name.size()); !rest.empty();) {
     const std::string_view setting = rest.substr(1, rest.find(',', 1) - 1);
     change(type, text, setting);
     rest.remove_prefix(1 + setting.size());
   }
+  choose_codes(type, text);
   return type;
 }
 
@@ -147,7 +174,7 @@ std::vector<LayerCache> resolve_cache(const ModelSpec& spec, const CacheType& ty
     const MixerSpec& mixer = spec.layers[l].mixer;
     if (std::holds_alternative<DeltaNetSpec>(mixer)) continue;
     out[l] = {.present = true, .policy = KvPolicy::raw_of(raw)};
-    if (type.k.codec == Codec::turbo) out[l].reason = misfit(mixer);
+    if (is_tiled(type)) out[l].reason = misfit(mixer);
     if (type.k.codec == Codec::raw || !out[l].reason.empty()) continue;
     out[l].policy.k = type.k;
     out[l].policy.v = type.v;
@@ -166,17 +193,25 @@ std::vector<LayerCache> resolve_cache(const ModelSpec& spec, const CacheType& ty
   return out;
 }
 
-CacheBytes cache_bytes_per_token(const Plan& plan) {
-  CacheBytes bytes;
-  for (const CacheNeeds& group : plan.groups) {
-    if (!keeps_tokens(group)) continue;
-    CacheNeeds raw = group;
-    raw.policy = KvPolicy::raw_of(group.policy.raw);
-    const auto n = static_cast<int64_t>(group.layers.size());
-    bytes.stored += n * token_bytes(group);
-    bytes.raw += n * token_bytes(raw);
+std::vector<CacheNeeds> uncompressed(const std::vector<CacheNeeds>& groups) {
+  std::vector<CacheNeeds> raw;
+  for (const CacheNeeds& group : groups) {
+    if (group.kind == CacheKind::open) continue;
+    raw.push_back(group);
+    raw.back().policy = KvPolicy::raw_of(group.policy.raw);
   }
-  return bytes;
+  return raw;
+}
+
+CacheBytes cache_bytes_per_token(const Plan& plan) {
+  const auto bytes_of = [](const std::vector<CacheNeeds>& groups) {
+    int64_t bytes = 0;
+    for (const CacheNeeds& group : groups) {
+      if (keeps_tokens(group)) bytes += static_cast<int64_t>(group.layers.size()) * token_bytes(group);
+    }
+    return bytes;
+  };
+  return {.stored = bytes_of(plan.groups), .raw = bytes_of(uncompressed(plan.groups))};
 }
 
 std::string describe_cache(const Plan& plan, const std::vector<LayerCache>& layers) {

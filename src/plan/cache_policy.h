@@ -14,12 +14,13 @@ namespace arc {
 struct CacheType {
   std::string name;
   KvPolicy::Side k, v;
-  int boundary = 0;  // so many of the first and of the last tiled layers keep keys at 8 bits
-  int recent = 0;    // KvPolicy::recent
-  int open = 16;     // bits of open tiles: 16, as --dtype says, or 8
+  int boundary = 0;      // so many of the first and of the last tiled layers keep keys at 8 bits
+  int recent = 0;        // KvPolicy::recent
+  int open = 16;         // bits of open tiles: 16, as --dtype says, or 8
+  bool trellis = false;  // sides of 2 to 4 bits are a trellis code (quant/trellis.h) instead of levels
 };
 
-// One of the presets, with changes: "turboquant", "turboquant,boundary=0", "turboquant,k=4,v=4,recent=1". Throws
+// One of the presets, with changes: "turboquant", "turboquant,boundary=0", "turboquant,k=4,v=4,code=trellis". Throws
 // Error(invalid_argument) that lists them.
 CacheType parse_cache_type(std::string_view text);
 // Names of the presets, separated by commas.
@@ -37,6 +38,9 @@ struct LayerCache {
 std::vector<LayerCache> resolve_cache(const ModelSpec& spec, const CacheType& type, DType raw);
 
 inline constexpr int kMinTiledWindow = 4 * kTileTokens;
+
+// The groups as they would be with nothing compressed: without open tiles.
+std::vector<CacheNeeds> uncompressed(const std::vector<CacheNeeds>& groups);
 
 // Bytes of one token of context in all layers: as `plan` stores it, and as it would be uncompressed. States and open
 // tiles are not counted.

@@ -131,6 +131,27 @@ TEST(Codebook, BetweenShannonAndThePaperAndGridsCostLittle) {
   }
 }
 
+// docs/turboquant.md has the distortion of each head size beside both bounds.
+TEST(Codebook, TheDocumentHasTheDistortions) {
+  const auto row = [](const std::string& head, const auto& of) {
+    std::string text = "| " + head + " |";
+    for (int bits = 1; bits <= 4; ++bits) text += fmt::format(" {:.3g} |", of(bits));
+    return text + "\n";
+  };
+  std::string table;
+  for (int dim : kCodebookDims) {
+    const CoordinateLaw law(dim);
+    table += row(std::to_string(dim),
+                 [&](int bits) { return distortion(law, levels_of(*find_codebook(dim, bits, Grid::exact))); });
+  }
+  table += row("Shannon's bound", [](int bits) { return std::pow(4.0, -bits); });
+  table += row("the paper's bound",
+               [](int bits) { return std::numbers::sqrt3 * std::numbers::pi / 2 * std::pow(4.0, -bits); });
+  std::ostringstream document;
+  document << std::ifstream(std::string(ARC_SOURCE_DIR) + "/docs/turboquant.md").rdbuf();
+  EXPECT_NE(document.str().find(table), std::string::npos) << "docs/turboquant.md should have\n" << table;
+}
+
 TEST(Codebook, CodeIsTheNearestLevel) {
   for (int bits = 1; bits <= 4; ++bits) {
     const Codebook& book = *find_codebook(128, bits, Grid::odd_halves);

@@ -15,8 +15,13 @@ using Codec = KvPolicy::Codec;
 constexpr int32_t kBlock = 32;  // coordinates that share a scale of int8_block
 constexpr float kLargestInt8 = 127.0f;
 
+bool is_tiled(Codec codec) {
+  return codec == Codec::turbo || codec == Codec::trellis;
+}
+
 int32_t scales_per_row(Codec codec, int32_t dim) {
-  return codec == Codec::int8_block ? (dim + kBlock - 1) / kBlock : codec == Codec::turbo ? 1 : 0;
+  if (codec == Codec::int8_block) return (dim + kBlock - 1) / kBlock;
+  return is_tiled(codec) ? 1 : 0;
 }
 
 int64_t row_bytes(Codec codec, DType raw, int32_t dim) {
@@ -24,6 +29,7 @@ int64_t row_bytes(Codec codec, DType raw, int32_t dim) {
 }
 
 int64_t data_bytes(KvPolicy::Side side, DType raw, int32_t dim) {
+  if (side.codec == Codec::trellis) return trellis_tile_bytes(dim, side.bits);
   return side.codec == Codec::turbo ? turbo_tile_bytes(dim, side.bits) : kTileTokens * row_bytes(side.codec, raw, dim);
 }
 
@@ -71,7 +77,7 @@ void store_row(const KvTile& tile, int32_t token, const float* x) {
 }
 
 void load_rows(const KvTile& tile, int32_t begin, int32_t end, float* out, int64_t stride) {
-  if (tile.codec == Codec::turbo) return tile.turbo->load_tile(tile.data, tile.scales, out, stride);
+  if (is_tiled(tile.codec)) return tile.turbo->load_tile(tile.data, tile.scales, out, stride);
   const int32_t n_scales = scales_per_row(tile.codec, tile.dim);
   for (int32_t j = begin; j < end; ++j) {
     const std::byte* row = tile.data + j * row_bytes(tile.codec, tile.raw, tile.dim);
@@ -97,13 +103,13 @@ void rotate(const TurboCodec& codec, float* x) {
   codec.rotate(x);
 }
 
-void seal(const KvTile& open, const KvTile& tile) {
+void seal(const KvTile& open, const KvTile& tile, TrellisWalk walk) {
   const auto dim = static_cast<size_t>(tile.dim);
   uint8_t codes[kTileTokens * kMaxTurboDim];
   float y[kMaxTurboDim];
   for (int32_t t = 0; t < kTileTokens; ++t) {
     load_rows(open, t, t + 1, y, 0);
-    tile.turbo->encode(y, codes + t * dim, tile.scales + norm_place(t));
+    tile.turbo->encode(y, codes + t * dim, tile.scales + norm_place(t), walk);
   }
   tile.turbo->pack_tile(codes, tile.data);
 }

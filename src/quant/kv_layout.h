@@ -5,13 +5,14 @@
 #include <cstdint>
 
 #include "quant/kv_policy.h"
+#include "quant/trellis.h"
 
 namespace arc {
 
 class TurboCodec;
 
 // One head's part of a block: offsets in bytes of values, scales of keys and scales of values behind the keys. A scale
-// is an f16: one for each 32 coordinates of a row (int8_block), or one per row in the order of norm_place() (turbo).
+// is an f16: one for each 32 coordinates of a row (int8_block), or one per row in the order of norm_place() (tiled).
 struct KvLayout {
   int64_t v_offset = 0, k_scales = 0, v_scales = 0, head_bytes = 0;
 };
@@ -45,21 +46,22 @@ KvTile kv_tile(const KvView& kv, int64_t block, int32_t head, int32_t dim, KvRol
 struct TurboTable {
   int32_t bits = 0;
   float step = 1.0f, offset = 0.0f;
-  uint8_t entries[16] = {};      // by the code as it is held; of values int8; with 8 bits codes are what is wanted
-  const float* signs = nullptr;  // [dim], of the rotation
+  uint8_t entries[16] = {};          // by the code as it is held; of values int8; with 8 bits codes are what is wanted
+  const uint8_t* windows = nullptr;  // of a trellis: entries [kWindows] by window
+  const float* signs = nullptr;      // [dim], of the rotation
 };
 const TurboTable& turbo_table(const TurboCodec& codec);
 
-// Writes row `token` of a tile that is not turbo's.
+// Writes row `token` of a tile that is not of a tiled policy.
 void store_row(const KvTile& tile, int32_t token, const float* x);
 
-// Rows [begin, end) as floats, row j at out + j * stride; turbo's stay rotated, and all kTileTokens come.
+// Rows [begin, end) as floats, row j at out + j * stride; a tiled policy's stay rotated, and all kTileTokens come.
 void load_rows(const KvTile& tile, int32_t begin, int32_t end, float* out, int64_t stride);
 
 // x [dim] into the space of the codec's keys or values, or back.
 void rotate(const TurboCodec& codec, float* x);
 
-// Packs `tile` (turbo's) from the rows of `open`, which are rotated.
-void seal(const KvTile& open, const KvTile& tile);
+// Packs `tile` from the rows of `open`, which are rotated.
+void seal(const KvTile& open, const KvTile& tile, TrellisWalk walk = walk_trellis);
 
 }  // namespace arc

@@ -17,8 +17,9 @@ enum class KvRole : uint8_t { key, value };
 
 struct KvPolicy {
   // f8e4m3 has no scale and saturates at 448; int8_block has an f16 scale for each 32 coordinates; turbo is
-  // quant/turbo.h, with 1 to 4 or 8 bits a coordinate, and is either both sides' or none's.
-  enum class Codec : uint8_t { raw, f8e4m3, int8_block, turbo };
+  // quant/turbo.h, with 1 to 4 or 8 bits a coordinate; trellis is the same with the code of quant/trellis.h, 2 to 4
+  // bits. Both sides are of the last two, or none is.
+  enum class Codec : uint8_t { raw, f8e4m3, int8_block, turbo, trellis };
   struct Side {
     Codec codec = Codec::raw;
     uint8_t bits = 16;
@@ -36,7 +37,8 @@ struct KvPolicy {
 
   bool is_raw() const { return k.codec == Codec::raw && v.codec == Codec::raw; }
   // Whether keys and values are packed a tile at a time. They are then rotated, and raw until their tile is full.
-  bool tiled() const { return k.codec == Codec::turbo; }
+  bool tiled() const { return k.codec == Codec::turbo || k.codec == Codec::trellis; }
+  bool trellis() const { return k.codec == Codec::trellis || v.codec == Codec::trellis; }
 
   // Of the tiles that are not packed, or not yet read so.
   KvPolicy open_policy() const {

@@ -16,10 +16,16 @@ constexpr float kUniformLargest = 127.0f;
 
 }  // namespace
 
-TurboCodec::TurboCodec(KvRole role, int dim, int bits, uint32_t seed)
-    : role_(role), bits_(bits), book_(find_codebook(dim, bits, grid_of(role))), rotation_(dim, seed) {
-  ARC_CHECK(book_ != nullptr || bits == kUniformBits) << dim << " x " << bits;
-  for (int code = 0; code < 1 << bits; ++code) {
+TurboCodec::TurboCodec(KvRole role, int dim, KvPolicy::Side side, uint32_t seed)
+    : role_(role), bits_(side.bits), rotation_(dim, seed) {
+  if (side.codec == KvPolicy::Codec::trellis) {
+    trellis_ = &find_trellis(bits_);
+    fill_windows();
+    return;
+  }
+  book_ = find_codebook(dim, bits_, grid_of(role));
+  ARC_CHECK(book_ != nullptr || bits_ == kUniformBits) << dim << " x " << bits_;
+  for (int code = 0; code < 1 << bits_; ++code) {
     levels_.push_back(book_ != nullptr ? book_->level(code)
                                        : static_cast<float>(code - kUniformZero) / kUniformLargest);
   }
@@ -42,12 +48,23 @@ void TurboCodec::fill_table() {
   }
 }
 
+void TurboCodec::fill_windows() {
+  const int zero = role_ == KvRole::key ? kUniformZero : 0;
+  for (const int8_t number : trellis_->numbers) windows_.push_back(static_cast<uint8_t>(number + zero));
+  table_ = {.bits = bits_,
+            .step = trellis_->step / std::sqrt(static_cast<float>(dim())),
+            .offset = static_cast<float>(zero),
+            .windows = windows_.data(),
+            .signs = rotation_.signs().data()};
+}
+
 void TurboCodec::rotate(float* x) const {
   rotation_.apply(x);
 }
 
-void TurboCodec::encode(const float* y, uint8_t* codes, uint16_t* norm) const {
+void TurboCodec::encode(const float* y, uint8_t* codes, uint16_t* norm, TrellisWalk walk) const {
   if (bits_ == kUniformBits) return encode_uniform(y, codes, norm);
+  if (trellis_ != nullptr) return encode_ring(y, codes, norm, walk);
   double square = 0.0, decoded = 0.0;
   for (int i = 0; i < dim(); ++i) square += static_cast<double>(y[i]) * y[i];
   const double length = std::sqrt(square);
@@ -74,8 +91,32 @@ void TurboCodec::encode_uniform(const float* y, uint8_t* codes, uint16_t* norm) 
   }
 }
 
+void TurboCodec::encode_ring(const float* y, uint8_t* codes, uint16_t* norm, TrellisWalk walk) const {
+  const int most = kLargestTrellisNumber * trellis_fine(bits_);
+  double square = 0.0;
+  for (int i = 0; i < dim(); ++i) square += static_cast<double>(y[i]) * y[i];
+  const double length = std::sqrt(square), step = table_.step;
+  const float factor = length > 0.0 ? static_cast<float>(trellis_fine(bits_) / (length * step)) : 0.0f;
+  int16_t x[kMaxTurboDim];
+  for (int i = 0; i < dim(); ++i) x[i] = static_cast<int16_t>(quant::nearest(y[i] * factor, -most, most));
+  encode_trellis(*trellis_, x, dim(), codes, walk);
+  int8_t numbers[kMaxTurboDim];
+  trellis_numbers(*trellis_, codes, dim(), numbers);
+  int32_t decoded = 0;
+  for (int i = 0; i < dim(); ++i) decoded += numbers[i] * numbers[i];
+  // A row of zeros may have numbers of zero.
+  const double scale = decoded > 0 ? length / (step * std::sqrt(static_cast<double>(decoded))) : 0.0;
+  *norm = float_to_f16(std::min(static_cast<float>(scale), kMaxF16));
+}
+
 void TurboCodec::decode(const uint8_t* codes, uint16_t norm, float* y) const {
   const float scale = f16_to_float(norm);
+  if (trellis_ != nullptr) {
+    int8_t numbers[kMaxTurboDim];
+    trellis_numbers(*trellis_, codes, dim(), numbers);
+    for (int i = 0; i < dim(); ++i) y[i] = scale * (table_.step * static_cast<float>(numbers[i]));
+    return;
+  }
   for (int i = 0; i < dim(); ++i) y[i] = scale * levels_[codes[i]];
 }
 
@@ -96,6 +137,11 @@ void TurboCodec::for_fields(const WordGroup& group, const F& f) const {
 
 void TurboCodec::pack_tile(const uint8_t* codes, std::byte* tile) const {
   const int n = dim();
+  if (trellis_ != nullptr) {
+    for (int t = 0; t < kTileTokens; ++t)
+      pack_trellis_row(codes + t * n, n, bits_, tile + t * trellis_row_bytes(n, bits_));
+    return;
+  }
   if (bits_ == kUniformBits) {
     const int row = word_groups(n) * kWordGroup;
     std::fill_n(tile, turbo_tile_bytes(n, bits_), std::byte{0});
@@ -117,6 +163,11 @@ void TurboCodec::pack_tile(const uint8_t* codes, std::byte* tile) const {
 
 void TurboCodec::unpack_tile(const std::byte* tile, uint8_t* codes) const {
   const int n = dim();
+  if (trellis_ != nullptr) {
+    for (int t = 0; t < kTileTokens; ++t)
+      unpack_trellis_row(tile + t * trellis_row_bytes(n, bits_), n, bits_, codes + t * n);
+    return;
+  }
   if (bits_ == kUniformBits) {
     const int row = word_groups(n) * kWordGroup;
     for (int i = 0; i < kTileTokens * n; ++i) {

@@ -11,6 +11,7 @@
 #include "quant/codebook.h"
 #include "quant/kv_layout.h"
 #include "quant/rotation.h"
+#include "quant/trellis.h"
 #include "quant/turbo_words.h"
 
 namespace arc {
@@ -34,16 +35,19 @@ constexpr bool is_turbo_width(int bits) {
 // so: attention works on rotated keys with a rotated query, and rotates the sum of rotated values back.
 class TurboCodec {
  public:
-  // `dim` is one of kCodebookDims, is_turbo_width(bits).
-  TurboCodec(KvRole role, int dim, int bits, uint32_t seed);
+  // `dim` is one of kCodebookDims; of side.bits is_turbo_width() or, of a trellis, is_trellis_width() is true.
+  TurboCodec(KvRole role, int dim, KvPolicy::Side side, uint32_t seed);
+  TurboCodec(KvRole role, int dim, int bits, uint32_t seed)
+      : TurboCodec(role, dim, {.codec = KvPolicy::Codec::turbo, .bits = static_cast<uint8_t>(bits)}, seed) {}
   TurboCodec(const TurboCodec&) = delete;
 
   int dim() const { return rotation_.dim(); }
   int bits() const { return bits_; }
-  const Codebook& book() const { return *book_; }  // none with kUniformBits
+  const Codebook& book() const { return *book_; }      // none with kUniformBits or a trellis
+  const Trellis* trellis() const { return trellis_; }  // null: a codebook, or kUniformBits
   const Rotation& rotation() const { return rotation_; }
   const TurboTable& table() const { return table_; }
-  std::span<const float> levels() const { return levels_; }    // of all codes, ascending
+  std::span<const float> levels() const { return levels_; }    // of all codes, ascending; none of a trellis
   std::span<const float> borders() const { return borders_; }  // between them
 
   // x <- R x, [dim]; its own inverse.
@@ -51,7 +55,7 @@ class TurboCodec {
 
   // Rotated y [dim] to codes [dim] and a norm in f16. The norm is scaled so that the decoded vector is as long as y. A
   // vector of zeros gets the norm 0, whatever its codes; a norm beyond f16 becomes f16's largest number.
-  void encode(const float* y, uint8_t* codes, uint16_t* norm) const;
+  void encode(const float* y, uint8_t* codes, uint16_t* norm, TrellisWalk walk = walk_trellis) const;
   // y [dim], near the one that was encoded.
   void decode(const uint8_t* codes, uint16_t norm, float* y) const;
 
@@ -63,6 +67,7 @@ class TurboCodec {
 
  private:
   void fill_table();
+  void fill_windows();
   template <typename F>
   void for_fields(const WordGroup& group, const F& f) const;
   // Where word k of a group lies in a tile.
@@ -71,12 +76,15 @@ class TurboCodec {
     return 4 * word_place(role_, words, group.token, group.coordinate, group.first_word + k);
   }
   void encode_uniform(const float* y, uint8_t* codes, uint16_t* norm) const;
+  void encode_ring(const float* y, uint8_t* codes, uint16_t* norm, TrellisWalk walk) const;
 
   KvRole role_;
   int bits_ = 0;
   const Codebook* book_ = nullptr;
+  const Trellis* trellis_ = nullptr;
   Rotation rotation_;
   std::vector<float> levels_, borders_;
+  std::vector<uint8_t> windows_;
   TurboTable table_;
 };
 
@@ -95,8 +103,13 @@ class TurboCodec {
 // of lane 4 e + c. A lane's words follow each other in lines of four (16 bytes a lane, 32 lanes a line), the last line
 // holding what is left. These are the fragments of an 8-bit matrix product of 16 x 8 x 32; CPU kernels read the same
 // bytes.
+//
+// Of a trellis a tile is its tokens' rows (quant/trellis.h), keys and values alike.
 
 // Bytes of the codes of a tile.
 int64_t turbo_tile_bytes(int dim, int bits);
+constexpr int64_t trellis_tile_bytes(int dim, int bits) {
+  return int64_t{kTileTokens} * trellis_row_bytes(dim, bits);
+}
 
 }  // namespace arc

@@ -111,18 +111,20 @@ TEST(Turbo, DistortionIsTheLaws) {
 }
 
 TEST(Turbo, ZeroHugeAndTinyVectors) {
-  const TurboCodec codec(KvRole::value, 128, 3, kSeed);
-  std::vector<uint8_t> codes(128);
-  std::vector<float> y(128);
-  for (float scale : {0.0f, 1e-30f, 1e-3f, 1e3f, 1e30f}) {
-    std::vector<float> x = random_vector(128, 5);
-    for (float& v : x) v *= scale;
-    uint16_t norm = 0;
-    codec.encode(x.data(), codes.data(), &norm);
-    codec.decode(codes.data(), norm, y.data());
-    for (float v : y) ASSERT_TRUE(std::isfinite(v)) << scale;
-    EXPECT_EQ(norm == 0, scale < 1e-20f) << scale;
-    EXPECT_EQ(f16_to_float(norm) == 65504.0f, scale > 1e20f) << scale;
+  for (const auto code : {KvPolicy::Codec::turbo, KvPolicy::Codec::trellis}) {
+    const TurboCodec codec(KvRole::value, 128, {.codec = code, .bits = 3}, kSeed);
+    std::vector<uint8_t> codes(128);
+    std::vector<float> y(128);
+    for (float scale : {0.0f, 1e-30f, 1e-3f, 1e3f, 1e30f}) {
+      std::vector<float> x = random_vector(128, 5);
+      for (float& v : x) v *= scale;
+      uint16_t norm = 0;
+      codec.encode(x.data(), codes.data(), &norm);
+      codec.decode(codes.data(), norm, y.data());
+      for (float v : y) ASSERT_TRUE(std::isfinite(v)) << scale;
+      EXPECT_EQ(norm == 0, scale < 1e-20f) << scale;
+      EXPECT_EQ(f16_to_float(norm) == 65504.0f, scale > 1e20f) << scale;
+    }
   }
 }
 

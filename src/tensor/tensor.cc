@@ -27,7 +27,9 @@ std::byte* allocate_zeros(size_t size_bytes) {
 
 std::byte* map_zeros(size_t size_bytes) {
   void* data = ::mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  return data == MAP_FAILED ? nullptr : static_cast<std::byte*>(data);
+  if (data == MAP_FAILED) return nullptr;
+  ::madvise(data, size_bytes, MADV_HUGEPAGE);  // a wish: may fail
+  return static_cast<std::byte*>(data);
 }
 
 }  // namespace

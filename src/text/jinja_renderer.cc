@@ -83,7 +83,7 @@ FramePtr Renderer::enter(const Scope& scope, const FramePtr& parent) {
       const Value* given = variables_.find(variable.name);
       value = given ? std::optional(*given) : find_global(variable.name);
     }
-    frame->slots.push_back(value ? std::move(*value) : variable.undefined);
+    frame->slots.push_back(std::move(value).value_or(variable.undefined));
   }
   return frame;
 }

@@ -25,7 +25,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view input(reinterpret_cast<const char*>(data), size);
   try {
     arc::check_tokenizer(arc::Tokenizer(read(input[0], input.substr(2 + data[1]))), input.substr(2, data[1]));
-  } catch (const arc::Error&) {
+  } catch (const arc::Error&) {  // expected of most inputs
   }
   return 0;
 }

@@ -41,7 +41,7 @@ class Trie {
     int32_t value = -1;
   };
 
-  std::array<int32_t, 256> first_;  // the root's children by byte
+  std::array<int32_t, 256> first_{};  // the root's children by byte
   std::vector<Node> nodes_;
   std::string labels_;  // by node: the byte that leads to it
 };

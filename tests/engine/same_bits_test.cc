@@ -273,7 +273,7 @@ std::vector<Case> all_goldens() {
 std::vector<Case> compressed_caches() {
   std::vector<Case> cases;
   for (const char* type : {"turboquant", "turboquant,boundary=0,recent=0,open=16", "turboquant-3,recent=2",
-                           "turboquant-aggressive,recent=0", "q8", "f8e4m3"}) {
+                           "turboquant-aggressive,recent=0", "turboquant-t3", "q8", "f8e4m3"}) {
     cases.push_back({"qwen3", "cpu", type});
   }
   for (const char* golden : {"gemma2", "gpt_oss", "qwen3_next"}) {

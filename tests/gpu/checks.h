@@ -26,10 +26,12 @@ std::vector<Suite> suites();
 // Which of them one file adds.
 void add_kernel_suites(std::vector<Suite>& suites);
 void add_golden_suites(std::vector<Suite>& suites);
+void add_coverage_suites(std::vector<Suite>& suites);
 void add_engine_suites(std::vector<Suite>& suites);
 void add_sample_suites(std::vector<Suite>& suites);
 void add_loop_suites(std::vector<Suite>& suites);
 void add_launch_suites(std::vector<Suite>& suites);
+void add_tape_suites(std::vector<Suite>& suites);
 
 // Of the factors of products on the device: numbers are taken apart in two bf16 of 8 bits, low * low is left out, and
 // matrix units cut sums off instead of rounding them.

@@ -19,6 +19,7 @@ class OnDevice : public Inspected {
     return copy_.view();
   }
   void write(BufferId id, const TensorView& rows) override { executor_.write_buffer(id, rows); }
+  bool attends_in_bytes() const override { return true; }
   std::vector<std::byte> kv_bytes(size_t stage, int64_t n_blocks) override {
     const KvView& kv = executor_.stage(stage).kv;
     std::vector<std::byte> bytes(static_cast<size_t>(n_blocks * kv.block_bytes));

@@ -217,6 +217,8 @@ constexpr const char* kCacheTypes[] = {"turboquant",
                                        "turboquant-3,boundary=0",
                                        "turboquant-3,boundary=0,recent=0,open=16",
                                        "turboquant-aggressive,boundary=0,recent=0,open=16",
+                                       "turboquant-t3,boundary=0",
+                                       "turboquant-t4,v=2,boundary=0,recent=0,open=16",
                                        "q8",
                                        "f8e4m3"};
 

@@ -19,7 +19,7 @@ const WeightFormat kF32 = WeightFormat::plain(DType::f32);
 struct Pair {
   TinyModel reference, other;
 
-  Pair(const HandMade& model, const Target& target, bool prompts = false, int max_tokens = 512)
+  Pair(const HandMade& model, const Target& target, bool prompts = false, int max_tokens = 1280)
       : reference(model, {.max_tokens = max_tokens}),
         other(model, {.backend = target.backend, .max_tokens = max_tokens, .prompts = prompts}) {}
 
@@ -109,32 +109,35 @@ void gated_prompts(Report& report, const Target& target) {
 }
 
 void products(Report& report, const Target& target) {
+  std::vector<Check> checks;
   for (const WeightFormat& format : formats()) {
     const bool blocks = format.code != BlockCode::none;
     for (const int32_t width : {2304, 512, blocks ? 256 : 1003}) {
-      report.check(fmt::format("linear {}, {} to 259 with bias", to_string(format), width), [&] {
-        HandPlan plan(width);
-        const BufferRef y = plan.buffer("y", 270), tail = HandPlan::slice(y, 11, 259);
-        plan.stage(LinearArgs{}, {plan.matrix(format, 1, 259, width, 0.02f, true)}, {plan.input()}, {tail});
-        return Pair(plan.finish(tail), target).compare(70, {0, 1, 7, 16, 33}, rounding_of(format));
-      });
+      checks.push_back({fmt::format("linear {}, {} to 259 with bias", to_string(format), width), [=, &target] {
+                          HandPlan plan(width);
+                          const BufferRef y = plan.buffer("y", 270), tail = HandPlan::slice(y, 11, 259);
+                          plan.stage(LinearArgs{}, {plan.matrix(format, 1, 259, width, 0.02f, true)}, {plan.input()},
+                                     {tail});
+                          return Pair(plan.finish(tail), target).compare(70, {0, 1, 7, 16, 33}, rounding_of(format));
+                        }});
     }
-    report.check(fmt::format("embed {}", to_string(format)), [&] {
-      HandPlan plan(1024, 0.3f, format);
-      return Pair(plan.finish(plan.input()), target).compare(70, {0, 1}, 0.0);
-    });
+    checks.push_back({fmt::format("embed {}", to_string(format)), [=, &target] {
+                        HandPlan plan(1024, 0.3f, format);
+                        return Pair(plan.finish(plan.input()), target).compare(70, {0, 1}, 0.0);
+                      }});
   }
   prompt_products(report, target);
   gated_prompts(report, target);
   for (const WeightFormat& format : {kF32, WeightFormat::plain(DType::bf16), WeightFormat::blocks(BlockCode::q8_0)}) {
-    report.check(fmt::format("head_linear {}", to_string(format)), [&] {
-      HandPlan plan(6 * 192);
-      const BufferRef y = plan.buffer("y", 6 * 200);
-      plan.stage(HeadLinearArgs{.heads = 6, .in_stride = 192, .out_stride = 200},
-                 {plan.matrix(format, 6, 187, 128, 0.1f)}, {plan.input()}, {y});
-      return Pair(plan.finish(y), target).compare(40, {0, 1, 9}, rounding_of(format));
-    });
+    checks.push_back({fmt::format("head_linear {}", to_string(format)), [=, &target] {
+                        HandPlan plan(6 * 192);
+                        const BufferRef y = plan.buffer("y", 6 * 200);
+                        plan.stage(HeadLinearArgs{.heads = 6, .in_stride = 192, .out_stride = 200},
+                                   {plan.matrix(format, 6, 187, 128, 0.1f)}, {plan.input()}, {y});
+                        return Pair(plan.finish(y), target).compare(40, {0, 1, 9}, rounding_of(format));
+                      }});
   }
+  report.check_all(checks);
 }
 
 // logits of `route.experts` experts, then x of `width`.
@@ -195,7 +198,7 @@ HandMade attention(AttendArgs a, const KvPolicy& policy) {
   a.group = plan.cache(needs);
   if (policy.tiled()) {
     needs.kind = CacheKind::open;
-    needs.policy = KvPolicy::raw_of(policy.raw);
+    needs.policy = policy.open_policy();
     a.open_group = plan.cache(needs);
   }
   plan.stage(AppendArgs{.group = a.group,
@@ -224,72 +227,93 @@ void attend(Report& report, const Target& target) {
        DType::bf16},
       {{.heads = 2, .kv_heads = 1, .k_dim = 1000, .v_dim = 1000, .scale = 0.03f}, DType::bf16},
   };
+  std::vector<Check> checks;
   for (const auto& [args, dtype] : cases) {
     const std::string name = fmt::format(
         "{} heads over {} of {}, {} cache{}{}{}{}{}", args.heads, args.kv_heads, args.k_dim, dtype_name(dtype),
         args.v_in_k ? ", latent" : "", args.sinks ? ", sinks" : "", args.causal ? "" : ", both ways",
         args.window > 0 ? fmt::format(", window {}", args.window) : "", args.softcap > 0 ? ", soft cap" : "");
-    report.check(name, [&] {
-      Pair pair(attention(args, KvPolicy::raw_of(dtype)), target);
-      constexpr int kTokens = 280;  // across a segment
-      // Both ways, what a token sees depends on its step.
-      if (!args.causal) return pair.compare(kTokens, {0}, 0.0);
-      return args.k_dim > 256 ? pair.compare(kTokens, {0, 1}, 0.0) : pair.compare(kTokens, {0, 1, 37}, 0.0);
-    });
+    checks.push_back({name, [args = args, dtype = dtype, &target] {
+                        Pair pair(attention(args, KvPolicy::raw_of(dtype)), target);
+                        constexpr int kTokens = 280;  // across a segment
+                        // Both ways, what a token sees depends on its step.
+                        if (!args.causal) return pair.compare(kTokens, {0}, 0.0);
+                        return args.k_dim > 256 ? pair.compare(kTokens, {0, 1}, 0.0)
+                                                : pair.compare(kTokens, {0, 1, 37}, 0.0);
+                      }});
     if (dtype != DType::bf16 || args.k_dim != args.v_dim) continue;
-    report.check("a prompt, " + name, [&] {
-      Pair pair(attention(args, KvPolicy::raw_of(dtype)), target, true);
-      const std::initializer_list<int> whole = {0}, chunks = {0, 1, 37, 129};
-      return pair.compare(280, args.causal ? chunks : whole, 0.0, kBf16Rounding);
-    });
+    checks.push_back({"a prompt, " + name, [args = args, dtype = dtype, &target] {
+                        Pair pair(attention(args, KvPolicy::raw_of(dtype)), target, true);
+                        const std::initializer_list<int> whole = {0}, chunks = {0, 1, 37, 129};
+                        return pair.compare(280, args.causal ? chunks : whole, 0.0, kBf16Rounding);
+                      }});
   }
-  report.check("a prompt across segments, and its last tokens", [&] {
-    const AttendArgs args{.heads = 2, .kv_heads = 1, .k_dim = 64, .v_dim = 64, .scale = 0.125f};
-    Pair pair(attention(args, KvPolicy::raw_of(DType::bf16)), target, true, 2112);
-    return pair.compare(2100, {0, 2090}, 0.0, kBf16Rounding);
-  });
+  checks.push_back({"a prompt across segments, and its last tokens", [&target] {
+                      const AttendArgs args{.heads = 2, .kv_heads = 1, .k_dim = 64, .v_dim = 64, .scale = 0.125f};
+                      Pair pair(attention(args, KvPolicy::raw_of(DType::bf16)), target, true, 2112);
+                      return pair.compare(2100, {0, 2090}, 0.0, kBf16Rounding);
+                    }});
+  report.check_all(checks);
 }
 
-KvPolicy compressed(KvPolicy::Codec codec, int k_bits, int v_bits) {
+KvPolicy compressed(KvPolicy::Codec codec, int k_bits, int v_bits, int recent = 0, bool open_int8 = false) {
   KvPolicy policy = KvPolicy::raw_of(DType::bf16);
   policy.k = {.codec = codec, .bits = static_cast<uint8_t>(k_bits)};
   policy.v = {.codec = codec, .bits = static_cast<uint8_t>(v_bits)};
   policy.seed = 1;
+  policy.recent = static_cast<uint16_t>(recent);
+  policy.open_int8 = open_int8;
   return policy;
 }
 
 // Every size of heads that has codebooks, and both sides at every width.
 void attend_compressed(Report& report, const Target& target) {
-  constexpr std::pair<int, int> kWidths[] = {{4, 3}, {8, 3}, {3, 2}, {2, 4}, {1, 1}, {4, 8}};
+  constexpr std::pair<int, int> kWidths[] = {{4, 3}, {8, 3}, {3, 2}, {2, 4}, {1, 1}, {4, 8}, {8, 8}};
   const AttendArgs shapes[] = {{.heads = 4, .kv_heads = 2, .scale = 1.0f},
                                {.heads = 5, .kv_heads = 1, .sinks = true, .window = 70, .scale = 1.0f},
-                               {.heads = 12, .kv_heads = 2, .scale = 1.0f, .softcap = 20.0f}};
+                               {.heads = 24, .kv_heads = 2, .scale = 1.0f, .softcap = 20.0f}};
+  std::vector<Check> checks;
   size_t shape = 0;
   const auto check = [&](int32_t dim, const KvPolicy& policy, const std::string& name) {
     AttendArgs a = shapes[shape++ % std::size(shapes)];
     a.k_dim = a.v_dim = dim;
     a.scale /= std::sqrt(static_cast<float>(dim));
-    report.check(fmt::format("{} heads over {} of {}, {}", a.heads, a.kv_heads, dim, name), [&] {
-      Pair pair(attention(a, policy), target);
-      // Across tiles, and at the most usual size across a segment.
-      return dim == 128 ? pair.compare(280, {0, 1, 37}, 0.0) : pair.compare(130, {0, 1}, 0.0);
-    });
+    checks.push_back({fmt::format("{} heads over {} of {}, {}", a.heads, a.kv_heads, dim, name), [=, &target] {
+                        Pair pair(attention(a, policy), target);
+                        // Across tiles, and at the most usual size across a segment.
+                        return dim == 128 ? pair.compare(280, {0, 1, 37}, 0.0) : pair.compare(130, {0, 1}, 0.0);
+                      }});
   };
   for (const int32_t dim : kCodebookDims) {
     for (const auto& [k, v] : kWidths) {
-      check(dim, compressed(KvPolicy::Codec::turbo, k, v), fmt::format("{} and {} bits", k, v));
+      const std::string name = fmt::format("{} and {} bits", k, v);
+      check(dim, compressed(KvPolicy::Codec::turbo, k, v), name);
+      if (dim == 64 || dim == 128) {
+        check(dim, compressed(KvPolicy::Codec::turbo, k, v, k % 3, true),
+              name + fmt::format(", {} open of int8", k % 3));
+      }
+    }
+    for (const auto& [k, v] : {std::pair{4, 2}, {3, 3}, {2, 4}}) {
+      check(dim, compressed(KvPolicy::Codec::trellis, k, v), fmt::format("{} and {} bits by trellis", k, v));
     }
   }
-  for (const int32_t dim : {128, 37}) {
+  for (const int32_t dim : {128, 64, 37}) {
     check(dim, compressed(KvPolicy::Codec::int8_block, 8, 8), "q8");
     check(dim, compressed(KvPolicy::Codec::f8e4m3, 8, 8), "f8e4m3");
   }
+  checks.push_back({"1100 tokens, 4 and 3 bits, 1 open of int8", [&] {
+                      const AttendArgs a{.heads = 4, .kv_heads = 1, .k_dim = 64, .v_dim = 64, .scale = 0.125f};
+                      return Pair(attention(a, compressed(KvPolicy::Codec::turbo, 4, 3, 1, true)), target)
+                          .compare(1100, {0, 111}, 0.0);
+                    }});
   for (const KvPolicy::Codec codec : {KvPolicy::Codec::int8_block, KvPolicy::Codec::f8e4m3}) {
-    report.check(fmt::format("latent, {}", codec == KvPolicy::Codec::int8_block ? "q8" : "f8e4m3"), [&] {
-      const AttendArgs a{.heads = 8, .kv_heads = 1, .k_dim = 576, .v_dim = 512, .v_in_k = true, .scale = 0.07f};
-      return Pair(attention(a, compressed(codec, 8, 8)), target).compare(130, {0, 1}, 0.0);
-    });
+    checks.push_back({fmt::format("latent, {}", codec == KvPolicy::Codec::int8_block ? "q8" : "f8e4m3"), [=, &target] {
+                        const AttendArgs a{
+                            .heads = 8, .kv_heads = 1, .k_dim = 576, .v_dim = 512, .v_in_k = true, .scale = 0.07f};
+                        return Pair(attention(a, compressed(codec, 8, 8)), target).compare(130, {0, 1}, 0.0);
+                      }});
   }
+  report.check_all(checks);
 }
 
 void recurrent(Report& report, const Target& target) {

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -10,8 +11,9 @@
 #include <gnu/libc-version.h>
 #include <map>
 #include <poll.h>
-#include <signal.h>
+#include <span>
 #include <sys/wait.h>
+#include <thread>
 #include <tuple>
 #include <unistd.h>
 
@@ -30,11 +32,12 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr char kUsage[] =
-    "arc-gpu-check [FILTER...] [--out FILE] [--in-process] [--timeout SECONDS] [--list]\n"
+    "arc-gpu-check [FILTER...] [--out FILE] [--in-process] [--timeout SECONDS] [--jobs N] [--list]\n"
     "Runs the suites whose names contain one of the filters; without any, all.\n"
     "  --out FILE       results as JSON\n"
     "  --in-process     all in this process: for compute-sanitizer and debuggers; a fault ends everything\n"
     "  --timeout N      seconds for one suite; default 240\n"
+    "  --jobs N         threads of checks that compute much on the host; default: all cores\n"
     "  --list           names of the suites\n"
     "  --on-reference   the reference takes the device's place: tests the checks themselves\n"
     "A share is the largest error in parts of what its derived bound allows; without one, equal bits were asked for.\n"
@@ -45,7 +48,7 @@ struct Options {
   std::vector<std::string> filters;
   std::string out, child;
   bool in_process = false, list = false, on_reference = false;
-  int timeout_s = 240;
+  int timeout_s = 240, n_jobs = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
 };
 
 Options parse(int argc, char** argv) {
@@ -63,6 +66,8 @@ Options parse(int argc, char** argv) {
       options.child = value();
     } else if (arg == "--timeout") {
       options.timeout_s = std::atoi(value().c_str());
+    } else if (arg == "--jobs") {
+      options.n_jobs = std::max(1, std::atoi(value().c_str()));
     } else if (arg == "--in-process") {
       options.in_process = true;
     } else if (arg == "--list") {
@@ -86,18 +91,29 @@ void find_data() {
   if (fs::exists(here / "tinystories")) setenv("ARC_TINYSTORIES", (here / "tinystories").c_str(), 0);
 }
 
-// ---- a child: one suite, a line of JSON for each row, "begun" before each check ------------------------------------
+// ---- a child: suites one after another ------------------------------------------------------------------------------
+//
+// Lines: JSON for each row, "begun CHECK" before each check, "done" behind each suite. After a failure it ends: the
+// device may be beyond help.
 
-int run_child(const Suite& suite, const Target& target) {
+int run_child(std::span<const Suite> suites, int n_threads, const Target& target) {
   const auto put = [](const std::string& line) {
     const std::string text = line + "\n";
     if (write(STDOUT_FILENO, text.data(), text.size()) < 0) std::exit(3);
   };
-  Report report(
-      suite.name, [&](const Row& row) { put(to_json_line(row)); },
-      [&](const std::string& check) { put("begun " + check); });
-  suite.run(report, target);
-  put("done");
+  bool ok = true;
+  for (const Suite& suite : suites) {
+    Report report(
+        suite.name, n_threads,
+        [&](const Row& row) {
+          ok = ok && row.finding.ok;
+          put(to_json_line(row));
+        },
+        [&](const std::string& check) { put("begun " + check); });
+    suite.run(report, target);
+    put("done");
+    if (!ok) break;
+  }
   return 0;
 }
 
@@ -108,7 +124,14 @@ struct Child {
   int out = -1;
 };
 
-Child start(const std::string& suite, bool on_reference) {
+// Begins with the suite `first`.
+Child start(const std::string& first, const Options& options) {
+  std::vector<std::string> args = {"arc-gpu-check", "--child", first, "--jobs", std::to_string(options.n_jobs)};
+  if (options.on_reference) args.push_back("--on-reference");
+  args.insert(args.end(), options.filters.begin(), options.filters.end());
+  std::vector<char*> pointers;
+  for (std::string& arg : args) pointers.push_back(arg.data());
+  pointers.push_back(nullptr);
   std::array<int, 2> ends{};
   if (pipe(ends.data()) != 0) return {};
   const pid_t pid = fork();
@@ -116,54 +139,74 @@ Child start(const std::string& suite, bool on_reference) {
     dup2(ends[1], STDOUT_FILENO);
     close(ends[0]);
     close(ends[1]);
-    execl("/proc/self/exe", "arc-gpu-check", "--child", suite.c_str(), on_reference ? "--on-reference" : nullptr,
-          nullptr);
+    execv("/proc/self/exe", pointers.data());
     _exit(127);
   }
   close(ends[1]);
   return {.pid = pid, .out = ends[0]};
 }
 
-// What a suite's process says, line by line; false when it says nothing more in time.
-bool read_lines(const Child& child, int timeout_s, const std::function<void(const std::string&)>& take) {
+enum class Said { more, end, nothing_in_time };
+
+// What a process says until `take` answers that this is enough.
+Said read_lines(const Child& child, int timeout_s, std::string& pending,
+                const std::function<bool(const std::string&)>& take) {
   const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(timeout_s);
-  std::string pending;
   std::array<char, 4096> bytes{};
   for (;;) {
+    for (size_t at = 0; (at = pending.find('\n')) != std::string::npos;) {
+      const std::string line = pending.substr(0, at);
+      pending.erase(0, at + 1);
+      if (take(line)) return Said::more;
+    }
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
     pollfd poll_fd{.fd = child.out, .events = POLLIN};
-    if (left.count() <= 0 || poll(&poll_fd, 1, static_cast<int>(left.count())) <= 0) return false;
+    if (left.count() <= 0 || poll(&poll_fd, 1, static_cast<int>(left.count())) <= 0) return Said::nothing_in_time;
     const ssize_t n = read(child.out, bytes.data(), bytes.size());
-    if (n <= 0) return true;
+    if (n <= 0) return Said::end;
     pending.append(bytes.data(), static_cast<size_t>(n));
-    for (size_t at = 0; (at = pending.find('\n')) != std::string::npos; pending.erase(0, at + 1))
-      take(pending.substr(0, at));
   }
 }
 
-void run_in_child(const std::string& suite, const Options& options, const std::function<void(const Row&)>& sink) {
-  const Child child = start(suite, options.on_reference);
-  std::string begun = "its start";
-  bool done = false;
-  const bool in_time = read_lines(child, options.timeout_s, [&](const std::string& line) {
-    if (line == "done") {
-      done = true;
-    } else if (line.starts_with("begun ")) {
-      begun = line.substr(6);
-    } else {
-      sink(from_json_line(line));
-    }
-  });
-  if (!in_time) kill(child.pid, SIGKILL);
+// Set by SIGTERM: what has been found so far is still reported.
+volatile std::sig_atomic_t terminated = 0;
+
+// As many of the suites as one process comes to; how many those were.
+size_t run_in_child(std::span<const Suite> suites, const Options& options,
+                    const std::function<void(const Row&)>& sink) {
+  const Child child = start(suites.front().name, options);
+  std::string pending, begun;
+  size_t n_done = 0;
+  Said said = Said::more;
+  bool failed = false;
+  while (said == Said::more && n_done < suites.size()) {
+    begun = "its start";
+    said = read_lines(child, options.timeout_s, pending, [&](const std::string& line) {
+      if (line == "done") return true;
+      if (line.starts_with("begun ")) {
+        begun = line.substr(6);
+      } else {
+        const Row row = from_json_line(line);
+        failed = failed || !row.finding.ok;
+        sink(row);
+      }
+      return false;
+    });
+    if (said == Said::more) ++n_done;
+  }
+  if (said == Said::nothing_in_time) kill(child.pid, SIGKILL);
   int status = 0;
   waitpid(child.pid, &status, 0);
   close(child.out);
-  if (done) return;
+  const bool ended_itself = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+  if (n_done == suites.size() || (failed && n_done > 0 && ended_itself && begun == "its start")) return n_done;
   Finding finding;
-  finding.fail(!in_time              ? fmt::format("killed after {} s in this check", options.timeout_s)
-               : WIFSIGNALED(status) ? fmt::format("died in this check: {}", strsignal(WTERMSIG(status)))
+  finding.fail(terminated != 0                 ? "terminated in this check"
+               : said == Said::nothing_in_time ? fmt::format("killed after {} s in this suite", options.timeout_s)
+               : WIFSIGNALED(status)           ? fmt::format("died in this check: {}", strsignal(WTERMSIG(status)))
                                      : fmt::format("ended in this check with status {}", WEXITSTATUS(status)));
-  sink({.suite = suite, .check = begun, .finding = finding});
+  sink({.suite = suites[n_done].name, .check = begun, .finding = finding});
+  return n_done + 1;
 }
 
 Json facts(const CudaDevice& d) {
@@ -175,6 +218,46 @@ Json facts(const CudaDevice& d) {
           {"runtime", d.runtime},
           {"libc", gnu_get_libc_version()},
           {"cpu", cpu::isa_name(cpu::choose_isa())}};
+}
+
+// Architectures, weight formats and forms of the cache against the reference: how many pairs there were, the worst
+// share of a bound, and what was left out.
+void print_pairs(const std::vector<Row>& rows) {
+  struct Sum {
+    int n = 0, n_skipped = 0;
+    double worst = 0.0;
+    void add(const PairResult& pair) {
+      ++(pair.skipped.empty() ? n : n_skipped);
+      worst = std::max(worst, pair.share);
+    }
+  };
+  Sum all;
+  std::map<std::string, Sum> architectures, formats, caches;
+  std::map<std::string, std::map<std::string, int>> skipped;
+  for (const Row& row : rows) {
+    for (const PairResult& pair : row.finding.pairs) {
+      for (Sum* sum : {&all, &architectures[pair.architecture], &formats[pair.format], &caches[pair.cache]})
+        sum->add(pair);
+      if (!pair.skipped.empty()) ++skipped[pair.architecture + ", " + pair.skipped][pair.cache];
+    }
+  }
+  if (all.n == 0) return;
+  const auto print = [](const char* what, const std::map<std::string, Sum>& sums) {
+    std::printf("\n| %s | pairs | worst share | skipped |\n|---|---|---|---|\n", what);
+    for (const auto& [name, sum] : sums)
+      std::printf("| %s | %d | %.3f | %d |\n", name.c_str(), sum.n, sum.worst, sum.n_skipped);
+  };
+  std::printf("\nplan parity: %d pairs of architecture, weights and cache, worst share of the bound %.3f, %d skipped\n",
+              all.n, all.worst, all.n_skipped);
+  print("architecture", architectures);
+  print("weights", formats);
+  print("cache", caches);
+  std::puts("\nskipped:");
+  for (const auto& [why, which] : skipped) {
+    std::printf("  %s:", why.c_str());
+    for (const auto& [cache, n] : which) std::printf(" %s (%d)", cache.c_str(), n);
+    std::puts("");
+  }
 }
 
 class Results {
@@ -197,6 +280,7 @@ class Results {
     }
     std::puts("\nworst share of each operation:");
     for (const auto& [op, at] : worst) std::printf("  %-14s %9.3g  %s\n", op.c_str(), at.first, at.second.c_str());
+    print_pairs(rows_);
     std::printf("\n%zu checks: %zu ok, %d FAILED, %d skipped\n", rows_.size(), rows_.size() - failed - skipped, failed,
                 skipped);
     for (const Row& row : rows_) {
@@ -221,8 +305,7 @@ int run(const Options& options) {
   std::vector<Suite> wanted = suites();
   std::erase_if(wanted, [&](const Suite& suite) {
     const auto contained = [&](const std::string& filter) { return suite.name.find(filter) != std::string::npos; };
-    return !options.child.empty() ? suite.name != options.child
-                                  : !options.filters.empty() && std::ranges::none_of(options.filters, contained);
+    return !options.filters.empty() && std::ranges::none_of(options.filters, contained);
   });
   if (options.list) {
     for (const Suite& suite : wanted) std::puts(suite.name.c_str());
@@ -235,18 +318,23 @@ int run(const Options& options) {
   }
   Target target;
   if (!options.on_reference) target = {.backend = &cuda_backend(device), .executor = "cuda"};
-  if (!options.child.empty()) return wanted.empty() ? 2 : run_child(wanted.front(), target);
+  if (!options.child.empty()) {
+    const auto first = std::ranges::find(wanted, options.child, &Suite::name);
+    return run_child({first, wanted.end()}, options.n_jobs, target);
+  }
   std::printf("%s\n%-22s %-46s %9s  %-7s %8s\n", facts(device).dump().c_str(), "suite", "check", "share", "verdict",
               "time");
   Results results;
   const auto sink = [&](const Row& row) { results.add(row); };
-  for (const Suite& suite : wanted) {
-    if (options.in_process) {
-      Report report(suite.name, sink, [](const std::string&) {});
+  if (options.in_process) {
+    for (const Suite& suite : wanted) {
+      Report report(suite.name, 1, sink, [](const std::string&) {});
       suite.run(report, target);
-    } else {
-      run_in_child(suite.name, options, sink);
     }
+  } else {
+    std::signal(SIGTERM, [](int) { terminated = 1; });
+    for (std::span<const Suite> left = wanted; !left.empty() && terminated == 0;)
+      left = left.subspan(run_in_child(left, options, sink));
   }
   return results.finish(device, options.out);
 }
@@ -257,9 +345,11 @@ std::vector<Suite> suites() {
   std::vector<Suite> all;
   add_kernel_suites(all);
   add_golden_suites(all);
+  add_coverage_suites(all);
   add_sample_suites(all);
   add_loop_suites(all);
   add_launch_suites(all);
+  add_tape_suites(all);
   add_engine_suites(all);
   return all;
 }

@@ -1,9 +1,12 @@
 #include "gpu/report.h"
 
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <exception>
+#include <mutex>
+#include <thread>
 
 #include "fmt/format.h"
 #include "nlohmann/json.hpp"
@@ -17,17 +20,40 @@ constexpr double kBeyond = 1e99;
 
 }  // namespace
 
-void Report::check(const std::string& name, const std::function<Finding()>& body) {
-  begun_(name);
+Row Report::row_of(const Check& check) const {
   const auto start = std::chrono::steady_clock::now();
-  Row row{.suite = suite_, .check = name};
+  Row row{.suite = suite_, .check = check.name};
   try {
-    row.finding = body();
+    row.finding = check.body();
   } catch (const std::exception& e) {
     row.finding.fail(e.what());
   }
   row.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  sink_(row);
+  return row;
+}
+
+void Report::check(const std::string& name, const std::function<Finding()>& body) {
+  begun_(name);
+  sink_(row_of({name, body}));
+}
+
+void Report::check_all(const std::vector<Check>& checks) {
+  std::mutex mutex;
+  std::atomic<size_t> next = 0;
+  std::vector<std::jthread> threads;
+  for (int i = 0; i < n_threads_; ++i) {
+    threads.emplace_back([&] {
+      for (size_t c = next++; c < checks.size(); c = next++) {
+        {
+          const std::lock_guard lock(mutex);
+          begun_(checks[c].name + ", or one beside it");
+        }
+        const Row row = row_of(checks[c]);
+        const std::lock_guard lock(mutex);
+        sink_(row);
+      }
+    });
+  }
 }
 
 void Report::skip(const std::string& name, const std::string& reason) {
@@ -54,6 +80,13 @@ std::string to_json_line(const Row& row) {
                {"details", f.details}, {"skipped", f.skipped}, {"seconds", row.seconds}};
   if (f.share) json["share"] = finite(*f.share);
   for (const auto& [op, share] : f.by_operation) json["by_operation"][op] = finite(share);
+  for (const PairResult& pair : f.pairs) {
+    json["pairs"].push_back({{"architecture", pair.architecture},
+                             {"format", pair.format},
+                             {"cache", pair.cache},
+                             {"share", finite(pair.share)},
+                             {"skipped", pair.skipped}});
+  }
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
@@ -67,6 +100,15 @@ Row from_json_line(const std::string& line) {
   if (json.contains("share")) row.finding.share = json.at("share").get<double>();
   if (json.contains("by_operation")) {
     for (const auto& [op, share] : json.at("by_operation").items()) row.finding.by_operation[op] = share.get<double>();
+  }
+  if (json.contains("pairs")) {
+    for (const Json& pair : json.at("pairs")) {
+      row.finding.pairs.push_back({.architecture = pair.at("architecture").get<std::string>(),
+                                   .format = pair.at("format").get<std::string>(),
+                                   .cache = pair.at("cache").get<std::string>(),
+                                   .share = pair.at("share").get<double>(),
+                                   .skipped = pair.at("skipped").get<std::string>()});
+    }
   }
   return row;
 }

@@ -9,6 +9,13 @@
 
 namespace arc::test {
 
+// One architecture with one weight format and one form of the cache, stage by stage.
+struct PairResult {
+  std::string architecture, format, cache;
+  double share = 0.0;   // of the bound, the largest
+  std::string skipped;  // why it was not compared; empty: it was
+};
+
 // What one check found.
 struct Finding {
   bool ok = true;
@@ -16,6 +23,7 @@ struct Finding {
   std::map<std::string, double> by_operation;  // likewise, where stages were compared
   std::vector<std::string> details;            // what went wrong, or what is worth knowing
   std::string skipped;                         // why nothing was compared; empty: it was
+  std::vector<PairResult> pairs;               // that this check is made of
 
   void fail(std::string detail) {
     ok = false;
@@ -29,18 +37,29 @@ struct Row {
   double seconds = 0.0;
 };
 
+struct Check {
+  std::string name;
+  std::function<Finding()> body;
+};
+
 class Report {
  public:
   // Rows go to `sink` as soon as they are found; `begun` is told of each check before it runs.
-  Report(std::string suite, std::function<void(const Row&)> sink, std::function<void(const std::string&)> begun)
-      : suite_(std::move(suite)), sink_(std::move(sink)), begun_(std::move(begun)) {}
+  Report(std::string suite, int n_threads, std::function<void(const Row&)> sink,
+         std::function<void(const std::string&)> begun)
+      : suite_(std::move(suite)), n_threads_(n_threads), sink_(std::move(sink)), begun_(std::move(begun)) {}
 
   // Runs a check; what it throws is a failure.
   void check(const std::string& name, const std::function<Finding()>& body);
+  // Side by side, for checks that compute much on the host. They must not capture graphs.
+  void check_all(const std::vector<Check>& checks);
   void skip(const std::string& name, const std::string& reason);
 
  private:
+  Row row_of(const Check& check) const;
+
   std::string suite_;
+  int n_threads_;
   std::function<void(const Row&)> sink_;
   std::function<void(const std::string&)> begun_;
 };

@@ -1,4 +1,5 @@
 // The device's sampler against the host's: the same tokens for the same logits, whatever a row asks for.
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <limits>
@@ -9,6 +10,8 @@
 #include "exec/cuda/device_sampler.h"
 #include "exec/sample_row.h"
 #include "gpu/checks.h"
+#include "sample/test_shapes.h"
+#include "sample/test_statistics.h"
 #include "tensor/device_memory.h"
 
 namespace arc::test {
@@ -168,14 +171,23 @@ class OnDevice {
 
   void run(const Rows& rows) {
     copy_bytes(logits_.data(), device_, rows.logits().data(), {}, rows.logits().size_bytes());
-    sampler_.upload(rows.inputs(), nullptr);
-    sampler_.launch(logits_.as<float>(), rows.inputs().n_rows, nullptr);
-    sampler_.fetch(nullptr);
-    wait();
+    draw(rows.inputs());
   }
   void wait() {
     float f = 0.0f;
     copy_bytes(reinterpret_cast<std::byte*>(&f), {}, logits_.data(), device_, sizeof f);
+  }
+  // From the logits that are there.
+  void draw(const StepInputs& inputs) {
+    sampler_.upload(inputs, nullptr);
+    sampler_.launch(logits_.as<float>(), inputs.n_rows, nullptr);
+    sampler_.fetch(nullptr);
+    wait();
+  }
+  void set_logits(const std::vector<float>& logits) {
+    for (int64_t r = 0; r < logits_.shape()[0]; ++r)
+      copy_bytes(reinterpret_cast<std::byte*>(logits_.as<float>() + r * static_cast<int64_t>(logits.size())), device_,
+                 reinterpret_cast<const std::byte*>(logits.data()), {}, logits.size() * sizeof(float));
   }
   double launch_us(const Rows& rows, int n) {
     run(rows);
@@ -227,6 +239,57 @@ Finding compare(int32_t vocab, int n_rows, int rounds, Device device) {
   return finding;
 }
 
+// The draws of one request, its vocabulary filled up with impossible tokens, against the reference in double: the
+// probability of a fit as bad or worse.
+double goodness(const Shape& shape, uint64_t seed, int64_t n_draws, OnDevice& on_device, int32_t n_rows, int32_t vocab,
+                Finding& finding) {
+  Shape wide = shape;
+  wide.logits.resize(static_cast<size_t>(vocab), -kInf);
+  Inputs in = inputs_of(wide, seed);
+  if (shape.prompt.empty() && shape.output.empty()) in.row.counts_row = -1;
+  on_device.set_logits(wide.logits);
+  std::vector<SamplingRow> sampling(static_cast<size_t>(n_rows), in.row);
+  StepInputs inputs{.n_rows = n_rows};
+  inputs.sampling = sampling.data();
+  inputs.tables = in.tables();
+  std::vector<int64_t> observed(wide.logits.size());
+  const std::vector<double> expected = reference(wide);
+  RowResult result;
+  for (int64_t done = 0; done < n_draws; done += n_rows) {
+    for (int32_t r = 0; r < n_rows; ++r) sampling[static_cast<size_t>(r)].position = static_cast<uint32_t>(done + r);
+    on_device.draw(inputs);
+    for (int32_t r = 0; r < n_rows; ++r) {
+      on_device.sampler().result(r, result);
+      if (result.outcome != SampleOutcome::ok || expected[static_cast<size_t>(result.token)] == 0) {
+        finding.fail(fmt::format("{}: token {} is not allowed", shape.name, result.token));
+        return 0.0;
+      }
+      ++observed[static_cast<size_t>(result.token)];
+    }
+  }
+  return goodness_of_fit_p(observed, expected);
+}
+
+// The requests of the CPU's statistical test.
+Finding statistics(Device device) {
+  constexpr int32_t kRows = 64, kVocab = 151936;
+  constexpr int64_t kDraws = 100'000;
+  Finding finding;
+  OnDevice on_device(kRows, kVocab, device);
+  std::vector<double> p_values;
+  uint64_t seed = 0;
+  for (const Shape& shape : shapes()) {
+    p_values.push_back(goodness(shape, ++seed, kDraws, on_device, kRows, kVocab, finding));
+    if (p_values.back() <= 0.0005) finding.fail(fmt::format("{}: p = {:.2g}", shape.name, p_values.back()));
+  }
+  const double uniform = uniformity_p(p_values);
+  if (uniform <= 0.01) finding.fail(fmt::format("the p-values are not uniform: p = {:.2g}", uniform));
+  finding.details.push_back(fmt::format("{} requests, {} draws each: p from {:.3f} to {:.3f}, uniform with p = {:.3f}",
+                                        p_values.size(), kDraws, std::ranges::min(p_values), std::ranges::max(p_values),
+                                        uniform));
+  return finding;
+}
+
 struct Timed {
   const char* name;
   SamplingRow row;
@@ -265,6 +328,7 @@ void sampling(Report& report, const Target& target) {
   }
   report.check("same tokens as the host, vocabulary 32000", [&] { return compare(32000, 70, 3, device); });
   report.check("same tokens as the host, vocabulary 151936", [&] { return compare(151936, 64, 2, device); });
+  report.check("draws fit the reference, vocabulary 151936", [&] { return statistics(device); });
   report.check("time", [&] { return times(device); });
 }
 

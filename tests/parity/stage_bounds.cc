@@ -198,6 +198,9 @@ StageBounds::Bounds StageBounds::bounds(const AttendArgs& a, const StageRun& run
   if (a.open_group >= 0) return tiled_bounds(a, run);
   const History& history = caches_.at({a.group, a.layer});
   const auto& values = a.v_in_k ? history.keys : history.values;
+  // Over bytes as in tiled_bounds(): a query's coordinate errs by half a step, as does each weight of a tile.
+  const bool bytes = attends_in_bytes_ && plan_.groups[a.group].policy.k.codec == KvPolicy::Codec::int8_block;
+  const double query = bytes ? 1.0 / 65278 : 0.0, weights = bytes ? 0.5 * kTileTokens / 65535 : 0.0;
   const size_t seen = history.keys.size(), n = static_cast<size_t>(run.after.rows);
   Bounds out;
   for (size_t t = 0; t < n; ++t) {
@@ -206,18 +209,23 @@ StageBounds::Bounds StageBounds::bounds(const AttendArgs& a, const StageRun& run
     const size_t begin = a.window > 0 && position + 1 > static_cast<size_t>(a.window) ? position + 1 - a.window : 0;
     for (int32_t h = 0; h < a.heads; ++h) {
       const int64_t kv_head = h / (a.heads / a.kv_heads);
-      double score = 0.0;
+      double score = 0.0, length = 0.0, largest_query = 0.0;
+      for (int32_t d = 0; d < a.k_dim; ++d) {
+        largest_query = std::max(largest_query, size_at(run.reads[0], static_cast<int64_t>(t), h * a.k_dim + d));
+      }
       for (size_t j = begin; j < end; ++j) {
-        double dot = 0.0;
+        double dot = 0.0, sum = 0.0;
         for (int32_t d = 0; d < a.k_dim; ++d) {
-          dot += size_at(run.reads[0], static_cast<int64_t>(t), h * a.k_dim + d) *
-                 std::fabs(history.keys[j][kv_head * a.k_dim + d]);
+          const double key = std::fabs(history.keys[j][kv_head * a.k_dim + d]);
+          dot += size_at(run.reads[0], static_cast<int64_t>(t), h * a.k_dim + d) * key;
+          sum += key;
         }
         score = std::max(score, dot * a.scale);
+        length = std::max(length, sum * a.scale);
       }
-      const double weight =
-          score * (sum_error(a.k_dim) + 4 * kUnit + attend_rounding_) + 8 * kUnit * (1 + (a.softcap > 0 ? score : 0));
-      const double sum = (static_cast<double>(end - begin) + 64) * kUnit + attend_rounding_;
+      const double weight = score * (sum_error(a.k_dim) + 4 * kUnit + attend_rounding_) +
+                            query * largest_query * length + 8 * kUnit * (1 + (a.softcap > 0 ? score : 0));
+      const double sum = (static_cast<double>(end - begin) + 64) * kUnit + attend_rounding_ + weights;
       for (int32_t d = 0; d < a.v_dim; ++d) {
         const int64_t col = kv_head * (a.v_in_k ? a.k_dim : a.v_dim) + d;
         out.push_back((2 * weight + sum) * largest(values, begin, end, col));
@@ -227,9 +235,11 @@ StageBounds::Bounds StageBounds::bounds(const AttendArgs& a, const StageRun& run
   return out;
 }
 
+// The reference rounds the product, at most as large as both sides together, and the sum; another one the sum.
 StageBounds::Bounds StageBounds::bounds(const AddArgs&, const StageRun& run) {
-  return each(run.after,
-              [&](int64_t r, int64_t c) { return 2 * kUnit * (size_at(run.before, r, c) + size_at(run.after, r, c)); });
+  return each(run.after, [&](int64_t r, int64_t c) {
+    return kUnit * (2 * size_at(run.before, r, c) + 3 * size_at(run.after, r, c));
+  });
 }
 
 // Functions of the gate err in proportion to their value; near the zeros of GELU in proportion to the gate.

@@ -21,9 +21,15 @@ struct StageRun {
 class StageBounds {
  public:
   // `product_rounding`: of the factors of products, relative; 2^-9 where activations become bf16. `attend_rounding`: of
-  // queries and weights of attention over a cache that is not tiled.
-  StageBounds(const Plan& plan, const LoadedWeights& weights, double product_rounding, double attend_rounding = 0.0)
-      : plan_(plan), weights_(weights), product_rounding_(product_rounding), attend_rounding_(attend_rounding) {}
+  // queries and weights of attention over a cache that is not tiled. `attends_in_bytes`: those of attention over int8
+  // blocks become whole numbers of 16 bits.
+  StageBounds(const Plan& plan, const LoadedWeights& weights, double product_rounding, double attend_rounding,
+              bool attends_in_bytes)
+      : plan_(plan),
+        weights_(weights),
+        product_rounding_(product_rounding),
+        attend_rounding_(attend_rounding),
+        attends_in_bytes_(attends_in_bytes) {}
 
   // Bounds for `run.after` [rows, cols]. Call for every stage of every step in order: what stages leave in the cache is
   // remembered.
@@ -60,6 +66,7 @@ class StageBounds {
   const Plan& plan_;
   const LoadedWeights& weights_;
   double product_rounding_, attend_rounding_;
+  bool attends_in_bytes_;
   std::map<std::pair<int, int>, History> caches_, states_;
 };
 

@@ -147,7 +147,8 @@ ParityReport stage_parity(TinyModel& reference, TinyModel& other, std::span<cons
   std::vector<Snapshot> trace = trace_of(reference, tokens, chunk);
   ParityReport report;
   Comparison comparison(plan, report);
-  StageBounds bounds(plan, reference.weights(), product_rounding, attend_rounding);
+  StageBounds bounds(plan, reference.weights(), product_rounding, attend_rounding,
+                     other.inspected().attends_in_bytes());
   Snapshot now(plan);  // the reference's buffers
   size_t step = 0;
   other.set_observer([&](size_t index, int n) {

@@ -27,6 +27,8 @@ class Inspected {
   virtual TensorView read(BufferId id, int64_t rows) = 0;
   virtual void write(BufferId id, const TensorView& rows) = 0;
   // Blocks [0, n_blocks) of the keys and values that a stage reads or writes; empty where they have another form.
+  // See StageBounds.
+  virtual bool attends_in_bytes() const { return false; }
   virtual std::vector<std::byte> kv_bytes(size_t /*stage*/, int64_t /*n_blocks*/) { return {}; }
 };
 

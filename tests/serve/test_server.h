@@ -23,7 +23,7 @@ struct TestServerOptions {
 
 class TestServer {
  public:
-  explicit TestServer(TestServerOptions options = {})
+  explicit TestServer(const TestServerOptions& options = {})
       : engine(options.engine),
         router_(serve::openai_routes(engine, options.api), options.api_key, options.allowed_origins),
         server_(on_any_port(options.http), router_),

@@ -29,7 +29,7 @@ import torch
 import transformers
 
 from golden import reference
-from golden.families import Family
+from golden.family import Family
 
 MIN_CHOICE_MARGIN = 1e-3  # of scores of size one; float32 errs by about 1e-6
 MIN_LOGIT_MARGIN = 1e-3

@@ -13,7 +13,7 @@ import torch
 
 from golden import reference
 from golden.artifact import Golden
-from golden.families import Family
+from golden.family import Family
 
 READER_FACTOR = 4.0
 TENSOR_SCALE = 1.0 + 2.0**-6

@@ -17,7 +17,7 @@ import torch
 import transformers
 from torch.overrides import TorchFunctionMode
 
-from golden.families import Family
+from golden.family import Family
 from golden.float64 import Float64
 from golden.generator import Grid, fnv1a64, generate, require_exact, splitmix64
 

@@ -3,11 +3,13 @@
 A document is a list of (text, loss weight) parts. Documents fill rows of a fixed length without being cut; the rest of a row is
 filled with plain text. The families' shares are shares of tokens.
 """
+import functools
 import json
 import lzma
 import random
 import re
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,17 +27,42 @@ import phrasing
 import pools
 import retrieval
 import tools
+import wide
+import wide_extraction
+import wide_tools
 
-LEARNED, TEXT, READ = 100, 60, 8  # loss weights in percent: the assistant's words, plain text, what the assistant only reads
-FOUND = 200  # the assistant's words where they were looked up in a long text: there are few of them
 MIN_GAP = 24  # tokens: a row with less space than this is filled up with plain text
 
-# Shares of tokens: while contexts are short, and when they are long.
-SHORT = {"text": 14, "retrieval": 25, "stretch": 7, "copying": 7, "calls": 10, "answers": 1.5, "sessions": 11, "extraction": 13, "arithmetic": 2.5,
-         "conversion": 1, "dates": 2, "definition": 1, "arc": 5, "chat": 2}
-LONG = {"text": 12, "retrieval": 42, "stretch": 4, "copying": 4, "calls": 7, "answers": 1, "sessions": 7, "extraction": 9, "arithmetic": 2.5,
-        "conversion": 1, "dates": 2, "definition": 1, "arc": 5, "chat": 2}
-SIZES = {"calls": 400, "answers": 450, "sessions": 1100, "extraction": 150, "retrieval": 200, "stretch": 200}  # a usual document; others are shorter
+
+@dataclass(frozen=True)
+class Mixture:
+    """Shares of tokens by family, and loss weights in percent: of plain text, of what the assistant only reads, and of what it says. Families
+    of which few tokens are answers are `doubled`: there, what it says counts twice."""
+
+    shares: dict
+    text: int = 60
+    read: int = 8
+    said: int = 100
+    doubled: tuple = ("retrieval",)
+
+    def weight(self, family):
+        return self.said * (2 if family in self.doubled else 1)
+
+
+DOUBLED = ("wide needles", "wide calls", "retrieval", "calls", "sessions")
+# The two stages of training, each while contexts are short and when they are long.
+STAGES = {
+    "first": (Mixture({"text": 14, "retrieval": 25, "stretch": 7, "copying": 7, "calls": 10, "answers": 1.5, "sessions": 11, "extraction": 13, "arithmetic": 2.5,
+                       "conversion": 1, "dates": 2, "definition": 1, "arc": 5, "chat": 2}),
+              Mixture({"text": 12, "retrieval": 42, "stretch": 4, "copying": 4, "calls": 7, "answers": 1, "sessions": 7, "extraction": 9, "arithmetic": 2.5,
+                       "conversion": 1, "dates": 2, "definition": 1, "arc": 5, "chat": 2})),
+    "second": (Mixture({"text": 4, "wide extraction": 24, "extraction": 4, "wide calls": 24, "calls": 3, "sessions": 3, "answers": 1.5, "wide needles": 14, "retrieval": 4, "stretch": 2,
+                        "wide cases": 2, "copying": 4, "arithmetic": 2.5, "conversion": 1.2, "dates": 2, "definition": 1, "arc": 5, "chat": 2}, text=30, read=1, doubled=DOUBLED),
+               Mixture({"text": 4, "wide extraction": 18, "extraction": 3, "wide calls": 18, "calls": 2, "sessions": 2, "answers": 1, "wide needles": 29, "retrieval": 8, "stretch": 1.5,
+                        "wide cases": 1, "copying": 3, "arithmetic": 2.5, "conversion": 1.2, "dates": 2, "definition": 1, "arc": 5, "chat": 2}, text=30, read=1, doubled=DOUBLED)),
+}
+# Tokens of a usual document; others are shorter.
+SIZES = {"calls": 400, "answers": 450, "sessions": 1100, "extraction": 150, "retrieval": 200, "stretch": 200, "wide extraction": 200, "wide calls": 900, "wide needles": 200, "wide cases": 200}
 EXCHANGES = ("copying", "extraction", "arithmetic", "conversion", "dates", "definition", "arc", "chat")  # may be chained into one conversation
 
 
@@ -83,21 +110,27 @@ class Sources:
                 messages = [dialogue.system(chat.SYSTEMS.draw(rng, "train")), *messages]
         return dialogue.Dialogue(messages, tool_list)
 
-    def document(self, family, rng, limit):
+    def document(self, family, rng, limit, mixture):
         """Parts of one training document of at most about `limit` tokens."""
+        said, read = mixture.weight(family), mixture.read
         if family == "text":
-            return [(rng.choice(self.documents["train"]) + dialogue.END_OF_TEXT, TEXT)]
-        if family == "stretch":
-            parts = patterns.stretch(rng, "train", context_length(rng, limit))
-            return [*((text, LEARNED if learned else READ) for text, learned in parts), (dialogue.END_OF_TEXT, LEARNED)]
-        if family == "retrieval":
-            made = retrieval.retrieval(rng, "train", context_length(rng, limit), self.filler)
+            return [(rng.choice(self.documents["train"]) + dialogue.END_OF_TEXT, mixture.text)]
+        if family in ("stretch", "wide cases"):
+            make = functools.partial(patterns.stretch, split="train") if family == "stretch" else wide.cases
+            parts = make(rng, n_tokens=context_length(rng, limit))
+            return [*((text, said if learned else read) for text, learned in parts), (dialogue.END_OF_TEXT, said)]
+        if family in ("retrieval", "wide needles"):
+            n_tokens = context_length(rng, limit)
+            made = retrieval.retrieval(rng, "train", n_tokens, self.filler) if family == "retrieval" else wide.needles(rng, n_tokens, self.filler)
             if rng.random() < 0.3 and made.messages[0]["role"] != "system":
                 made.messages.insert(0, dialogue.system(chat.SYSTEMS.draw(rng, "train")))
+        elif family == "wide extraction":
+            made = wide_extraction.dialogue(rng)
+        elif family == "wide calls":
+            made = wide_tools.function_calls(rng)
         else:
             made = self.conversation(family, rng)
-        said = FOUND if family == "retrieval" else LEARNED
-        return [(text, said if learned else READ) for text, learned in dialogue.segments(made.messages, made.tools)]
+        return [(text, said if learned else read) for text, learned in dialogue.segments(made.messages, made.tools)]
 
 
 def terms(documents):
@@ -125,24 +158,25 @@ class Packer:
         weights = np.concatenate([np.full(len(item.ids), weight, np.uint8) for item, (_, weight) in zip(encoded, parts)])
         return tokens, weights
 
-    def batch(self, index, shares, max_context):
+    def batch(self, index, mixture, max_context):
         """Arrays [rows, length]: tokens (uint16), loss weight in percent of predicting that token (uint8), document number (uint16)."""
         rng = random.Random(f"{self.seed}/{index}")
         rows = [[] for _ in range(self.n_rows)]
         space = [self.row_length] * self.n_rows
+        shares = mixture.shares
         used = dict.fromkeys(shares, 0.0)
         while max(space) >= MIN_GAP:
             limit = min(max(space), max_context)
             family = min((name for name in shares if SIZES.get(name, 0) <= limit), key=lambda name: used[name] / shares[name])
-            tokens, weights = self.encode(self.sources.document(family, rng, limit))
-            if len(tokens) > limit and family == "retrieval":
-                tokens, weights = self.encode(self.sources.document(family, rng, limit * limit // len(tokens)))
-            if family in ("text", "stretch"):
+            tokens, weights = self.encode(self.sources.document(family, rng, limit, mixture))
+            if len(tokens) > limit and family in ("retrieval", "wide needles"):
+                tokens, weights = self.encode(self.sources.document(family, rng, limit * limit // len(tokens), mixture))
+            if family in ("text", "stretch", "wide cases"):
                 tokens, weights = tokens[:limit], weights[:limit]
             fits = [i for i in range(self.n_rows) if space[i] >= len(tokens)]
             if len(tokens) > max_context or not fits:
                 # Too long: plain text in its place, which may be cut.
-                tokens, weights = self.encode(self.sources.document("text", rng, limit))
+                tokens, weights = self.encode(self.sources.document("text", rng, limit, mixture))
                 tokens, weights = tokens[:limit], weights[:limit]
                 fits = [i for i in range(self.n_rows) if space[i] >= len(tokens)]
             row = min(fits, key=lambda i: space[i])  # the fullest one: empty rows are kept for long documents
@@ -166,7 +200,7 @@ class Packer:
 
 
 def worker(packer, plan, first, stride, queue):
-    """Puts the batches first, first + stride, ... into the queue; plan(index) gives (shares, max_context) or None at the end."""
+    """Puts the batches first, first + stride, ... into the queue; plan(index) gives (mixture, max_context) or None at the end."""
     index = first
     while (stage := plan(index)) is not None:
         queue.put(packer.batch(index, *stage))

@@ -18,7 +18,7 @@ def training_texts(sources, n_dialogues):
     """Plain text and dialogues of every family, the latter so that keys, names and the template's words get tokens."""
     rng = random.Random("tokenizer")
     yield from sources.documents["train"]
-    families = [family for family in mixture.SHORT if family not in ("text", "stretch", "retrieval")]
+    families = [family for family in mixture.STAGES["first"][0].shares if family not in ("text", "stretch", "retrieval")]
     for i in range(n_dialogues):
         made = sources.conversation(families[i % len(families)], rng)
         yield "".join(text for text, _ in dialogue.segments(made.messages, made.tools))

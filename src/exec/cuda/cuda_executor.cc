@@ -1,6 +1,7 @@
 #include "exec/cuda/cuda_executor.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cuda_runtime.h>
 #include <limits>
 #include <utility>
@@ -22,6 +23,11 @@ constexpr int64_t kRingEntries = 1 << 16;
 
 cudaStream_t stream_of(void* stream) {
   return static_cast<cudaStream_t>(stream);
+}
+
+bool wants_hidden(const StepInputs& inputs) {
+  const auto wanted = [](const float* row) { return row != nullptr; };
+  return inputs.row_hidden != nullptr && std::any_of(inputs.row_hidden, inputs.row_hidden + inputs.n_rows, wanted);
 }
 
 }  // namespace
@@ -46,6 +52,7 @@ CudaExecutor::CudaExecutor(Plan plan, LoadedWeights weights, const StepCapacity&
   // A lease that waits for its reader in vain leaves recurrent states a step ahead: it never has to wait.
   static_assert(kLeaseSteps * cuda::kMaxLoopRows <= kRingEntries);
   loop_.emplace(max_bucket(), kRingEntries, device.device());
+  make_tape();
 }
 
 CudaExecutor::~CudaExecutor() {
@@ -57,6 +64,7 @@ void CudaExecutor::allocate_cache(const CacheCapacity& capacity) {
   cache_.emplace(plan_.groups, capacity, info_.device());
   bound_.bind(plan_, weights_, *cache_);
   find_rounded();
+  if (tape_) tape_->bind(plan_, weights_, *cache_, bound_);
 }
 
 // Where the next stage alone reads what a stage writes, the two may agree on another form.
@@ -81,6 +89,30 @@ void CudaExecutor::find_rounded() {
     rounded_[i] = static_cast<char>(
         cuda::passes_rounded(stage.args, bound_.operands(i, none), next.args, bound_.operands(i + 1, none)));
   }
+}
+
+// ARC_CUDA_DECODE=launches: no tape for steps of one sequence.
+void CudaExecutor::make_tape() {
+  const char* wanted = std::getenv("ARC_CUDA_DECODE");
+  if (wanted != nullptr && std::string_view(wanted) != "launches") {
+    throw Error(ErrorCode::invalid_argument, fmt::format("ARC_CUDA_DECODE={} is not \"launches\"", wanted));
+  }
+  use_tape_ = wanted == nullptr;
+  try {
+    tape_.emplace(plan_, info_);
+  } catch (const Error& error) {
+    no_tape_ = error.what();
+  }
+}
+
+void CudaExecutor::set_tape(bool on) {
+  if (on != use_tape_) buckets_.clear();
+  use_tape_ = on;
+}
+
+// Whether all that a step is asked for comes from the tape.
+bool CudaExecutor::by_tape(const StepInputs& inputs) const {
+  return tape_ && use_tape_ && !observer_ && inputs.n_rows == 1 && is_decode(inputs) && !wants_hidden(inputs);
 }
 
 // The stream waits for the copies: both are in order with the default stream.
@@ -136,6 +168,10 @@ bool CudaExecutor::launch_stages(const StepInputs& on_device) {
     if (!works(cudaStreamSynchronize(stream_of(stream_)), stage)) return false;
     observer_(i - 1);
   }
+  return sample(on_device);
+}
+
+bool CudaExecutor::sample(const StepInputs& on_device) {
   if (on_device.n_rows > 0 && plan_.logits != kNone) {
     const TensorView logits = bound_.buffer(plan_.logits);
     device_sampler_.launch(static_cast<const float*>(logits.data), on_device.n_rows, stream_);
@@ -143,11 +179,16 @@ bool CudaExecutor::launch_stages(const StepInputs& on_device) {
   return works(cudaGetLastError(), nullptr);
 }
 
+bool CudaExecutor::launch_step(const StepInputs& on_device, bool tape) {
+  if (!tape) return launch_stages(on_device);
+  return works(tape_->launch(on_device, stream_, tape_->tape().stages.size()), nullptr) && sample(on_device);
+}
+
 bool CudaExecutor::run_stages(const StepInputs& inputs) {
   const StepInputs& on_device = upload_.upload(inputs, stream_);
   if (plan_.logits != kNone) device_sampler_.upload(inputs, stream_);
   bound_.set_rows(plan_, inputs);
-  return launch_stages(on_device);
+  return launch_step(on_device, by_tape(inputs));
 }
 
 bool CudaExecutor::run_graph(const StepInputs& inputs) {
@@ -161,9 +202,7 @@ bool CudaExecutor::run_graph(const StepInputs& inputs) {
 
 // Queues the copy of all rows after the final norm, if any is wanted.
 void CudaExecutor::fetch_hidden(const StepInputs& inputs) {
-  const auto wanted = [](const float* row) { return row != nullptr; };
-  if (inputs.row_hidden == nullptr || std::none_of(inputs.row_hidden, inputs.row_hidden + inputs.n_rows, wanted))
-    return;
+  if (!wants_hidden(inputs)) return;
   const TensorView hidden = bound_.buffer(plan_.hidden);
   cudaMemcpyAsync(hidden_.data(), hidden.data, static_cast<size_t>(inputs.n_rows * hidden.cols) * sizeof(float),
                   cudaMemcpyDeviceToHost, stream_of(stream_));
@@ -200,8 +239,8 @@ RunOutcome CudaExecutor::run(const StepInputs& inputs, std::span<RowResult> resu
   ARC_CHECK(inputs.n_tokens <= capacity_.tokens && inputs.n_rows <= capacity_.rows) << inputs.n_tokens << " tokens";
   cudaSetDevice(info_.index);  // of this thread
   for (int32_t i = 0; i < inputs.n_copies; ++i) cache_->copy(inputs.copies[i]);
-  const bool graph =
-      use_graphs_ && plan_.logits != kNone && !observer_ && is_decode(inputs) && inputs.n_rows <= max_bucket();
+  const bool graph = use_graphs_ && plan_.logits != kNone && !observer_ && is_decode(inputs) &&
+                     inputs.n_rows <= max_bucket() && !wants_hidden(inputs);
   const bool ran = graph ? run_graph(inputs) : run_stages(inputs);
   return ran && finish(inputs, results) ? RunOutcome::ok : RunOutcome::device_fault;
 }
@@ -225,7 +264,13 @@ CudaExecutor::Bucket* CudaExecutor::bucket_for(const StepInputs& inputs) {
     if (bucket->n_rows == n_rows && bucket->strides == strides) return bucket.get();
   }
   auto bucket = std::make_unique<Bucket>(Bucket{.n_rows = n_rows, .strides = strides});
-  if (!capture(*bucket, inputs)) {
+  bool captured = capture(*bucket, inputs);
+  if (!captured && by_tape(inputs)) {  // under MPS no graph takes a grid that must be resident
+    no_tape_ = std::exchange(no_graphs_, {});
+    tape_.reset();
+    captured = capture(*bucket, inputs);
+  }
+  if (!captured) {
     log_error("the GPU's driver takes no graphs: {}", no_graphs_);
     return nullptr;
   }
@@ -244,7 +289,8 @@ bool CudaExecutor::capture(Bucket& bucket, const StepInputs& inputs) {
   }
   const StepInputs& on_device = upload_.upload(idle, stream_);
   bound_.set_rows(plan_, idle);
-  const auto step = [&] { launch_stages(on_device); };
+  const bool tape = by_tape(idle);
+  const auto step = [&] { launch_step(on_device, tape); };
   bucket.step = capture_graph(stream_, step, no_graphs_);
   if (bucket.step) {
     bucket.loop =
@@ -333,17 +379,40 @@ RunOutcome CudaExecutor::run_lease(const StepInputs& inputs, const LeaseSink& si
 
 double CudaExecutor::graph_seconds(const StepInputs& inputs, const std::function<bool(const Stage&)>& chosen,
                                    int replays) {
+  const auto launch_chosen = [&](const StepInputs& on_device) {
+    for (size_t i = 0; i < plan_.stages.size();) {
+      size_t end = i;
+      while (end < plan_.stages.size() && end < i + 2 && chosen(plan_.stages[end])) ++end;
+      i += end > i ? launch(i, end, on_device) : 1;
+    }
+  };
+  return replay_seconds(inputs, launch_chosen, replays);
+}
+
+double CudaExecutor::tape_seconds(const StepInputs& inputs, int replays) {
+  ARC_CHECK(tape_ && inputs.n_rows == 1) << no_tape_;
+  const auto launch = [&](const StepInputs& on_device) {
+    tape_->launch(on_device, stream_, tape_->tape().stages.size());
+  };
+  return replay_seconds(inputs, launch, replays);
+}
+
+bool CudaExecutor::run_tape(const StepInputs& inputs, size_t n_stages) {
+  cudaSetDevice(info_.index);
+  const StepInputs& on_device = upload_.upload(inputs, stream_);
+  return works(tape_->launch(on_device, stream_, n_stages), nullptr) &&
+         works(cudaStreamSynchronize(stream_of(stream_)), nullptr);
+}
+
+double CudaExecutor::replay_seconds(const StepInputs& inputs, const std::function<void(const StepInputs&)>& launch,
+                                    int replays) {
   cudaSetDevice(info_.index);
   cudaStream_t stream = stream_of(stream_);
   const StepInputs& on_device = upload_.upload(inputs, stream_);
   bound_.set_rows(plan_, inputs);
   cudaStreamSynchronize(stream);
   cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal);
-  for (size_t i = 0; i < plan_.stages.size();) {
-    size_t end = i;
-    while (end < plan_.stages.size() && end < i + 2 && chosen(plan_.stages[end])) ++end;
-    i += end > i ? launch(i, end, on_device) : 1;
-  }
+  launch(on_device);
   cudaGraph_t graph = nullptr;
   cudaGraphExec_t replay = nullptr;
   cudaEvent_t begin = nullptr, end = nullptr;
@@ -386,8 +455,12 @@ std::string CudaExecutor::describe() const {
   const std::string graphs = no_graphs_.empty()
                                  ? fmt::format("decode steps are graphs, up to {} in one launch", kLeaseSteps)
                                  : "no graphs: " + no_graphs_;
-  return fmt::format("CUDA executor on {} (sm_{}, {} SMs): {} stages, sampling on the GPU; {}", info_.name,
-                     info_.capability, info_.n_processors, plan_.stages.size(), graphs);
+  const std::string decode =
+      !tape_       ? fmt::format("decode: launches ({})", no_tape_)
+      : !use_tape_ ? "decode: launches"
+                   : fmt::format("decode: persistent grid on {} SMs for 1 row; batches: launches", tape_->tape().n_sms);
+  return fmt::format("CUDA executor on {} (sm_{}, {} SMs): {} stages, sampling on the GPU; {}; {}", info_.name,
+                     info_.capability, info_.n_processors, plan_.stages.size(), graphs, decode);
 }
 
 }  // namespace arc

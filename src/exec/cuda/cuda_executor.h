@@ -1,5 +1,5 @@
-// The CUDA executor: one launch per stage on one stream, or a captured graph for steps that only decode; sampling on
-// the device; leases as a loop on the device.
+// The CUDA executor: one launch per stage on one stream, or a captured graph for steps that only decode; a resident
+// grid for those of one sequence, where the plan has a tape; sampling on the device; leases as a loop on the device.
 #pragma once
 
 #include <functional>
@@ -12,6 +12,7 @@
 #include "exec/cuda/decode_step.h"
 #include "exec/cuda/device_sampler.h"
 #include "exec/cuda/step_upload.h"
+#include "exec/cuda/tape_decoder.h"
 #include "exec/cuda/token_loop.h"
 #include "tensor/device_memory.h"
 #include "weights/load.h"
@@ -36,6 +37,11 @@ class CudaExecutor : public Executor {
 
   // Whether steps that only decode run as captured graphs (the default). They give the same bits.
   void set_graphs(bool on) { use_graphs_ = on; }
+  // Whether steps of one sequence run on the resident grid, where there is one: equal by bound to those in launches.
+  // Called between steps.
+  void set_tape(bool on);
+  // Null: the plan has no tape, or the cache is not there yet.
+  const TapeDecoder* tape() const { return tape_ ? &*tape_ : nullptr; }
   // Rows that the host had to sample so far.
   int64_t n_host_rows() const { return n_host_rows_; }
   // Why the last lease ended.
@@ -46,6 +52,10 @@ class CudaExecutor : public Executor {
   // For benches: median seconds of one replay of a graph of the stages that `chosen` takes. Launches cost the host
   // nothing there; what stages read may be stale.
   double graph_seconds(const StepInputs& inputs, const std::function<bool(const Stage&)>& chosen, int replays);
+  // The same of a step of one sequence on the resident grid.
+  double tape_seconds(const StepInputs& inputs, int replays);
+  // For parity tests: the first stages of the tape's step of one sequence. False: the device failed.
+  bool run_tape(const StepInputs& inputs, size_t n_stages);
   // A copy on the host of the first `rows` rows; and back.
   Tensor read_buffer(BufferId id, int64_t rows) const;
   void write_buffer(BufferId id, const TensorView& rows);
@@ -62,6 +72,10 @@ class CudaExecutor : public Executor {
     DeviceGraph step, loop;
   };
 
+  void make_tape();
+  bool by_tape(const StepInputs& inputs) const;
+  bool sample(const StepInputs& on_device);
+  bool launch_step(const StepInputs& on_device, bool tape);
   bool launch_stages(const StepInputs& on_device);
   bool run_stages(const StepInputs& inputs);
   void find_rounded();
@@ -75,6 +89,7 @@ class CudaExecutor : public Executor {
   bool capture(Bucket& bucket, const StepInputs& inputs);
   cuda::AdvanceCall advance_call(const StepInputs& on_device);
   bool works(int32_t error, const Stage* stage) const;
+  double replay_seconds(const StepInputs& inputs, const std::function<void(const StepInputs&)>& launch, int replays);
 
   Plan plan_;
   LoadedWeights weights_;
@@ -95,6 +110,9 @@ class CudaExecutor : public Executor {
   std::vector<cuda::LoopRow> loop_rows_;
   std::vector<int32_t> stop_ids_;
   std::vector<LeaseToken> lease_tokens_;
+  std::optional<TapeDecoder> tape_;
+  std::string no_tape_;  // why there is none; empty: there is
+  bool use_tape_ = true;
   bool use_graphs_ = true;
   std::string no_graphs_;  // why there are none; empty: there are
   int64_t n_host_rows_ = 0;

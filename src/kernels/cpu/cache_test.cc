@@ -24,6 +24,13 @@ KvPolicy tiled(int k_bits, int v_bits, DType raw) {
   return {.k = side(k_bits), .v = side(v_bits), .raw = raw, .seed = 3};
 }
 
+KvPolicy by_trellis(KvPolicy policy) {
+  for (KvPolicy::Side* side : {&policy.k, &policy.v}) {
+    if (side->bits != kUniformBits) side->codec = KvPolicy::Codec::trellis;
+  }
+  return policy;
+}
+
 KvPolicy with_open(KvPolicy policy, int recent, bool int8) {
   policy.recent = static_cast<uint16_t>(recent);
   policy.open_int8 = int8;
@@ -62,8 +69,8 @@ class Sequences {
     sinks_ = normal(c.heads);
     v_cols_ = c.latent ? c.dim / 2 : c.dim;
     if (c.policy.tiled()) {
-      k_turbo_ = std::make_unique<TurboCodec>(KvRole::key, c.dim, c.policy.k.bits, c.policy.seed);
-      v_turbo_ = std::make_unique<TurboCodec>(KvRole::value, c.dim, c.policy.v.bits, c.policy.seed);
+      k_turbo_ = std::make_unique<TurboCodec>(KvRole::key, c.dim, c.policy.k, c.policy.seed);
+      v_turbo_ = std::make_unique<TurboCodec>(KvRole::value, c.dim, c.policy.v, c.policy.seed);
     }
     const int n_blocks = static_cast<int>(lengths_.size()) * stride_ + 1;
     make(groups_[0], c.policy, n_blocks);
@@ -72,6 +79,21 @@ class Sequences {
 
   // All of it in one step.
   std::vector<float> whole(const Kernel& kernel) { return run(kernel, {lengths_}); }
+
+  // All that whole() or in_steps() has packed, sequence by sequence.
+  std::vector<std::byte> packed() const {
+    std::vector<std::byte> bytes;
+    const Group& group = groups_[0];
+    for (size_t s = 0; s < lengths_.size(); ++s) {
+      for (int tile = 0; (tile + 1) * kTileTokens <= lengths_[s]; ++tile) {
+        const std::byte* block =
+            group.view.data +
+            group.table[s * static_cast<size_t>(stride_) + static_cast<size_t>(tile)] * group.view.block_bytes;
+        bytes.insert(bytes.end(), block, block + group.view.block_bytes);
+      }
+    }
+    return bytes;
+  }
 
   // In steps of up to `most` tokens of each sequence; some rest.
   std::vector<float> in_steps(const Kernel& kernel, int most) {
@@ -252,6 +274,13 @@ std::vector<CacheCase> cache_cases() {
       {.policy = with_open(turbo, 0, true), .dim = 128},
       {.policy = with_open(turbo, 1, true), .window = 100, .softcap = 5.0f},
       {.policy = with_open(tiled(3, 2, DType::f32), 1, true), .heads = 10, .dim = 72},
+      {.policy = by_trellis(turbo), .dim = 128},
+      {.policy = by_trellis(tiled(3, 2, DType::bf16)), .window = 100, .sinks = true},
+      {.policy = by_trellis(tiled(2, 4, DType::f32)), .heads = 3, .kv_heads = 1, .dim = 80, .softcap = 5.0f},
+      {.policy = by_trellis(tiled(8, 3, DType::f16)), .dim = 72},
+      {.policy = with_open(by_trellis(tiled(3, 3, DType::bf16)), 1, true), .heads = 10, .dim = 112},
+      {.policy = by_trellis(tiled(4, 2, DType::bf16)), .heads = 1, .kv_heads = 1, .dim = 576},
+      {.policy = by_trellis(tiled(3, 4, DType::bf16)), .heads = 2, .kv_heads = 1, .dim = 256},
   };
   for (const auto codec : {KvPolicy::Codec::int8_block, KvPolicy::Codec::f8e4m3, KvPolicy::Codec::raw}) {
     cases.push_back({.policy = coded(codec), .dim = 40});
@@ -275,8 +304,10 @@ TEST_P(Cache, EqualsTheReferenceWithinItsBound) {
   for (const CacheCase& c : cache_cases()) {
     Sequences sequences(c, kLengths, 1);
     const std::vector<float> expected = sequences.whole(reference);
+    const std::vector<std::byte> packed = sequences.packed();
     const std::vector<float> got =
         sequences.whole([](const Args& args, const Operands& o) { call_team(GetParam(), args, o, 3); });
+    EXPECT_TRUE(!c.policy.tiled() || sequences.packed() == packed) << c.dim;
     const double root = std::sqrt(c.dim), longest = 1.5 * root;
     const double query = c.policy.tiled() ? root / 65278 : 0.0, rounded = c.policy.tiled() ? 32.0 / 65535 : 0.0;
     const double weight = 1.5 * longest * ((c.dim / 16.0 + 32) * kUnit + query) + 16 * kUnit;

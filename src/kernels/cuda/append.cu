@@ -2,7 +2,7 @@
 // every rounding is the one that quant/ does, in its order.
 #include "kernels/cuda/common.cuh"
 #include "kernels/cuda/cuda_kernels.h"
-#include "kernels/cuda/kv_codec.cuh"
+#include "kernels/cuda/seal.cuh"
 #include "quant/rounding.h"
 
 namespace arc::cuda {
@@ -42,11 +42,10 @@ __device__ __forceinline__ void store_element(const KvSide& s, std::byte* head, 
   data[at] = static_cast<std::byte>(quant::nearest(__fmul_rn(x, inverse), -127, 127));
 }
 
-// grid: (T, kv heads, keys and values).
-__global__ void __launch_bounds__(kThreads) append_kernel(const __grid_constant__ AppendCall c) {
-  __shared__ float turned[kMaxTurboDim];
-  const int64_t t = blockIdx.x, head = blockIdx.y;
-  const AppendSide& side = c.side[blockIdx.z];
+// Row t of one head, for kThreads threads. `turned`: [kMaxTurboDim] of shared memory.
+template <int kThreads>
+__device__ __forceinline__ void append_row(const AppendCall& c, const AppendSide& side, int64_t t, int64_t head,
+                                           float* turned) {
   const int dim = side.to.dim, me = static_cast<int>(threadIdx.x);
   const float* x = side.rows.row(t) + head * dim;
   std::byte* to = c.kv.data + c.slots[t] / c.kv.tokens_per_block * c.kv.block_bytes + head * c.kv.head_bytes;
@@ -63,40 +62,13 @@ __global__ void __launch_bounds__(kThreads) append_kernel(const __grid_constant_
   }
 }
 
+// grid: (T, kv heads, keys and values).
+__global__ void __launch_bounds__(kThreads) append_kernel(const __grid_constant__ AppendCall c) {
+  __shared__ float turned[kMaxTurboDim];
+  append_row<kThreads>(c, c.side[blockIdx.z], blockIdx.x, blockIdx.y, turned);
+}
+
 // ---- packing -------------------------------------------------------------------------------------------------------
-
-struct SealSide {
-  KvSide from, to;
-  float levels[1 << kMaxGridBits] = {}, borders[1 << kMaxGridBits] = {};
-};
-struct SealCall {
-  SealSide side[2];  // keys, values
-  KvView open, packed;
-  const int32_t *open_table = nullptr, *packed_table = nullptr;
-  int32_t open_stride = 0, packed_stride = 0;
-  const int32_t* positions = nullptr;
-  const int32_t* q_start = nullptr;
-  const int32_t* seq_lens = nullptr;
-  int32_t n_seqs = 0;
-};
-
-// Tile `i` of those that this step fills.
-struct Filled {
-  int sequence = -1, tile = 0;  // -1: there are fewer
-
-  __device__ Filled(const SealCall& c, int i) {
-    for (int s = 0; s < c.n_seqs; ++s) {
-      if (c.q_start[s] == c.q_start[s + 1]) continue;
-      const int first = c.positions[c.q_start[s]] / kTileTokens, n = c.seq_lens[s] / kTileTokens - first;
-      if (i < n) {
-        sequence = s;
-        tile = first + i;
-        return;
-      }
-      i -= max(n, 0);
-    }
-  }
-};
 
 struct SealShared {
   static constexpr int kCols = 32;  // of rows at a time
@@ -195,20 +167,38 @@ __device__ void pack_rows(const KvSide& to, const SealShared& shared, std::byte*
   }
 }
 
+// For all threads of a block. A side that is a trellis has its own kernel.
+__device__ void seal_tile(const SealCall& c, const SealTile& at, SealShared& shared) {
+  const SealSide& side = c.side[blockIdx.z];
+  if (at.sequence < 0 || side.to.codec == KvPolicy::Codec::trellis) return;
+  std::byte* packed = at.packed(c, blockIdx.y);
+  if (threadIdx.x < 1 << kMaxGridBits) shared.levels[threadIdx.x] = side.levels[threadIdx.x];
+  encode_rows(side, at.open(c, blockIdx.y), reinterpret_cast<__half*>(packed + side.to.scales_bytes), shared);
+  pack_rows(side.to, shared, packed + side.to.data_bytes);
+}
+
 // grid: (tiles, kv heads, keys and values).
 __global__ void __launch_bounds__(kSealThreads) seal_kernel(const __grid_constant__ SealCall c) {
   __shared__ SealShared shared;
-  const Filled filled(c, blockIdx.x);
-  if (filled.sequence < 0) return;
-  const int64_t head = blockIdx.y, s = filled.sequence;
-  const SealSide& side = c.side[blockIdx.z];
-  const std::byte* open =
-      c.open.data + c.open_table[s * c.open_stride + filled.tile] * c.open.block_bytes + head * c.open.head_bytes;
-  std::byte* packed = c.packed.data + c.packed_table[s * c.packed_stride + filled.tile] * c.packed.block_bytes +
-                      head * c.packed.head_bytes;
-  if (threadIdx.x < 1 << kMaxGridBits) shared.levels[threadIdx.x] = side.levels[threadIdx.x];
-  encode_rows(side, open, reinterpret_cast<__half*>(packed + side.to.scales_bytes), shared);
-  pack_rows(side.to, shared, packed + side.to.data_bytes);
+  seal_tile(c, SealTile(c, static_cast<int>(blockIdx.x)), shared);
+}
+
+// Few tokens a sequence: a block writes all of a head's, then packs what they fill. grid: (S, kv heads, keys and
+// values).
+__global__ void __launch_bounds__(kSealThreads)
+    append_and_seal_kernel(const __grid_constant__ AppendCall append, const __grid_constant__ SealCall c) {
+  __shared__ SealShared shared;
+  __shared__ float turned[kMaxTurboDim];
+  const int s = static_cast<int>(blockIdx.x);
+  for (int t = c.q_start[s]; t < c.q_start[s + 1]; ++t) {
+    append_row<kSealThreads>(append, append.side[blockIdx.z], t, blockIdx.y, turned);
+    __syncthreads();
+  }
+  const Filled filled(c, s);
+  for (int i = 0; i < filled.count; ++i) {
+    seal_tile(c, SealTile(s, filled.first + i), shared);
+    __syncthreads();
+  }
 }
 
 SealSide seal_side(const AppendArgs& a, const Operands& o, KvRole role) {
@@ -216,34 +206,32 @@ SealSide seal_side(const AppendArgs& a, const Operands& o, KvRole role) {
   const int32_t dim = key ? a.k_dim : a.v_dim;
   SealSide side{.from = kv_side(o.open, dim, role), .to = kv_side(o.kv, dim, role)};
   const TurboCodec& codec = key ? *o.kv.k_turbo : *o.kv.v_turbo;
-  if (codec.bits() == kUniformBits) return side;
+  if (codec.bits() == kUniformBits || codec.trellis() != nullptr) return side;
   std::copy(codec.levels().begin(), codec.levels().end(), side.levels);
   std::copy(codec.borders().begin(), codec.borders().end(), side.borders);
   return side;
 }
 
-void seal_tiles(const AppendArgs& a, const Operands& o) {
+SealCall seal_call(const AppendArgs& a, const Operands& o) {
   const GroupInputs &from = o.step->groups[a.open_group], &to = o.step->groups[a.group];
-  const SealCall call{.side = {seal_side(a, o, KvRole::key), seal_side(a, o, KvRole::value)},
-                      .open = o.open,
-                      .packed = o.kv,
-                      .open_table = from.block_table,
-                      .packed_table = to.block_table,
-                      .open_stride = from.table_stride,
-                      .packed_stride = to.table_stride,
-                      .positions = o.step->positions,
-                      .q_start = o.step->q_start,
-                      .seq_lens = o.step->seq_lens,
-                      .n_seqs = o.step->n_seqs};
-  const dim3 grid(static_cast<unsigned>(o.reads[0].rows / kTileTokens + o.step->n_seqs),
-                  static_cast<unsigned>(a.kv_heads), 2);
-  seal_kernel<<<grid, kSealThreads, 0, stream_of(o)>>>(call);
+  return {.side = {seal_side(a, o, KvRole::key), seal_side(a, o, KvRole::value)},
+          .open = o.open,
+          .packed = o.kv,
+          .open_table = from.block_table,
+          .packed_table = to.block_table,
+          .open_stride = from.table_stride,
+          .packed_stride = to.table_stride,
+          .positions = o.step->positions,
+          .q_start = o.step->q_start,
+          .seq_lens = o.step->seq_lens,
+          .n_seqs = o.step->n_seqs};
 }
 
 }  // namespace
 
 void run(const AppendArgs& a, const Operands& o) noexcept {
-  if (o.reads[0].rows == 0) return;
+  const int64_t rows = o.reads[0].rows;
+  if (rows == 0) return;
   const bool tiled = a.open_group >= 0;
   const KvView& to = tiled ? o.open : o.kv;
   const AppendCall call{
@@ -251,9 +239,22 @@ void run(const AppendArgs& a, const Operands& o) noexcept {
                {.rows = Rows(o.reads[1]), .to = kv_side(to, a.v_dim, KvRole::value), .turn = turn_of(o.kv.v_turbo)}},
       .kv = to,
       .slots = o.step->groups[tiled ? a.open_group : a.group].slots};
-  const dim3 grid(static_cast<unsigned>(o.reads[0].rows), static_cast<unsigned>(a.kv_heads), a.v_dim > 0 ? 2 : 1);
-  append_kernel<<<grid, kThreads, 0, stream_of(o)>>>(call);
-  if (tiled) seal_tiles(a, o);
+  const auto grid = [&](int64_t n) {
+    return dim3(static_cast<unsigned>(n), static_cast<unsigned>(a.kv_heads), a.v_dim > 0 ? 2 : 1);
+  };
+  if (!tiled) {
+    append_kernel<<<grid(rows), kThreads, 0, stream_of(o)>>>(call);
+    return;
+  }
+  const SealCall sealing = seal_call(a, o);
+  const int64_t n_seqs = o.step->n_seqs, tiles = rows / kTileTokens + n_seqs;
+  if (rows <= n_seqs) {
+    append_and_seal_kernel<<<grid(n_seqs), kSealThreads, 0, stream_of(o)>>>(call, sealing);
+  } else {
+    append_kernel<<<grid(rows), kThreads, 0, stream_of(o)>>>(call);
+    seal_kernel<<<grid(tiles), kSealThreads, 0, stream_of(o)>>>(sealing);
+  }
+  if (o.kv.policy.trellis()) seal_trellis(sealing, tiles, a.kv_heads, stream_of(o));
 }
 
 }  // namespace arc::cuda

@@ -289,8 +289,11 @@ void turn_heads(const Rows& from, const Rows& to, int32_t heads, const Turn& tur
   turn_kernel<<<grid, kThreads, 0, stream>>>(from, to, turn);
 }
 
-void run(const AttendArgs& a, const Operands& o) noexcept {
-  if (attends_on_tensor_cores(a, o)) return attend_on_tensor_cores(a, o);
+namespace {
+
+void attend(const AttendArgs& a, const Operands& o) {
+  // Tensor cores know no trellis.
+  if (!o.kv.policy.trellis() && attends_on_tensor_cores(a, o)) return attend_on_tensor_cores(a, o);
   Call c = attend_call(a, o, kChunk);
   const int64_t tokens = c.q.rows;
   if (tokens == 0) return;
@@ -307,6 +310,21 @@ void run(const AttendArgs& a, const Operands& o) noexcept {
     merge_kernel<<<heads, kThreads, 0, stream_of(o)>>>(c);
   }
   if (a.open_group >= 0) turn_heads(c.out, c.out, a.heads, turn_of(o.kv.v_turbo), stream_of(o));
+}
+
+}  // namespace
+
+// Prompts, then what the step has besides.
+void run(const AttendArgs& a, const Operands& o) noexcept {
+  if (o.n_prompt == 0 || !attends_prompts(a, o)) return attend(a, o);
+  StepInputs step = *o.step;
+  step.n_seqs -= step.n_prompts;
+  TensorView q = o.reads[0], out = o.writes[0];
+  q.rows = out.rows = q.rows - o.n_prompt;
+  Operands others = o;
+  others.step = &step, others.reads = &q, others.writes = &out;
+  attend_prompts(a, o);
+  if (q.rows > 0) attend(a, others);
 }
 
 }  // namespace arc::cuda

@@ -11,7 +11,7 @@ struct AttendCall {
   AttendArgs a;
   KvView kv, open;  // of a tiled policy: packed tiles, and those that are still read open
   KvSide k, v, open_k, open_v;
-  Turn turn;  // of queries
+  Turn turn, turn_back;  // of queries, of results
   Rows q, out;
   const float* sinks = nullptr;
   const int32_t* positions = nullptr;
@@ -21,6 +21,8 @@ struct AttendCall {
   int32_t table_stride = 0, open_stride = 0, n_seqs = 0;
   float* parts = nullptr;  // of segments; null: one block walks all of them
   int32_t segments = 0;
+  int32_t* starts = nullptr;                      // see Deal
+  int64_t group_parts = 0;                        // items of kDealtSeqs sequences for which there is memory
   int32_t chunk_heads = 0, chunks_per_group = 0;  // query heads that a block takes of one key/value head
 };
 
@@ -35,6 +37,7 @@ inline AttendCall attend_call(const AttendArgs& a, const Operands& o, int32_t mo
                .k = kv_side(o.kv, a.k_dim, KvRole::key),
                .v = kv_side(o.kv, v_dim, values),
                .turn = turn_of(o.kv.k_turbo),
+               .turn_back = turn_of(o.kv.v_turbo),
                .q = Rows(o.reads[0]),
                .out = Rows(o.writes[0]),
                .sinks = a.sinks ? static_cast<const float*>(o.weights[0].data) : nullptr,
@@ -65,6 +68,15 @@ struct Reach {
     last = c.a.causal ? position : c.a.window > 0 ? min(end, position + c.a.window - 1) : end;
   }
 };
+
+// Lets a kernel have `most` bytes of dynamic shared memory, and a processor give blocks all that it can.
+template <typename Kernel>
+bool allow_shared_memory(Kernel* kernel, size_t most) {
+  return cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(most)) ==
+             cudaSuccess &&
+         cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout, cudaSharedmemCarveoutMaxShared) ==
+             cudaSuccess;
+}
 
 // Turns all heads of all rows of `from` [T, H * turn.dim] into `to`, which may be the same.
 void turn_heads(const Rows& from, const Rows& to, int32_t heads, const Turn& turn, cudaStream_t stream);

@@ -1,73 +1,38 @@
 // Attention on tensor cores for sequences with several tokens in a step: a warp has 16 rows of its own.
-#include "kernels/cuda/attention_tile.cuh"
+#include "kernels/cuda/attention_rows.cuh"
 
 namespace arc::cuda::attention {
 namespace {
 
-template <int kDim, bool kPacked>
+template <int kDim, bool kF8>
 struct Shared {
   Stage<kDim> stages[kStages];
   float totals[kDim / 2 + 4][kThreads];  // of each thread: values, masses
-  Factors factors[kPacked ? kStages : 1];
-  uint4 bytes[kPacked ? kStages : 1][kPacked ? kPackedChunks<kDim> : 1];
-  Numbers numbers;
+  uint4 bytes[kF8 ? kStages : 1][kF8 ? kF8Chunks<kDim> : 1];
 };
 
-// The sequence and its first token of block `tile`, when each sequence with several tokens has blocks of `per_block`
-// tokens of its own; -1: none.
-__device__ __forceinline__ int find_tokens(const Call& c, int tile, int per_block, int& first_token) {
-  for (int s = 0; s < c.n_seqs; ++s) {
-    const int n = c.q_start[s + 1] - c.q_start[s], tiles = n > 1 ? (n + per_block - 1) / per_block : 0;
-    if (tile < tiles) {
-      first_token = c.q_start[s] + tile * per_block;
-      return s;
-    }
-    tile -= tiles;
-  }
-  return -1;
-}
-
-// Which rows a block has: head by head of a token, then the next token.
-struct Block {
-  int s, first_token = 0, last_token = 0, per_block;
-  Heads heads;
-
-  __device__ explicit Block(const Call& c) : per_block(kWarps * kRows / c.chunk_heads), heads(c) {
-    s = find_tokens(c, gridDim.y - 1 - blockIdx.y, per_block, first_token);
-    if (s >= 0) last_token = min(first_token + per_block, c.q_start[s + 1]) - 1;
-  }
-};
-
-// Adds a tile, which is in stage `stage`.
-template <int kDim, bool kPacked>
+// Adds tile `tile`, which is in `stage`.
+template <int kDim>
 __device__ __forceinline__ void add_tile(Sums<kDim>& part, const Call& c, const Queries<kDim>& q,
-                                         const Sight (&sights)[2], const Visit<kPacked>& visit, int stage,
-                                         const Shared<kDim, kPacked>& shared, int lane) {
-  const uint4 *keys = shared.stages[stage].keys, *values = shared.stages[stage].values;
-  const Factors& factors = shared.factors[kPacked ? stage : 0];
+                                         const Reach (&reach)[2], int tile, const Stage<kDim>& stage, int lane) {
   float scores[kTile / 8][4], largest[2] = {-INFINITY, -INFINITY}, base[2];
 #pragma unroll
   for (int n = 0; n < kTile / 8; ++n) {
-    scores8<kDim, kPacked>(scores[n], largest, c, q, keys, factors.keys, sights, visit, n * 8, lane);
+    scores8<kDim>(scores[n], largest, c, q, stage.keys, reach, tile, n * 8, lane);
   }
   largest[0] = quad_max(largest[0]);
   largest[1] = quad_max(largest[1]);
   part.raise(largest, base);
 #pragma unroll
   for (int step = 0; step < kTile / 16; ++step) {
-    const Weights plain(scores[2 * step], scores[2 * step + 1], base, nullptr);
-    if constexpr (kPacked) {
-      const Weights w(scores[2 * step], scores[2 * step + 1], base, factors.values + 16 * step + 2 * (lane % 4));
-      part.template add<kDim>(plain, w, values, step, 0, lane);
-    } else {
-      part.template add<kDim>(plain, plain, values, step, 0, lane);
-    }
+    const Weights w(scores[2 * step], scores[2 * step + 1], base);
+    part.template add<kDim>(w, stage.values, step, 0, lane);
   }
 }
 
 // A finished segment joins this thread's totals.
-template <int kDim, bool kPacked>
-__device__ __forceinline__ void join(Shared<kDim, kPacked>& shared, float (&total_top)[2], const Sums<kDim>& part) {
+template <int kDim, bool kF8>
+__device__ __forceinline__ void join(Shared<kDim, kF8>& shared, float (&total_top)[2], const Sums<kDim>& part) {
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
     const Blend b = blend(total_top[r], part.top[r]);
@@ -85,9 +50,9 @@ __device__ __forceinline__ void join(Shared<kDim, kPacked>& shared, float (&tota
   }
 }
 
-template <int kDim, bool kPacked>
-__device__ __forceinline__ void store_row(const Call& c, const Shared<kDim, kPacked>& shared, int t, int head,
-                                          float top, int r, int quad) {
+template <int kDim, bool kF8>
+__device__ __forceinline__ void store_row(const Call& c, const Shared<kDim, kF8>& shared, int t, int head, float top,
+                                          int r, int quad) {
   const float share = share_of(c, head, top, shared.totals[kDim / 2 + r][threadIdx.x]);
   float* out = c.out.row(t) + static_cast<int64_t>(head) * kDim + 2 * quad;
 #pragma unroll
@@ -99,27 +64,28 @@ __device__ __forceinline__ void store_row(const Call& c, const Shared<kDim, kPac
 }
 
 // grid: (chunks of heads, blocks of tokens). The last blocks of a sequence, which see most, come first.
-template <int kDim, bool kPacked>
+template <int kDim, bool kF8>
 __global__ void __launch_bounds__(kThreads) many_kernel(const __grid_constant__ Call c) {
   extern __shared__ __align__(128) std::byte memory[];
-  auto& shared = *reinterpret_cast<Shared<kDim, kPacked>*>(memory);
-  const Block block(c);
+  auto& shared = *reinterpret_cast<Shared<kDim, kF8>*>(memory);
+  const TokenBlock block(c, kWarps * kRows);
   if (block.s < 0) return;
   const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp, g = lane / 4, quad = lane % 4;
-  const Fetch<kDim, kPacked> fetch(c, block.s, block.heads.kv_head, c.seq_lens[block.s] - 1);
-  const int begin = Sight(c, block.s, block.first_token).first / kTile;
-  const int end = Sight(c, block.s, block.last_token).last / kTile + 1;
+  const int begin = Reach(c, block.s, c.positions[block.first_token]).first / kTile;
+  const int end = Reach(c, block.s, c.positions[block.last_token]).last / kTile + 1;
+  const Fetch<kDim, kF8> fetch(c, block.s, block.heads.kv_head, c.seq_lens[block.s] - 1, end);
 
-  Visit<kPacked> visit(c, begin, c.positions[block.first_token], c.positions[block.last_token]);
-  fetch.begin(visit, end, shared);
-  Sight sights[2];
+  fetch.begin(begin, shared);
+  Reach reach[2];
   const float* rows[2] = {};
+  int tokens[2];
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
-    const int row = warp * kRows + g + 8 * r, t = block.first_token + row / c.chunk_heads, h = row % c.chunk_heads;
-    if (row >= block.per_block * c.chunk_heads || t > block.last_token || h >= block.heads.count) continue;
-    sights[r] = Sight(c, block.s, t);
-    rows[r] = c.q.row(t) + static_cast<int64_t>(block.heads.first + h) * kDim;
+    const int row = warp * kRows + g + 8 * r;
+    tokens[r] = block.token_of(c, row);
+    if (tokens[r] < 0) continue;
+    reach[r] = Reach(c, block.s, c.positions[tokens[r]]);
+    rows[r] = c.q.row(tokens[r]) + static_cast<int64_t>(block.head_of(c, row)) * kDim;
   }
   Queries<kDim> q;
   q.load(rows[0], rows[1], quad);
@@ -129,40 +95,33 @@ __global__ void __launch_bounds__(kThreads) many_kernel(const __grid_constant__ 
   float total_top[2] = {-INFINITY, -INFINITY};
 #pragma unroll
   for (int i = 0; i < kDim / 2 + 4; ++i) shared.totals[i][threadIdx.x] = 0.0f;
-  int segment = segment_of(begin * kTile);
-  for (int stage = 0; visit.tile < end; stage = (stage + 1) % kStages) {
+  for (int tile = begin, stage = 0; tile < end; ++tile, stage = (stage + 1) % kStages) {
     copies_arrived<0>();
     __syncthreads();  // this tile is there for all, and the last one is used up
-    Visit<kPacked> next = visit;
-    next.next();
-    fetch.fill(next, end, shared, (stage + 1) % kStages);
-    add_tile<kDim, kPacked>(part, c, q, sights, visit, stage, shared, lane);
-    visit = next;
-    if (next.tile < end && segment_of(next.tile * kTile) == segment) continue;
-    segment = segment_of(next.tile * kTile);
+    fetch.fill(tile + 1, shared, (stage + 1) % kStages);
+    add_tile<kDim>(part, c, q, reach, tile, shared.stages[stage], lane);
+    if (tile + 1 < end && segment_of((tile + 1) * kTile) == segment_of(tile * kTile)) continue;
     join<kDim>(shared, total_top, part);
     part.clear();
   }
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
-    if (sights[r].last < 0) continue;
-    const int row = warp * kRows + g + 8 * r, t = block.first_token + row / c.chunk_heads;
-    store_row<kDim>(c, shared, t, block.heads.first + row % c.chunk_heads, total_top[r], r, quad);
+    if (tokens[r] < 0) continue;
+    store_row<kDim>(c, shared, tokens[r], block.head_of(c, warp * kRows + g + 8 * r), total_top[r], r, quad);
   }
 }
 
 }  // namespace
 
-template <int kDim, bool kPacked>
+template <int kDim, bool kF8>
 void attend_many(const Call& c, cudaStream_t stream) {
-  constexpr size_t kBytes = sizeof(Shared<kDim, kPacked>);
-  static const cudaError_t kAllowed =
-      cudaFuncSetAttribute(many_kernel<kDim, kPacked>, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
+  constexpr size_t kBytes = sizeof(Shared<kDim, kF8>);
+  static const bool kAllowed = allow_shared_memory(many_kernel<kDim, kF8>, kBytes);
   (void)kAllowed;
   const int64_t per_block = kWarps * kRows / c.chunk_heads;
   const dim3 grid(static_cast<unsigned>(c.a.kv_heads * c.chunks_per_group),
                   static_cast<unsigned>(c.q.rows / per_block + c.n_seqs));
-  many_kernel<kDim, kPacked><<<grid, kThreads, kBytes, stream>>>(c);
+  many_kernel<kDim, kF8><<<grid, kThreads, kBytes, stream>>>(c);
 }
 
 template void attend_many<64, false>(const Call& c, cudaStream_t stream);

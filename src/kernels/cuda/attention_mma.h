@@ -6,8 +6,12 @@
 namespace arc::cuda {
 
 bool attends_on_tensor_cores(const AttendArgs& a, const Operands& o);
-// Whether attention_prompt.cuh takes the prompts of such a call.
-bool attends_prompts(const AttendArgs& a, const Operands& o);
 void attend_on_tensor_cores(const AttendArgs& a, const Operands& o);
+
+// Prompts (StepInputs::n_prompts) over a raw bf16 cache, with rounded queries and weights: attention_prompt.cu.
+bool has_prompt_attention();  // on the current device
+// Whether it takes the prompts of a call, however few their tokens are.
+bool attends_prompts(const AttendArgs& a, const Operands& o);
+void attend_prompts(const AttendArgs& a, const Operands& o);
 
 }  // namespace arc::cuda

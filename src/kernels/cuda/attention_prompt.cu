@@ -5,7 +5,8 @@
 // of kSegmentSpans spans have sums of their own, which are joined in ascending order: the same bits whether one block
 // walks all segments, or each has a block (few tokens, long context). All are aligned to position 0, whatever else the
 // step computes.
-#include "kernels/cuda/attention_prompt.cuh"
+#include "kernels/cuda/attention_call.cuh"
+#include "kernels/cuda/attention_mma.h"
 #include "kernels/cuda/hopper.cuh"
 
 namespace arc::cuda {
@@ -21,6 +22,14 @@ constexpr int kThreads = (1 + kMultipliers) * kWarpgroup;
 constexpr int kFeederRegisters = 40, kMultiplierRegisters = 232;
 constexpr int kStages = 2;
 constexpr float kLog2e = 1.4426950408889634f;
+
+// The `n_prompts` sequences behind those of `a`, which has all rows; theirs are the last `n_rows`.
+struct PromptAttendCall {
+  AttendCall a;
+  int32_t n_prompts = 0;
+  int64_t n_rows = 0;
+  bool rounded = false;  // their rows of a.out hold bf16
+};
 
 // c.a.parts: [segments, rows, heads, kDim + 2]: sums, largest, mass. Null: one block walks all segments.
 struct Call : PromptAttendCall {
@@ -494,9 +503,12 @@ bool has_prompt_attention() {
   return is_hopper();
 }
 
-void attend_prompts(const PromptAttendCall& c, std::byte* scratch, cudaStream_t stream) {
-  if (c.a.a.k_dim == 64) return start<64>(c, scratch, stream);
-  start<128>(c, scratch, stream);
+void attend_prompts(const AttendArgs& a, const Operands& o) {
+  PromptAttendCall c{
+      .a = attend_call(a, o, a.heads), .n_prompts = o.step->n_prompts, .n_rows = o.n_prompt, .rounded = o.rounded_out};
+  c.a.n_seqs -= c.n_prompts;
+  if (a.k_dim == 64) return start<64>(c, o.scratch, stream_of(o));
+  start<128>(c, o.scratch, stream_of(o));
 }
 
 }  // namespace arc::cuda

@@ -7,31 +7,33 @@
 // bits, and so do one block that walks all segments and a block for each.
 #pragma once
 
-#include "kernels/cuda/attention_packed.cuh"
+#include "kernels/cuda/attention_stage.cuh"
 
 namespace arc::cuda::attention {
 
 inline constexpr int kRows = 16;  // of a warp's products
 inline constexpr float kLog2e = 1.4426950408889634f;
 
-using Call = AttendCall;  // parts: [S, H, segments, head_dim + 4]
+using Call = AttendCall;
 
 // attend_few() takes the sequences with one token in this step, attend_many() those with several.
-template <int kDim, bool kPacked>
-void attend_few(const Call& c, cudaStream_t stream);
-template <int kDim, bool kPacked>
+template <int kDim, bool kF8>
+void attend_few(const Call& c, int processors, cudaStream_t stream);
+template <int kDim, bool kF8>
 void attend_many(const Call& c, cudaStream_t stream);
 
-// The query heads of a block: up to kRows of those that share a key/value head.
+// The query heads of a chunk: up to c.chunk_heads of those that share a key/value head.
 struct Heads {
   int kv_head, first, count;
 
-  __device__ explicit Heads(const Call& c) {
-    const int group = c.a.heads / c.a.kv_heads, chunk = blockIdx.x % c.chunks_per_group * c.chunk_heads;
-    kv_head = blockIdx.x / c.chunks_per_group;
-    first = kv_head * group + chunk;
-    count = min(c.chunk_heads, group - chunk);
-  }
+  __device__ __forceinline__ Heads(const Call& c, int chunk)
+      : kv_head(chunk / c.chunks_per_group),
+        first(kv_head * group_of(c) + first_of(c, chunk)),
+        count(min(c.chunk_heads, group_of(c) - first_of(c, chunk))) {}
+
+ private:
+  __device__ static int group_of(const Call& c) { return c.a.heads / c.a.kv_heads; }
+  __device__ static int first_of(const Call& c, int chunk) { return chunk % c.chunks_per_group * c.chunk_heads; }
 };
 
 // ---- the order of sums: every function below is written so that the compiler cannot fuse it in one place only ----
@@ -120,33 +122,17 @@ __device__ __forceinline__ void dots8(float (&dots)[4], const Queries<kDim>& q, 
   for (int i = 0; i < 4; ++i) dots[i] = __fadd_rn(high[i], low[i]);
 }
 
-// Which positions a row sees, and which tile it reads raw where the policy is tiled.
-struct Sight : Reach {
-  int own = -1;
-
-  __device__ Sight() {}
-  __device__ Sight(const Call& c, int s, int t) : Reach(c, s, c.positions[t]) {
-    if (c.open_table != nullptr) own = c.positions[t] / kTile;
-  }
-  __device__ bool sees(int position, const Visit<false>&) const { return position >= first && position <= last; }
-  __device__ bool sees(int position, const Visit<true>& visit) const {
-    return position >= first && position <= last && (visit.tile == own) == visit.open;
-  }
-};
-
-// The scores of rows g and g + 8, seen as `sights` say, with the eight positions of a tile that start at `first`;
-// -infinity where a row sees nothing. Raises `largest`. `factors`: of the positions, with kPacked.
-template <int kDim, bool kPacked>
+// The scores of rows g and g + 8, which see what `reach` says, with the eight positions from `first` of tile `tile` on;
+// -infinity where a row sees nothing. Raises `largest`.
+template <int kDim>
 __device__ __forceinline__ void scores8(float (&scores)[4], float (&largest)[2], const Call& c, const Queries<kDim>& q,
-                                        const uint4* keys, const float* factors, const Sight (&sights)[2],
-                                        const Visit<kPacked>& visit, int first, int lane) {
+                                        const uint4* keys, const Reach (&reach)[2], int tile, int first, int lane) {
   const int g = lane / 4, quad = lane % 4;
   dots8<kDim>(scores, q, keys, first, g, quad);
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
-    const int at = first + 2 * quad + i % 2;
-    const bool seen = sights[i / 2].sees(visit.tile * kTile + at, visit);
-    if (kPacked) scores[i] = __fmul_rn(scores[i], factors[at]);
+    const int position = tile * kTile + first + 2 * quad + i % 2;
+    const bool seen = position >= reach[i / 2].first && position <= reach[i / 2].last;
     scores[i] = seen ? scaled(c.a, scores[i]) : -INFINITY;
     largest[i / 2] = fmaxf(largest[i / 2], scores[i]);
   }
@@ -161,20 +147,13 @@ __device__ __forceinline__ float quad_max(float v) {
 struct Weights {
   uint32_t high[4], low[4];
 
-  // `left`, `right`: scores of the first and the last eight positions as dots8() places them. `factors`: of the lane's
-  // first position and on; null: ones.
-  __device__ __forceinline__ Weights(const float (&left)[4], const float (&right)[4], const float (&base)[2],
-                                     const float* factors) {
+  // `left`, `right`: scores of the first and the last eight positions as dots8() places them.
+  __device__ __forceinline__ Weights(const float (&left)[4], const float (&right)[4], const float (&base)[2]) {
 #pragma unroll
     for (int i = 0; i < 4; ++i) {  // row g + 8 (i % 2), positions 8 (i / 2) + 2 quad, + 1
       const float b = base[i % 2];
       const float* pair = (i < 2 ? left : right) + 2 * (i % 2);
-      float first = exp2_of(__fsub_rn(pair[0], b)), second = exp2_of(__fsub_rn(pair[1], b));
-      if (factors != nullptr) {
-        first = __fmul_rn(first, factors[8 * (i / 2)]);
-        second = __fmul_rn(second, factors[8 * (i / 2) + 1]);
-      }
-      set(i, first, second);
+      set(i, exp2_of(__fsub_rn(pair[0], b)), exp2_of(__fsub_rn(pair[1], b)));
     }
   }
   // From shared memory: `row_high`, `row_low` as load_matrices() takes them.
@@ -240,14 +219,12 @@ struct Sums {
     }
   }
 
-  // Adds the values of positions 16 step .. 16 step + 15 of a tile; the columns start at `first_col`. `w`: with the
-  // values' factors, `plain` without.
+  // Adds the values of positions 16 step .. 16 step + 15 of a tile; the columns start at `first_col`.
   template <int kDim>
-  __device__ __forceinline__ void add(const Weights& plain, const Weights& w, const uint4* tile_values, int step,
-                                      int first_col, int lane) {
+  __device__ __forceinline__ void add(const Weights& w, const uint4* tile_values, int step, int first_col, int lane) {
     constexpr uint32_t kOnes = 0x3f803f80;
-    multiply_add(mass, plain.high, kOnes, kOnes);
-    multiply_add(mass, plain.low, kOnes, kOnes);
+    multiply_add(mass, w.high, kOnes, kOnes);
+    multiply_add(mass, w.low, kOnes, kOnes);
 #pragma unroll
     for (int n = 0; n < kCols / 8; n += 2) {
       uint32_t v[4];

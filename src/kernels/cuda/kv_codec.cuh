@@ -28,7 +28,7 @@ inline KvSide kv_side(const KvView& kv, int32_t dim, KvRole role) {
              .dim = dim,
              .data_bytes = key ? 0 : kv.v_offset_bytes,
              .scales_bytes = key ? kv.k_scales_bytes : kv.v_scales_bytes};
-  if (side.codec != KvPolicy::Codec::turbo) return out;
+  if (!kv.policy.tiled()) return out;
   const TurboTable& table = turbo_table(key ? *kv.k_turbo : *kv.v_turbo);
   out.bits = table.bits;
   out.step = table.step;
@@ -64,6 +64,21 @@ __device__ __forceinline__ float turbo_element(const KvSide& s, const std::byte*
   return norm * (s.step * (static_cast<float>(number) - s.offset));
 }
 
+// find_trellis() of device code.
+__device__ __forceinline__ const Trellis& device_trellis(int bits) {
+  static constexpr Trellis kTrellises[] = {
+#include "quant/trellis.inc"
+  };
+  return kTrellises[bits - kMinTrellisBits];
+}
+
+__device__ __forceinline__ float trellis_element(const KvSide& s, const std::byte* head, int token, int d) {
+  const int row_bytes = trellis_row_bytes(s.dim, s.bits);
+  const int window = trellis_window(head + s.data_bytes + token * row_bytes, row_bytes, s.bits, d);
+  const float norm = __half2float(reinterpret_cast<const __half*>(head + s.scales_bytes)[norm_place(token)]);
+  return norm * (s.step * static_cast<float>(device_trellis(s.bits).numbers[window]));
+}
+
 __device__ __forceinline__ float f8e4m3_element(std::byte code) {
   const auto bits = static_cast<uint32_t>(code);
   // A half has a wider exponent: 2^8 times less.
@@ -83,6 +98,8 @@ __device__ __forceinline__ float kv_element(const KvSide& s, const std::byte* he
     }
     case KvPolicy::Codec::turbo:
       return turbo_element(s, head, token, d);
+    case KvPolicy::Codec::trellis:
+      return trellis_element(s, head, token, d);
     default:
       return load_as_float(data, s.raw, at);
   }
@@ -147,6 +164,35 @@ __device__ __forceinline__ void rotate_row(float* x, const Turn& turn) {
     if (i < n) x[i] = mixed[r] * turn.sign(i);
   }
   __syncthreads();
+}
+
+// The same for a warp and a power of two; lane l holds coordinates l + 32 i.
+template <int kDim>
+__device__ __forceinline__ void rotate_lanes(float (&x)[kDim / kWarp], const Turn& turn) {
+  constexpr int kEach = kDim / kWarp;
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+#pragma unroll
+  for (int i = 0; i < kEach; ++i) x[i] *= turn.sign(lane + i * kWarp);
+#pragma unroll
+  for (int step = 1; step < kWarp; step *= 2) {
+#pragma unroll
+    for (int i = 0; i < kEach; ++i) {
+      const float other = __shfl_xor_sync(kAllLanes, x[i], step);
+      x[i] = (lane & step) != 0 ? __fsub_rn(other, x[i]) : __fadd_rn(x[i], other);
+    }
+  }
+#pragma unroll
+  for (int step = 1; step < kEach; step *= 2) {
+#pragma unroll
+    for (int i = 0; i < kEach; ++i) {
+      if ((i & step) != 0) continue;
+      const float a = x[i], b = x[i + step];
+      x[i] = __fadd_rn(a, b);
+      x[i + step] = __fsub_rn(a, b);
+    }
+  }
+#pragma unroll
+  for (int i = 0; i < kEach; ++i) x[i] = __fmul_rn(turn.hartley[0], x[i]) * turn.sign(lane + i * kWarp);
 }
 
 }  // namespace arc::cuda

@@ -14,24 +14,19 @@ inline constexpr int64_t kFewBlocks = 512;  // fewer blocks than this are split 
 inline constexpr int64_t kMaxPartsBytes = int64_t{64} << 20;
 inline constexpr int64_t kPromptBytes = 2 * kMaxPartsBytes;  // of a product: tokens and weights, as bf16
 
-// Where segment i starts when long contexts are split by position alone: segments of kSegment, then longer ones.
-constexpr int kShortSegments = 128, kLongSegment = 1024, kLongFrom = kShortSegments * kSegment;
+// Where segment i starts when long contexts are split by position alone.
+constexpr int kShortSegment = 512, kShortSegments = 64, kLongSegment = 1024, kLongFrom = kShortSegments * kShortSegment;
 __host__ __device__ constexpr int segment_begin(int i) {
-  return i < kShortSegments ? i * kSegment : kLongFrom + (i - kShortSegments) * kLongSegment;
+  return i < kShortSegments ? i * kShortSegment : kLongFrom + (i - kShortSegments) * kLongSegment;
 }
 __host__ __device__ constexpr int segment_of(int position) {
-  return position < kLongFrom ? position / kSegment : kShortSegments + (position - kLongFrom) / kLongSegment;
+  return position < kLongFrom ? position / kShortSegment : kShortSegments + (position - kLongFrom) / kLongSegment;
 }
 
 // Bytes of the parts of `tokens` queries over `segments` segments.
 constexpr int64_t attend_parts_bytes(const AttendArgs& a, int64_t tokens, int64_t segments) {
   const int64_t padded_heads = a.heads + 3 * a.kv_heads;  // chunks of four within a group
   return tokens * padded_heads * segments * (a.v_dim + 2) * 4;
-}
-
-// Bytes of the turned queries of `tokens` tokens, where a tiled policy turns them beforehand.
-constexpr int64_t turned_bytes(const AttendArgs& a, int64_t tokens) {
-  return a.open_group >= 0 ? tokens * a.heads * a.k_dim * 4 : 0;
 }
 
 // The most that a stage may ask for with `tokens` token rows.

@@ -87,11 +87,9 @@ std::string_view why_not(const WeightFormat& format) {
 }
 
 int64_t scratch_bytes(const Args& args, int64_t tokens) {
-  // Where parts would not fit, one block does all of them.
-  if (const auto* attend = std::get_if<AttendArgs>(&args); attend != nullptr && tokens > 0) {
-    return kMaxPartsBytes + turned_bytes(*attend, tokens);
-  }
-  return std::holds_alternative<LinearArgs>(args) ? kPromptBytes : 0;
+  // Where parts would not fit, fewer blocks do all of them.
+  const bool attends = std::holds_alternative<AttendArgs>(args) && tokens > 0;
+  return attends ? kMaxPartsBytes : std::holds_alternative<LinearArgs>(args) ? kPromptBytes : 0;
 }
 
 }  // namespace arc::cuda

@@ -16,6 +16,33 @@ __device__ __forceinline__ void multiply_add(float (&c)[4], const uint32_t (&a)[
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
+// c += a b: [16, 32] times [32, 8] of bytes, those of `a` with or without sign. a holds rows g, g + 8 of columns 4 q to
+// 4 q + 3, then of columns 4 q + 16 and on; b column g of rows 4 q and on, 4 q + 16 and on; c as above.
+template <bool kSigned>
+__device__ __forceinline__ void multiply_add_bytes(int (&c)[4], const uint4& a, uint32_t b0, uint32_t b1) {
+  if constexpr (kSigned) {
+    asm volatile(
+        "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+        "{%0, %1, %2, %3};"
+        : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+        : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b0), "r"(b1));
+  } else {
+    asm volatile(
+        "mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+        "{%0, %1, %2, %3};"
+        : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+        : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b0), "r"(b1));
+  }
+}
+
+// Byte i of the result is byte s of (low, high), s being nibble i of `select`; with bit 3 set, that byte's sign in all
+// its bits.
+__device__ __forceinline__ uint32_t permute_bytes(uint32_t low, uint32_t high, uint32_t select) {
+  uint32_t out;
+  asm("prmt.b32 %0, %1, %2, %3;" : "=r"(out) : "r"(low), "r"(high), "r"(select));
+  return out;
+}
+
 __device__ __forceinline__ uint32_t shared_address(const void* p) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(p));
 }
@@ -46,6 +73,42 @@ __device__ __forceinline__ void copies_issued() {
 template <int kPending>
 __device__ __forceinline__ void copies_arrived() {
   asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
+}
+
+// ---- bulk copies, and how their arrival is seen ----
+
+using Arrival = uint64_t;  // in shared memory; its uses have the parities 0, 1, 0, ...
+
+// By one thread, before all others are let at it.
+__device__ __forceinline__ void set_arrivals(Arrival* arrivals, int n) {
+  for (int i = 0; i < n; ++i) {
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(shared_address(arrivals + i)) : "memory");
+  }
+  asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+}
+// By one thread, once a use: so many bytes will come. What was read or written there before is done with.
+__device__ __forceinline__ void expect_bytes(Arrival* arrival, uint32_t n) {
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(arrival)), "r"(n)
+               : "memory");
+}
+// n is a multiple of 16, as are both addresses.
+__device__ __forceinline__ void copy_bulk(void* to, const void* from, uint32_t n, Arrival* arrival) {
+  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
+                   shared_address(to)),
+               "l"(from), "r"(n), "r"(shared_address(arrival))
+               : "memory");
+}
+__device__ __forceinline__ void await_bytes(Arrival* arrival, uint32_t parity) {
+  asm volatile(
+      "{\n"
+      ".reg .pred there;\n"
+      "again_%=:\n"
+      "mbarrier.try_wait.parity.shared::cta.b64 there, [%0], %1, 0x989680;\n"
+      "@!there bra again_%=;\n"
+      "}" ::"r"(shared_address(arrival)),
+      "r"(parity)
+      : "memory");
 }
 
 }  // namespace arc::cuda

@@ -4,131 +4,7 @@
 // prefill, in any batch and on any number of threads. Scores: a vector of partial sums over the dims, then sum().
 
 constexpr float kNoScore = -1e30f;  // the largest of none
-
-// How rows of the cache (or of scratch) become floats.
-struct LoadF32 {
-  static constexpr int64_t kBytes = 4;
-  static Vec at(const std::byte* p) { return load(reinterpret_cast<const float*>(p)); }
-};
-struct LoadBf16 {
-  static constexpr int64_t kBytes = 2;
-  static Vec at(const std::byte* p) { return load_bf16(p); }
-};
-struct LoadF16 {
-  static constexpr int64_t kBytes = 2;
-  static Vec at(const std::byte* p) { return load_f16(p); }
-};
-
-// f8e4m3 as floats: exponent and fraction in a float's places, times what their biases differ by. NaN stays NaN.
-inline Vec load_f8(const std::byte* p) {
-  const Ints bits = load_i8(p), size = bits & set1(int32_t{0x7f}), sign = shift_left<24>(bits & set1(int32_t{0x80}));
-  const Vec value = from_bits(shift_left<20>(size)) * set1(0x1p120f);
-  const Ints nan = set1(int32_t{0}) - shift_right<7>(size + set1(int32_t{1}));
-  return from_bits(bits_of(value) | sign | (nan & set1(int32_t{0x7fc00000})));
-}
-
-// A row of int8_block or f8e4m3 as `dim` floats, a multiple of 16.
-inline void widen_coded(const KvTile& tile, int64_t row, float* out) {
-  const std::byte* codes = tile.data + row * tile.dim;
-  if (tile.codec == KvPolicy::Codec::f8e4m3) {
-    for (int64_t d = 0; d < tile.dim; d += 16) store(out + d, load_f8(codes + d));
-    return;
-  }
-  constexpr int64_t kBlock = 32;  // coordinates of a scale
-  const int64_t n_scales = (tile.dim + kBlock - 1) / kBlock;
-  const uint16_t* scales = tile.scales + row * n_scales;
-  for (int64_t first = 0; first < n_scales; first += 16) {
-    uint16_t halves[16] = {};
-    float wide[16];
-    __builtin_memcpy(halves, scales + first, static_cast<size_t>(2 * smaller<int64_t>(16, n_scales - first)));
-    store(wide, load_f16(halves));
-    for (int64_t d = first * kBlock; d < smaller<int64_t>(tile.dim, (first + 16) * kBlock); d += 16) {
-      store(out + d, to_floats(load_i8(codes + d)) * set1(wide[d / kBlock - first]));
-    }
-  }
-}
-
-// Keys or values of one tile: row j at data + j * stride.
-struct TileRows {
-  const std::byte* data;
-  int64_t stride;
-};
-
-// scores[r][n] = q[r] . k[n] for R rows and N keys.
-template <typename Load, int R, int N>
-inline void score_block(const float* q, int64_t dims, TileRows keys, float* scores) {
-  Vec sums[R][N];
-  for (int r = 0; r < R; ++r) {
-    for (int n = 0; n < N; ++n) sums[r][n] = set1(0.0f);
-  }
-  for (int64_t d = 0; d < dims; d += 16) {
-    Vec k[N];
-    for (int n = 0; n < N; ++n) k[n] = Load::at(keys.data + n * keys.stride + d * Load::kBytes);
-    for (int r = 0; r < R; ++r) {
-      const Vec x = load(q + r * dims + d);
-      for (int n = 0; n < N; ++n) sums[r][n] = fma(x, k[n], sums[r][n]);
-    }
-  }
-  for (int r = 0; r < R; ++r) {
-    if constexpr (N % 4 == 0) {
-      for (int n = 0; n < N; n += 4) {
-        store_sums(scores + r * kTile + n, sums[r][n], sums[r][n + 1], sums[r][n + 2], sums[r][n + 3]);
-      }
-    } else {
-      for (int n = 0; n < N; ++n) scores[r * kTile + n] = sum(sums[r][n]);
-    }
-  }
-}
-
-// `fetch`: rows that come from memory, wanted next while these are worked on.
-template <typename Load, int R>
-inline void score_rows(const float* q, int64_t dims, TileRows keys, TileRows fetch, int64_t begin, int64_t end,
-                       float* scores) {
-  constexpr int kKeys = larger(1, smaller(8, kVecRegisters / 2 / R));
-  for (int64_t j = begin / kKeys * kKeys; j < end; j += kKeys) {
-    if (fetch.data != nullptr) {
-      prefetch(keys.data + (j + kKeys) * keys.stride, kKeys * keys.stride);
-      prefetch(fetch.data + j * fetch.stride, kKeys * fetch.stride);
-    }
-    score_block<Load, R, kKeys>(q, dims, {keys.data + j * keys.stride, keys.stride}, scores + j);
-  }
-}
-
-// sums[r] += sum over keys j of weights[r][j] * v[j], for R rows and N vectors of columns.
-template <typename Load, int R, int N>
-inline void value_block(const float* weights, TileRows values, int64_t begin, int64_t end, float* sums,
-                        int64_t sums_stride) {
-  Vec acc[R][N];
-  for (int r = 0; r < R; ++r) {
-    for (int n = 0; n < N; ++n) acc[r][n] = load(sums + r * sums_stride + 16 * n);
-  }
-  for (int64_t j = begin; j < end; ++j) {
-    Vec v[N];
-    for (int n = 0; n < N; ++n) v[n] = Load::at(values.data + j * values.stride + 16 * n * Load::kBytes);
-    for (int r = 0; r < R; ++r) {
-      const Vec w = set1(weights[r * kTile + j]);
-      for (int n = 0; n < N; ++n) acc[r][n] = fma(w, v[n], acc[r][n]);
-    }
-  }
-  for (int r = 0; r < R; ++r) {
-    for (int n = 0; n < N; ++n) store(sums + r * sums_stride + 16 * n, acc[r][n]);
-  }
-}
-
-template <typename Load, int R>
-inline void value_rows(const float* weights, TileRows values, int64_t begin, int64_t end, int64_t dims, float* sums,
-                       int64_t sums_stride) {
-  constexpr int kVectors = larger(1, smaller(8, kVecRegisters / 2 / R));
-  int64_t d = 0;
-  for (; d + 16 * kVectors <= dims; d += 16 * kVectors) {
-    value_block<Load, R, kVectors>(weights, {values.data + d * Load::kBytes, values.stride}, begin, end, sums + d,
-                                   sums_stride);
-  }
-  for (; d < dims; d += 16) {
-    value_block<Load, R, 1>(weights, {values.data + d * Load::kBytes, values.stride}, begin, end, sums + d,
-                            sums_stride);
-  }
-}
+constexpr int64_t kFewRows = 4;     // up to here rows wait for memory, not for arithmetic
 
 // Calls f.operator()<R>(first row) for all rows, as many at a time as fit the registers.
 template <typename F>
@@ -225,6 +101,7 @@ struct RowTile {
       const float* q = row_of<float>(o.reads[0], token(r)) + head(r) * a.k_dim;
       float* out = scratch + at.queries + r * at.k;
       for_vectors(a.k_dim, [&](int64_t i, int64_t n) { store(out + i, load_part(q + i, n) * set1(a.scale)); });
+      if (in_pairs()) to_pairs(out, a.k_dim);
       if (!tiled()) continue;
       const TurboTable& table = turbo_table(*o.kv.k_turbo);
       rotate_vectors(*o.kv.k_turbo, table, out, a.k_dim);
@@ -236,6 +113,11 @@ struct RowTile {
   }
 
   bool tiled() const { return a.open_group >= 0; }
+  // Whether columns are in pair order from the cache to the sums.
+  bool in_pairs() const {
+    return !tiled() && o.kv.policy.k.codec == KvPolicy::Codec::raw && o.kv.policy.raw == DType::bf16 &&
+           a.k_dim % 32 == 0 && a.v_dim % 32 == 0;
+  }
   // The first row that reads tile `tile` packed: from far enough behind it.
   int64_t first_behind(int64_t tile) const {
     int64_t r = 0;
@@ -250,32 +132,46 @@ struct RowTile {
   }
 
   // The first `dims` of cache rows [begin, end) as floats in scratch, padded with zeros.
-  TileRows widen(DType dtype, TileRows cache, int64_t dims, int64_t padded, int64_t begin, int64_t end,
-                 float* out) const {
+  F32Rows widen(DType dtype, RowsAt cache, int64_t dims, int64_t padded, int64_t begin, int64_t end, float* out) const {
     for (int64_t j = begin; j < end; ++j) {
-      const std::byte* row = cache.data + j * cache.stride;
       float* y = out + j * padded;
       const int64_t whole = dims / 16 * 16;
+      Vec v[2];
       for (int64_t d = 0; d < whole; d += 16) {
-        const std::byte* p = row + d * element_bytes(dtype);
-        store(y + d, dtype == DType::bf16 ? LoadBf16::at(p) : dtype == DType::f16 ? LoadF16::at(p) : LoadF32::at(p));
+        if (in_pairs()) {
+          PairRows{cache}.at(j, d, v);
+          store(y + d, v[0]);
+          store(y + (d += 16), v[1]);
+          continue;
+        }
+        if (dtype == DType::bf16) {
+          Bf16Rows{cache}.at(j, d, v);
+        } else if (dtype == DType::f16) {
+          F16Rows{cache}.at(j, d, v);
+        } else {
+          F32Rows{cache}.at(j, d, v);
+        }
+        store(y + d, v[0]);
       }
       if (whole == dims) continue;
       float tail[16] = {};
-      to_float(dtype, row + whole * element_bytes(dtype), tail, static_cast<size_t>(dims - whole));
+      to_float(dtype, cache.row(j) + whole * element_bytes(dtype), tail, static_cast<size_t>(dims - whole));
       store(y + whole, load(tail));
     }
-    return {reinterpret_cast<const std::byte*>(out), padded * 4};
+    return {{reinterpret_cast<const std::byte*>(out), padded * 4}};
   }
 
-  // Rows [row, row_end) see keys [begin, end) of the tile, or less.
-  template <typename Load>
-  void sum_tile(int64_t tile, int64_t row, int64_t row_end, int64_t begin, int64_t end, TileRows keys,
-                TileRows values) const {
+  // Rows [row, row_end) see keys [begin, end) of the tile, or less. Few rows wait for memory: they have the values
+  // fetched while keys are read, and `next` while values are.
+  template <typename Rows>
+  void sum_tile(int64_t tile, int64_t row, int64_t row_end, int64_t begin, int64_t end, const Rows& keys,
+                const Rows& values, Fetch next) const {
     float* scores = scratch + at.scores;
+    const bool few = rows <= kFewRows;
     for_row_blocks(row_end - row, [&]<int R>(int64_t i) {
-      score_rows<Load, R>(scratch + at.queries + (row + i) * at.k, at.k, keys,
-                          rows <= 4 && i == 0 ? values : TileRows{}, begin, end, scores + (row + i) * kTile);
+      score_rows<R>(scratch + at.queries + (row + i) * at.k, at.k, keys,
+                    few && i == 0 ? Fetch{values.data, values.stride} : Fetch{}, begin, end,
+                    scores + (row + i) * kTile);
     });
     for (int64_t r = row; r < row_end; ++r) {
       const int64_t from = larger<int64_t>(first(r) - tile * kTile, 0);
@@ -291,8 +187,15 @@ struct RowTile {
       }
     }
     for_row_blocks(row_end - row, [&]<int R>(int64_t i) {
-      value_rows<Load, R>(scores + (row + i) * kTile, values, begin, end, at.v, sums(row + i).values, at.v + 16);
+      value_rows<R>(scores + (row + i) * kTile, values, few && i == 0 ? next : Fetch{}, begin, end, at.v,
+                    sums(row + i).values, at.v + 16);
     });
+  }
+
+  // What comes behind a tile: the next one's keys, `row_bytes` each, where our last row sees any.
+  Fetch next_keys(const KvView& kv, int32_t group, int64_t tile, int64_t row_bytes) const {
+    if ((tile + 1) * kTile > last(rows - 1)) return {};
+    return {cache_tile(kv, group, tile + 1, KvRole::key).data, row_bytes};
   }
 
   // Raw rows: few of ours read the cache as it is, many widen it once.
@@ -300,36 +203,55 @@ struct RowTile {
                int64_t end) const {
     const DType dtype = kv.policy.raw;
     const int64_t size = element_bytes(dtype);
-    const TileRows keys{cache_tile(kv, group, tile, KvRole::key).data, a.k_dim * size};
-    const TileRows values = a.v_in_k ? keys : TileRows{cache_tile(kv, group, tile, KvRole::value).data, a.v_dim * size};
+    const RowsAt keys{cache_tile(kv, group, tile, KvRole::key).data, a.k_dim * size};
+    const RowsAt values = a.v_in_k ? keys : RowsAt{cache_tile(kv, group, tile, KvRole::value).data, a.v_dim * size};
     const bool whole = a.k_dim == at.k && a.v_dim == at.v;
-    if (whole && (rows <= 4 || dtype == DType::f32)) {
-      if (dtype == DType::bf16) return sum_tile<LoadBf16>(tile, row, row_end, begin, end, keys, values);
-      if (dtype == DType::f16) return sum_tile<LoadF16>(tile, row, row_end, begin, end, keys, values);
-      return sum_tile<LoadF32>(tile, row, row_end, begin, end, keys, values);
+    const auto sum = [&]<typename Rows>(Rows k, Rows v) {
+      sum_tile(tile, row, row_end, begin, end, k, v, next_keys(kv, group, tile, keys.stride));
+    };
+    if (whole && (rows <= kFewRows || dtype == DType::f32)) {
+      if (in_pairs()) return sum(PairRows{keys}, PairRows{values});
+      if (dtype == DType::bf16) return sum(Bf16Rows{keys}, Bf16Rows{values});
+      if (dtype == DType::f16) return sum(F16Rows{keys}, F16Rows{values});
+      return sum(F32Rows{keys}, F32Rows{values});
     }
-    const TileRows wide_keys = widen(dtype, keys, a.k_dim, at.k, begin, end, scratch + at.keys);
+    const F32Rows wide_keys = widen(dtype, keys, a.k_dim, at.k, begin, end, scratch + at.keys);
     const bool same = a.v_in_k && whole;
-    sum_tile<LoadF32>(tile, row, row_end, begin, end, wide_keys,
-                      same ? wide_keys : widen(dtype, values, a.v_dim, at.v, begin, end, scratch + at.values));
+    sum_tile(tile, row, row_end, begin, end, wide_keys,
+             same ? wide_keys : widen(dtype, values, a.v_dim, at.v, begin, end, scratch + at.values), {});
   }
 
-  // Coded rows are widened. Columns up to the next whole vector stay zero.
+  // The scales of a tile as floats.
+  Int8Rows with_scales(const KvTile& tile, float* out) const {
+    const int64_t n_scales = tile.dim / 32;
+    for (int64_t i = 0; i < kTile * n_scales; i += 16) store(out + i, load_f16(tile.scales + i));
+    return {{tile.data, tile.dim}, out, n_scales};
+  }
+
+  // Coded rows: few of ours read the cache, many widen it. Columns up to the next whole vector stay zero.
   void add_coded(const KvView& kv, int32_t group, int64_t tile, int64_t row, int64_t row_end, int64_t begin,
                  int64_t end) const {
-    const auto wide = [&](KvRole role, int64_t dims, int64_t padded, float* out) -> TileRows {
-      const KvTile coded = cache_tile(kv, group, tile, role);
+    const KvTile k = cache_tile(kv, group, tile, KvRole::key);
+    const KvTile v = a.v_in_k ? k : cache_tile(kv, group, tile, KvRole::value);
+    if (rows <= kFewRows && a.k_dim % 32 == 0 && a.v_dim % 32 == 0) {
+      const Fetch next = next_keys(kv, group, tile, a.k_dim);
+      if (k.codec == KvPolicy::Codec::f8e4m3) {
+        return sum_tile(tile, row, row_end, begin, end, F8Rows{{k.data, k.dim}}, F8Rows{{v.data, v.dim}}, next);
+      }
+      return sum_tile(tile, row, row_end, begin, end, with_scales(k, scratch + at.keys),
+                      with_scales(v, scratch + at.values), next);
+    }
+    const auto wide = [&](const KvTile& coded, int64_t dims, int64_t padded, float* out) -> F32Rows {
       if (dims == padded) {
         for (int64_t j = begin; j < end; ++j) widen_coded(coded, j, out + j * padded);
       } else {
         for (int64_t j = 0; j < kTile; ++j) store(out + (j + 1) * padded - 16, set1(0.0f));
         load_rows(coded, static_cast<int32_t>(begin), static_cast<int32_t>(end), out, padded);
       }
-      return {reinterpret_cast<const std::byte*>(out), padded * 4};
+      return {{reinterpret_cast<const std::byte*>(out), padded * 4}};
     };
-    const TileRows keys = wide(KvRole::key, a.k_dim, at.k, scratch + at.keys);
-    sum_tile<LoadF32>(tile, row, row_end, begin, end, keys,
-                      a.v_in_k ? keys : wide(KvRole::value, a.v_dim, at.v, scratch + at.values));
+    const F32Rows keys = wide(k, a.k_dim, at.k, scratch + at.keys);
+    sum_tile(tile, row, row_end, begin, end, keys, a.v_in_k ? keys : wide(v, a.v_dim, at.v, scratch + at.values), {});
   }
 
   // Rows [row, row_end) see all of a packed tile, or what the window leaves of it.
@@ -342,8 +264,16 @@ struct RowTile {
     const bool more = (tile + 2) * kTile <= last(row_end - 1);  // the next tile is packed, too
     const Fetch next{more ? cache_tile(o.kv, a.group, tile + 1, KvRole::key).data : nullptr,
                      more ? (o.kv.head_bytes + kTile - 1) / kTile : 0};
-    unpack_keys(k_table, k.data, (a.k_dim + 31) / 32, stride, next, keys);
-    unpack_values(v_table, v.data, v_groups, values);
+    if (k_table.windows != nullptr) {
+      trellis_keys(k_table, k.data, a.k_dim, stride, next, keys);
+    } else {
+      unpack_keys(k_table, k.data, (a.k_dim + 31) / 32, stride, next, keys);
+    }
+    if (v_table.windows != nullptr) {
+      trellis_values(v_table, v.data, a.v_dim, values);
+    } else {
+      unpack_values(v_table, v.data, v_groups, values);
+    }
     float k_norms[kTile], v_norms[kTile], units[kRowTile];
     for (int64_t j = 0; j < kTile; j += 16) {
       store(k_norms + j, load_f16(k.scales + j));
@@ -405,6 +335,7 @@ struct RowTile {
     }
     const Vec inverse = set1(1.0f / total.mass());
     total.scale(inverse);
+    if (in_pairs()) from_pairs(total.values, a.v_dim);
     if (tiled()) rotate_vectors(*o.kv.v_turbo, turbo_table(*o.kv.v_turbo), total.values, a.v_dim);
     float* out = row_of<float>(o.writes[0], token(r)) + head(r) * a.v_dim;
     for_vectors(a.v_dim, [&](int64_t d, int64_t n) { store_part(out + d, load(total.values + d), n); });

@@ -70,8 +70,9 @@ inline void seal_head(const AppendArgs& a, const Operands& o, int64_t sequence, 
     return int64_t{in.block_table[sequence * in.table_stride + tile]};
   };
   const int64_t from = block(a.open_group), to = block(a.group);
-  seal(kv_tile(o.open, from, head, a.k_dim, KvRole::key), kv_tile(o.kv, to, head, a.k_dim, KvRole::key));
-  seal(kv_tile(o.open, from, head, a.v_dim, KvRole::value), kv_tile(o.kv, to, head, a.v_dim, KvRole::value));
+  seal(kv_tile(o.open, from, head, a.k_dim, KvRole::key), kv_tile(o.kv, to, head, a.k_dim, KvRole::key), trellis_walk);
+  seal(kv_tile(o.open, from, head, a.v_dim, KvRole::value), kv_tile(o.kv, to, head, a.v_dim, KvRole::value),
+       trellis_walk);
 }
 
 void run(const AppendArgs& a, const Operands& o) noexcept {

@@ -10,10 +10,10 @@ inline void prefetch(const std::byte* data, int64_t bytes) {
   for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(data + i, 0, 2);
 }
 
-// What will be read next: part t is fetched while token t of the keys is unpacked. No part: nothing.
+// What will be read next: part t is fetched while token t is worked on. No part: nothing.
 struct Fetch {
-  const std::byte* data;
-  int64_t part;
+  const std::byte* data = nullptr;
+  int64_t part = 0;
   void operator()(int64_t t) const { prefetch(data + t * part, part); }
 };
 
@@ -23,6 +23,11 @@ constexpr int64_t key_byte(int64_t d) {
 }
 constexpr int64_t norm_place_of(int64_t token) {
   return token / 32 * 32 + token / 2 % 4 * 8 + token / 8 % 4 * 2 + token % 2;
+}
+
+// Token k of a quad.
+constexpr int64_t quad_token(int64_t quad, int64_t k) {
+  return quad / 8 * 32 + 8 * (2 * (quad % 2) + k / 2) + 2 * (quad / 2 % 4) + k % 2;
 }
 
 inline uint32_t load_word(const std::byte* p) {
@@ -72,8 +77,7 @@ inline void unpack_values_slowly(const TurboTable& table, const std::byte* tile,
     int8_t* to = out + ((quad * groups + g) * 2 + e / 4) * 64 + (e % 4 * 4 + m) * 4;
     if (table.bits == 8) {
       for (int64_t k = 0; k < 4; ++k) {
-        const int64_t token = half * 32 + 8 * (2 * r + k / 2) + 2 * c + k % 2;
-        to[k] = static_cast<int8_t>(tile[token * groups * 32 + d]);
+        to[k] = static_cast<int8_t>(tile[quad_token(quad, k) * groups * 32 + d]);
       }
       continue;
     }

@@ -1,0 +1,431 @@
+#include "gpu/table.h"
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstdio>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <random>
+#include <set>
+#include <vector>
+
+#include "fmt/format.h"
+#include "nlohmann/json.hpp"
+
+#include "base/error.h"
+#include "exec/cuda/cuda_backend.h"
+#include "gpu/bench_model.h"
+#include "gpu/library_products.h"
+#include "gpu/random_fill.h"
+#include "gpu/step_inputs.h"
+#include "plan/cache_policy.h"
+
+namespace arc::bench {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using Json = nlohmann::json;
+
+constexpr std::array<const char*, 6> kCaches = {"auto",   "turboquant",   "q8",
+                                                "f8e4m3", "turboquant-3", "turboquant-aggressive"};
+constexpr int kBatches[] = {1, 8, 64}, kContexts[] = {512, 8192, 32768}, kPrompts[] = {2048, 32768};
+constexpr int kDecoded = 64;          // the last tokens of a context, a tile
+constexpr double kCellSeconds = 1.0;  // about what the measured tokens of a cell may take
+constexpr int64_t kReserve = int64_t{2} << 30;
+constexpr int kReplays = 5;
+constexpr char kCodedShape[] = "qwen3-8b";
+constexpr std::array<BlockCode, 6> kCodes = {BlockCode::none, BlockCode::q8_0, BlockCode::q4_0,
+                                             BlockCode::q4_k, BlockCode::q5_k, BlockCode::q6_k};
+
+// Prompts are for one uncompressed and one compressed cache: what the others do differently is a small part of them.
+bool wants_prompts(std::string_view cache) {
+  return cache == "auto" || cache == "turboquant";
+}
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+bool is_append(const Stage& stage) {
+  return std::holds_alternative<AppendArgs>(stage.args);
+}
+
+struct Ceilings {
+  double read = 0, multiply = 0;  // bytes, operations per second
+};
+
+// What one cell came to. Without seconds, `words` say why.
+struct Cell {
+  double seconds = 0, share = 0;  // of a token of each sequence, or of a prompt
+  int n_decoded = 0, n_checked = 0;
+  std::string words;
+  bool wrong = false;
+};
+
+std::string text_of(const Cell& cell, bool prompt) {
+  if (cell.seconds == 0) return cell.words;
+  return fmt::format("{} ms, {:.1f}%",
+                     prompt ? fmt::format("{:.0f}", 1e3 * cell.seconds) : fmt::format("{:.2f}", 1e3 * cell.seconds),
+                     100 * cell.share);
+}
+
+// One shape with one preset.
+class Preset {
+ public:
+  Preset(Plan plan, const LoadedWeights& weights, const CudaDevice& device, const Ceilings& ceilings)
+      : plan_(std::move(plan)),
+        device_(device.device()),
+        ceilings_(ceilings),
+        executor_(plan_, weights, kCapacity, device) {
+    allocate();
+    fill();
+  }
+
+  static constexpr StepCapacity kCapacity = {
+      .tokens = kMaxTokens, .rows = kMaxBatch, .seqs = kMaxBatch, .positions = kMaxContext + kTileTokens};
+
+  // Greedy tokens of a lease; the first of them once more by single steps, which must draw the same.
+  Cell decode(int batch, int context) {
+    const StepShape shape{.batch = batch, .start = context - kDecoded};
+    if (const int64_t tiles = int64_t{batch} * shape.tiles(); tiles > n_tiles_)
+      return {.words = fmt::format("does not fit: {:.0f} GB of cache, room for {:.0f}", gigabytes(tiles),
+                                   gigabytes(n_tiles_))};
+    const double few = lease(shape, kFew).seconds / kFew;
+    const int n = std::clamp(static_cast<int>(kCellSeconds / few), kFew, kDecoded);
+    const Lease leased = lease(shape, n);
+    Cell cell{.seconds = leased.seconds / n, .n_decoded = n};
+    double bytes = weight_bytes_read(plan_, batch, any_stage);
+    for (const Stage& stage : plan_.stages)
+      bytes += static_cast<double>(stage.cost.cache_bytes_per_token) * batch * (context - kDecoded + n / 2.0);
+    cell.share = bytes / cell.seconds / ceilings_.read;
+    cell.n_checked = std::clamp(static_cast<int>(kCellSeconds / 8 / few), kFew, n);
+    cell.wrong = !stepwise_same(shape, leased.tokens, cell.n_checked);
+    if (cell.wrong) cell.words = "single steps drew other tokens than the lease";
+    return cell;
+  }
+
+  // As often as needed steps of kMaxTokens: the first and the last are measured, and those between lie on a line.
+  Cell prefill(int tokens) {
+    if (tokens / kTileTokens > n_tiles_) return {.words = "does not fit"};
+    const int n = tokens / kMaxTokens, last = tokens - kMaxTokens;
+    if (first_step_ == 0) {
+      step_seconds(0);  // loads kernels
+      first_step_ = step_seconds(0);
+    }
+    const double seconds = last == 0 ? first_step_ : n * (first_step_ + step_seconds(last)) / 2;
+    return {.seconds = seconds, .share = operations(tokens) / seconds / ceilings_.multiply};
+  }
+
+ private:
+  static constexpr int kFew = 4;
+  struct Lease {
+    double seconds = 0;
+    std::vector<int32_t> tokens;  // step by step
+  };
+
+  double gigabytes(int64_t tiles) const {
+    int64_t bytes = 0;
+    for (const CacheNeeds& group : plan_.groups) bytes += group.kind == CacheKind::open ? 0 : group.bytes_per_block();
+    return static_cast<double>(tiles * bytes) / 1e9;
+  }
+
+  // As many tiles as any cell asks for, or the device has room for.
+  void allocate() {
+    int64_t tile_bytes = 0, open_bytes = 0;
+    for (const CacheNeeds& group : plan_.groups)
+      (group.kind == CacheKind::open ? open_bytes : tile_bytes) += group.bytes_per_block();
+    const int64_t room = gpu::find().free_bytes - kReserve - kOpenBlocks * open_bytes;
+    n_tiles_ = std::clamp<int64_t>(room / tile_bytes - 1, 1, int64_t{kMaxBatch} * kMaxContext / kTileTokens);
+    CacheCapacity capacity;
+    for (size_t g = 0; g < plan_.groups.size(); ++g) {
+      const bool open = plan_.groups[g].kind == CacheKind::open;
+      capacity.blocks[g] = static_cast<int32_t>(1 + (open ? kOpenBlocks : n_tiles_));
+    }
+    executor_.allocate_cache(capacity);
+  }
+
+  // Random keys and values of a longest sequence go through the plan's own stages; copies of its tiles fill the rest.
+  void fill() {
+    std::set<BufferId> inputs;
+    for (const Stage& stage : plan_.stages) {
+      for (const BufferRef& ref : stage.reads) {
+        if (is_append(stage) && ref.buffer != kNone) inputs.insert(ref.buffer);
+      }
+    }
+    std::mt19937 random(5);
+    std::normal_distribution<float> normal;
+    for (const BufferId id : inputs) {
+      const Tensor rows = Tensor::zeros({kMaxTokens, plan_.buffers[static_cast<size_t>(id)].cols}, DType::f32);
+      for (int64_t i = 0; i < rows.numel(); ++i)
+        rows.as<float>()[i] = i < kNormals ? normal(random) : rows.as<float>()[i - kNormals];
+      executor_.write_buffer(id, rows.view());
+    }
+    const int filled = static_cast<int>(std::min<int64_t>(n_tiles_, kMaxContext / kTileTokens)) * kTileTokens;
+    for (int start = 0; start < filled; start += kMaxTokens)
+      append({.start = start, .tokens = std::min(kMaxTokens, filled - start)}, OpenTiles::fill);
+    append({.tokens = kOpenRing * kTileTokens}, OpenTiles::ring);
+    for (size_t i = 0; i < plan_.stages.size(); ++i) {
+      if (!is_append(plan_.stages[i])) continue;
+      repeat(executor_.stage(i).kv, filled / kTileTokens, n_tiles_);
+      repeat(executor_.stage(i).open, kOpenRing, kFirstFilled - 1);
+    }
+  }
+  void append(const StepShape& shape, OpenTiles open) {
+    BenchStep step(plan_, shape, open);
+    executor_.graph_seconds(step.inputs(), is_append, 1);
+  }
+  // Blocks 1 to n once more until there are `all`.
+  void repeat(const KvView& kv, int64_t n, int64_t all) const {
+    for (int64_t to = n; kv.data != nullptr && to < all; to += n) {
+      copy_bytes(kv.data + (1 + to) * kv.block_bytes, device_, kv.data + kv.block_bytes, device_,
+                 static_cast<size_t>(std::min(n, all - to) * kv.block_bytes));
+    }
+  }
+
+  Lease lease(const StepShape& shape, int n) {
+    BenchStep step(plan_, shape, OpenTiles::ring);
+    LoopControl control{.lease = n};
+    step.inputs().control = &control;
+    if (!executor_.can_lease(step.inputs())) throw Error(ErrorCode::resource, "no lease: " + executor_.describe());
+    Lease out;
+    const auto start = Clock::now();
+    const RunOutcome outcome = executor_.run_lease(step.inputs(), [&](std::span<const LeaseToken> tokens) {
+      for (const LeaseToken& token : tokens)
+        out.tokens.push_back(token.outcome == SampleOutcome::ok ? token.token : -1);
+    });
+    out.seconds = seconds_since(start);
+    if (outcome != RunOutcome::ok || static_cast<int>(out.tokens.size()) != n * shape.batch)
+      throw Error(ErrorCode::resource, "the device failed in a lease");
+    return out;
+  }
+
+  bool stepwise_same(const StepShape& shape, std::span<const int32_t> expected, int n) {
+    BenchStep step(plan_, shape, OpenTiles::ring);
+    std::vector<RowResult> results(static_cast<size_t>(shape.batch));
+    for (int i = 0; i < n; ++i) {
+      if (executor_.run(step.inputs(), results) != RunOutcome::ok)
+        throw Error(ErrorCode::resource, "the device failed in a step");
+      const auto drawn = expected.subspan(static_cast<size_t>(i) * results.size(), results.size());
+      if (!std::ranges::equal(results, drawn, {}, &RowResult::token) || std::ranges::count(drawn, -1) > 0) return false;
+      step.advance(drawn);
+    }
+    return true;
+  }
+
+  double step_seconds(int start) {
+    BenchStep step(plan_, {.start = start, .tokens = kMaxTokens}, OpenTiles::fill);
+    std::vector<RowResult> results(1);
+    const auto begin = Clock::now();
+    if (executor_.run(step.inputs(), results) != RunOutcome::ok)
+      throw Error(ErrorCode::resource, "the device failed in a step");
+    return seconds_since(begin);
+  }
+
+  // Multiplications and additions of a prompt: products (the head's for a token of each step), and attention.
+  double operations(int tokens) const {
+    double sum = 0;
+    for (const Stage& stage : plan_.stages) {
+      const bool head = stage.writes[0].buffer == plan_.logits;
+      sum += static_cast<double>(stage.cost.flops_per_token) * (head ? tokens / kMaxTokens : tokens);
+      if (const auto* a = std::get_if<AttendArgs>(&stage.args))
+        sum += 2.0 * a->heads * (a->k_dim + a->v_dim) * tokens * tokens / 2;
+    }
+    return sum;
+  }
+
+  static constexpr int64_t kNormals = 1 << 20;
+
+  Plan plan_;
+  Device device_;
+  Ceilings ceilings_;
+  CudaExecutor executor_;
+  int64_t n_tiles_ = 0;
+  double first_step_ = 0;  // of a prompt, seconds
+};
+
+class Table {
+ public:
+  Table(const TableOptions& options, const CudaDevice& device, double read_ceiling)
+      : options_(options), device_(device), ceilings_{.read = read_ceiling * 1e9, .multiply = matrix_ceiling()} {
+    json_ = {{"device", device.name},
+             {"read_ceiling_gb_s", read_ceiling},
+             {"matrix_ceiling_tflop_s", ceilings_.multiply / 1e12},
+             {"cells", Json::array()},
+             {"products", Json::array()}};
+  }
+
+  bool run() {
+    std::vector<Shape> wanted;
+    for (const Shape& shape : shapes()) {
+      if (std::string(shape.name).find(options_.shape) != std::string::npos) wanted.push_back(shape);
+    }
+    const double each = options_.seconds / static_cast<double>(wanted.size());
+    for (const Shape& shape : wanted) {
+      if (std::string(shape.name) == kCodedShape) products(shape);
+    }
+    for (size_t i = 0; i < wanted.size(); ++i) {
+      // What a shape leaves of its time, the next ones have.
+      deadline_ = each * static_cast<double>(i + 1);
+      measure(wanted[i]);
+      print(wanted[i]);
+    }
+    json_["seconds"] = seconds_since(start_);
+    if (!options_.out.empty()) std::ofstream(options_.out) << json_.dump(1) << "\n";
+    return all_right_;
+  }
+
+ private:
+  // The library's product of 8192 x 8192 x 8192 rounded to bf16, where there is one; else what the units could do.
+  double matrix_ceiling() const {
+    LibraryProducts library;
+    const double nominal = matrix_peak(device_);
+    if (!library.problem().empty()) {
+      std::printf("matrix ceiling: %.0f TFLOP/s by the highest clock (%s)\n", nominal / 1e12,
+                  library.problem().c_str());
+      return nominal;
+    }
+    constexpr int64_t kSize = 8192;
+    const Tensor weight = Tensor::zeros({kSize * kSize * 2}, DType::u8, device_.device());
+    fill_random_bf16(weight.data(), kSize * kSize, 1.0f, 1);
+    const void* const data = weight.data();
+    const double rate = 2.0 * kSize * kSize * kSize / library.seconds({&data, 1}, kSize, kSize, kSize);
+    std::printf("matrix ceiling: cuBLASLt, 8192 cubed, bf16: %.0f TFLOP/s (%.0f by the highest clock)\n", rate / 1e12,
+                nominal / 1e12);
+    return rate;
+  }
+
+  // Products at decode, by the shape of their weights, in bf16 and in each block code.
+  void products(const Shape& shape) {
+    for (const BlockCode code : kCodes) {
+      const Plan plan = lowered(shape, "auto", code);
+      CudaExecutor executor(plan, random_weights(plan, device_), Preset::kCapacity, device_);
+      CacheCapacity capacity;
+      capacity.blocks.fill(1 + kMaxBatch);
+      executor.allocate_cache(capacity);
+      const auto size = [&](const Stage& stage) {
+        if (!std::holds_alternative<LinearArgs>(stage.args)) return std::pair<int64_t, int64_t>();
+        const WeightSlot& weight = plan.weights[static_cast<size_t>(stage.weights[0])];
+        return std::pair(weight.out, weight.in);
+      };
+      std::map<std::pair<int64_t, int64_t>, int> sizes;
+      for (const Stage& stage : plan.stages) ++sizes[size(stage)];
+      sizes.erase(std::pair<int64_t, int64_t>());
+      for (const int batch : kBatches) {
+        std::printf("%-5s batch %2d:",
+                    code == BlockCode::none ? "bf16" : std::string(block_code_info(code).name).c_str(), batch);
+        BenchStep step(plan, {.batch = batch}, OpenTiles::ring);
+        for (const auto& [wanted, count] : sizes) {
+          const auto chosen = [&, wanted = wanted](const Stage& stage) { return size(stage) == wanted; };
+          const double seconds = executor.graph_seconds(step.inputs(), chosen, kReplays);
+          const double share = weight_bytes_read(plan, batch, chosen) / seconds / ceilings_.read;
+          std::printf("  %lldx%lld %.1f us %.1f%%", static_cast<long long>(wanted.first),
+                      static_cast<long long>(wanted.second), 1e6 * seconds / count, 100 * share);
+          json_["products"].push_back({{"code", code == BlockCode::none ? "bf16" : block_code_info(code).name},
+                                       {"batch", batch},
+                                       {"out", wanted.first},
+                                       {"in", wanted.second},
+                                       {"us", 1e6 * seconds / count},
+                                       {"share", share}});
+        }
+        std::printf("\n");
+      }
+    }
+    std::printf("\n");
+  }
+
+  void measure(const Shape& shape) {
+    cells_.clear();
+    const Plan first = lowered(shape, kCaches[0], BlockCode::none);
+    if (const std::string problem = gpu::problem(first, Preset::kCapacity, gpu::find()); !problem.empty()) {
+      refuse(shape, problem);
+      return;
+    }
+    const LoadedWeights weights = random_weights(first, device_);
+    for (const char* cache : kCaches) {
+      std::unique_ptr<Preset> preset;
+      const auto cell = [&](const std::string& where, int batch, int context, const std::function<Cell(Preset&)>& get) {
+        Cell result{.words = "no time"};
+        if (seconds_since(start_) < deadline_) {
+          if (preset == nullptr)
+            preset = std::make_unique<Preset>(lowered(shape, cache, BlockCode::none), weights, device_, ceilings_);
+          result = get(*preset);
+        }
+        take(shape, cache, where, batch, context, result);
+      };
+      for (const int batch : kBatches) {
+        for (const int context : kContexts)
+          cell(fmt::format("{} x {}", batch, context), batch, context,
+               [&](Preset& p) { return p.decode(batch, context); });
+      }
+      for (const int tokens : kPrompts) {
+        if (!wants_prompts(cache)) continue;
+        cell(fmt::format("prompt of {}", tokens), 0, tokens, [&](Preset& p) { return p.prefill(tokens); });
+      }
+    }
+  }
+  void refuse(const Shape& shape, const std::string& problem) {
+    std::printf("%s: %s\n", shape.name, problem.c_str());
+    json_["cells"].push_back({{"shape", shape.name}, {"words", problem}});
+  }
+
+  // `batch` 0: a prompt.
+  void take(const Shape& shape, const char* cache, const std::string& where, int batch, int context, const Cell& cell) {
+    all_right_ = all_right_ && !cell.wrong;
+    std::printf("%-14s %-22s %-16s %s", shape.name, cache, where.c_str(), text_of(cell, batch == 0).c_str());
+    if (cell.n_decoded > 0)
+      std::printf(" (%d tokens each, %d checked%s)", cell.n_decoded, cell.n_checked, cell.wrong ? ": WRONG" : "");
+    std::printf("\n");
+    std::fflush(stdout);
+    cells_[where][cache] = text_of(cell, batch == 0);
+    if (std::ranges::find(order_, where) == order_.end()) order_.push_back(where);
+    Json row = {{"shape", shape.name}, {"cache", cache}, {"context", context}};
+    if (batch > 0) row["batch"] = batch;
+    if (!cell.words.empty()) row["words"] = cell.words;
+    if (cell.seconds > 0) {
+      row["ms"] = 1e3 * cell.seconds;
+      row["share"] = cell.share;
+      row["tokens_per_s"] = (batch > 0 ? batch : context) / cell.seconds;
+      if (batch > 0) row["decoded"] = cell.n_decoded, row["checked"] = cell.n_checked, row["same"] = !cell.wrong;
+    }
+    json_["cells"].push_back(row);
+  }
+
+  void print(const Shape& shape) const {
+    std::printf("\n| %s |", shape.name);
+    for (const char* cache : kCaches) std::printf(" %s |", cache);
+    std::printf("\n|---|");
+    for (size_t i = 0; i < kCaches.size(); ++i) std::printf("---|");
+    std::printf("\n");
+    for (const std::string& where : order_) {
+      if (!cells_.contains(where)) continue;
+      std::printf("| %s |", where.c_str());
+      for (const char* cache : kCaches) {
+        const auto& row = cells_.at(where);
+        std::printf(" %s |", row.contains(cache) ? row.at(cache).c_str() : "-");
+      }
+      std::printf("\n");
+    }
+    std::printf("\n");
+    std::fflush(stdout);
+  }
+
+  TableOptions options_;
+  CudaDevice device_;
+  Ceilings ceilings_;
+  Clock::time_point start_ = Clock::now();
+  double deadline_ = 0;
+  bool all_right_ = true;
+  std::map<std::string, std::map<std::string, std::string>> cells_;  // of a shape: place, preset
+  std::vector<std::string> order_;
+  Json json_;
+};
+
+}  // namespace
+
+bool bench_table(const TableOptions& options, const CudaDevice& device, double read_ceiling) {
+  return Table(options, device, read_ceiling).run();
+}
+
+}  // namespace arc::bench

@@ -1,0 +1,316 @@
+// Decoding on the resident grid: every buffer of every stage against an oracle in double, logits against the executor
+// that launches stage by stage, at positions around tiles and granules and over shuffled blocks.
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <random>
+
+#include "fmt/format.h"
+#include "nlohmann/json.hpp"
+
+#include "base/json.h"
+#include "exec/cuda/cuda_backend.h"
+#include "exec/cuda/cuda_executor.h"
+#include "gpu/checks.h"
+#include "gpu/tape_oracle.h"
+#include "models/arch.h"
+#include "plan/lower.h"
+#include "weights/checkpoint_slots.h"
+
+namespace arc::test {
+namespace {
+
+// Roundings to bf16 that a layer's vector sees on the grid, where launches keep f32: x, qkv (and q, k after them), the
+// attention's weights, its output, h. Each is at most 2^-9 of what it rounds, half of that in the mean; they add up
+// like random steps over the layers, and the bound is three times that.
+double logits_bound(int n_layers) {
+  return 1.5 * 0x1p-9 * std::sqrt(6.0 * n_layers + 1);
+}
+
+struct TapeCase {
+  std::string name, config;
+  int max_position = 0;
+  std::vector<int> positions;  // of the first of kSteps steps
+};
+
+constexpr int kSteps = 6;
+constexpr int kChunk = 256;
+
+std::string config(const char* arch, int dim, int heads, int kv_heads, int ffn, int layers, int vocab,
+                   const char* more = "") {
+  return fmt::format(R"({{"architectures": ["{}"], "vocab_size": {}, "hidden_size": {}, "intermediate_size": {},
+ "num_hidden_layers": {}, "num_attention_heads": {}, "num_key_value_heads": {}, "head_dim": 128,
+ "max_position_embeddings": 40960, "rms_norm_eps": 1e-6, "rope_theta": 1000000, "tie_word_embeddings": false{}}})",
+                     arch, vocab, dim, ffn, layers, heads, kv_heads, more);
+}
+
+std::vector<TapeCase> cases() {
+  return {{"qwen3 of odd widths", config("Qwen3ForCausalLM", 1352, 16, 4, 2824, 3, 1003), 4200, {0, 29, 61, 700, 4090}},
+          {"one kv head", config("Qwen3ForCausalLM", 512, 8, 1, 1280, 2, 4099), 700, {0, 31, 600}},
+          {"narrow", config("Qwen3ForCausalLM", 64, 4, 2, 96, 2, 250), 200, {0, 90}},
+          {"wide", config("Qwen3ForCausalLM", 5120, 64, 8, 25600, 2, 8192), 1200, {5, 1100}},
+          {"biases, no norms", config("Qwen2ForCausalLM", 896, 7, 1, 4864, 2, 1000), 700, {0, 600}}};
+}
+
+Plan lower_config(const std::string& json) {
+  const Config parsed(parse_json(json, "config"));
+  const Arch& arch = find_arch(parsed.architecture());
+  const ModelSpec spec = arch.build(parsed);
+  return lower(spec, ShapeOnlySlots(arch.own_names, spec.tied_head, DType::bf16),
+               {.kernels = &gpu::kernels(), .policy = [](int) { return KvPolicy::raw_of(DType::bf16); }});
+}
+
+// Matrices that keep a vector's size, gains around 1, small biases.
+LoadedWeights random_weights(const Plan& plan) {
+  LoadedWeights loaded;
+  for (const WeightSlot& slot : plan.weights) {
+    Linear w{.format = slot.format, .count = slot.count, .out = slot.out, .in = slot.in};
+    std::mt19937 random(static_cast<unsigned>(loaded.weights.size()));
+    const auto uniform = [&](float size) { return (static_cast<float>(random() >> 8) * 0x1p-23f - 1.0f) * size; };
+    if (slot.role == WeightSlot::Role::matrix) {
+      w.data = Tensor::zeros({slot.out, slot.in}, DType::bf16);
+      const float size = std::sqrt(3.0f / static_cast<float>(slot.in));
+      for (int64_t i = 0; i < w.data.numel(); ++i) w.data.as<uint16_t>()[i] = float_to_bf16(uniform(size));
+      if (!slot.bias_parts.empty()) {
+        w.bias = Tensor::zeros({slot.out}, DType::f32);
+        for (int64_t i = 0; i < slot.out; ++i) w.bias.as<float>()[i] = uniform(0.2f);
+      }
+    } else if (slot.role == WeightSlot::Role::vector) {
+      w.data = Tensor::zeros({slot.in}, DType::f32);
+      for (int64_t i = 0; i < slot.in; ++i) w.data.as<float>()[i] = 1.0f + uniform(0.2f);
+    } else {
+      w.data = Tensor::zeros({slot.in}, DType::f64);
+      std::ranges::copy(slot.values, w.data.as<double>());
+    }
+    loaded.weights.push_back(std::move(w));
+  }
+  return loaded;
+}
+
+// One sequence over shuffled blocks.
+class TapeModel {
+ public:
+  TapeModel(const TapeCase& c, const CudaDevice& device)
+      : plan_(lower_config(c.config)),
+        host_(random_weights(plan_)),
+        executor_(plan_, uploaded(host_, device), {.tokens = kChunk, .rows = 1, .positions = c.max_position}, device),
+        table_(static_cast<size_t>(c.max_position / kTileTokens + 1)),
+        logits_(static_cast<size_t>(plan_.vocab)) {
+    std::iota(table_.begin(), table_.end(), 1);
+    std::shuffle(table_.begin(), table_.end(), std::mt19937(5));
+    CacheCapacity capacity;
+    capacity.blocks.fill(static_cast<int32_t>(table_.size()) + 1);
+    executor_.allocate_cache(capacity);
+  }
+
+  CudaExecutor& executor() { return executor_; }
+  const Plan& plan() const { return plan_; }
+  const std::vector<float>& logits() const { return logits_; }
+
+  // Tokens that the cache holds from `position` on; the last one's logits are kept. The token that is most likely.
+  int32_t step(std::span<const int32_t> tokens, int position) {
+    fill(tokens, position);
+    float* row = logits_.data();
+    inputs_.row_logits = &row;
+    return run();
+  }
+  // The same, sampled on the device.
+  int32_t step_there(std::span<const int32_t> tokens, int position) {
+    fill(tokens, position);
+    return run();
+  }
+  // Each stage of the grid's step, one after another.
+  Shares check_stages(int32_t token, int position) {
+    fill({&token, 1}, position);
+    TapeOracle oracle(executor_, host_);
+    Shares shares;
+    for (size_t i = 1; i < executor_.tape()->tape().stages.size(); ++i) {
+      if (!executor_.run_tape(inputs_, i + 1)) throw std::runtime_error("the device failed");
+      oracle.check(i, token, position, table_, shares);
+    }
+    return shares;
+  }
+  std::vector<int32_t> lease(int32_t token, int position, int n) {
+    fill({&token, 1}, position);
+    LoopControl control{.lease = n};
+    inputs_.control = &control;
+    if (!executor_.can_lease(inputs_)) throw std::runtime_error("no lease: " + executor_.describe());
+    std::vector<int32_t> drawn;
+    const RunOutcome outcome = executor_.run_lease(inputs_, [&](std::span<const LeaseToken> tokens) {
+      for (const LeaseToken& t : tokens) drawn.push_back(t.token);
+    });
+    if (outcome != RunOutcome::ok) throw std::runtime_error("the device failed");
+    return drawn;
+  }
+
+ private:
+  static LoadedWeights uploaded(LoadedWeights weights, const CudaDevice& device) {
+    const PackWeight pack = gpu::uploader(device.device());
+    for (size_t i = 0; i < weights.weights.size(); ++i) pack(static_cast<WeightId>(i), weights.weights[i]);
+    return weights;
+  }
+
+  int32_t run() {
+    std::vector<RowResult> results(1);
+    if (executor_.run(inputs_, results) != RunOutcome::ok) throw std::runtime_error("the device failed");
+    return results[0].token;
+  }
+
+  void fill(std::span<const int32_t> tokens, int position) {
+    const auto n = static_cast<int32_t>(tokens.size());
+    tokens_.assign(tokens.begin(), tokens.end());
+    positions_.resize(tokens.size());
+    std::iota(positions_.begin(), positions_.end(), position);
+    slots_.clear();
+    for (const int32_t p : positions_)
+      slots_.push_back(int64_t{table_[static_cast<size_t>(p / kTileTokens)]} * kTileTokens + p % kTileTokens);
+    q_start_ = {0, n};
+    seq_len_ = position + n;
+    row_ = n - 1;
+    sampling_ = {.temperature = 0.0f, .position = static_cast<uint32_t>(seq_len_)};
+    inputs_ = {.n_seqs = 1,
+               .n_tokens = n,
+               .n_rows = 1,
+               .tokens = tokens_.data(),
+               .positions = positions_.data(),
+               .q_start = q_start_.data(),
+               .seq_lens = &seq_len_};
+    inputs_.groups[0] = {
+        .block_table = table_.data(), .table_stride = static_cast<int32_t>(table_.size()), .slots = slots_.data()};
+    inputs_.rows = &row_;
+    inputs_.sampling = &sampling_;
+  }
+
+  Plan plan_;
+  LoadedWeights host_;
+  CudaExecutor executor_;
+  std::vector<int32_t> table_, tokens_, positions_, q_start_;
+  std::vector<int64_t> slots_;
+  int32_t seq_len_ = 0, row_ = 0;
+  SamplingRow sampling_;
+  StepInputs inputs_;
+  std::vector<float> logits_;
+};
+
+// Error of the logits relative to their size.
+double relative_error(const std::vector<float>& got, const std::vector<float>& expected) {
+  double error = 0.0, size = 0.0;
+  for (size_t i = 0; i < got.size(); ++i) {
+    if (!std::isfinite(got[i])) return INFINITY;
+    error += std::pow(double{got[i]} - double{expected[i]}, 2);
+    size += std::pow(double{expected[i]}, 2);
+  }
+  return std::sqrt(error / size);
+}
+
+class TapeChecks {
+ public:
+  TapeChecks(const TapeCase& c, const CudaDevice& device) : case_(c), model_(c, device) {
+    std::mt19937 random(3);
+    for (int i = 0; i <= c.max_position; ++i)
+      text_.push_back(static_cast<int32_t>(random() % static_cast<unsigned>(model_.plan().vocab)));
+  }
+
+  void run(Report& report) {
+    if (model_.executor().tape() == nullptr) {
+      report.check(case_.name, [&] {
+        Finding finding;
+        finding.fail("no tape: " + model_.executor().describe());
+        return finding;
+      });
+      return;
+    }
+    for (const int position : case_.positions)
+      report.check(fmt::format("{}, every stage at position {}", case_.name, position),
+                   [&] { return stages(position); });
+    for (const int position : case_.positions)
+      report.check(fmt::format("{}, logits from position {} on", case_.name, position),
+                   [&] { return logits(position); });
+    report.check(fmt::format("{}, same tokens in steps, graphs and leases", case_.name), [&] { return same_tokens(); });
+  }
+
+ private:
+  void prefill(int n) {
+    model_.executor().set_tape(false);
+    for (int at = 0; at < n; at += kChunk)
+      model_.step(std::span(text_).subspan(static_cast<size_t>(at), static_cast<size_t>(std::min(kChunk, n - at))), at);
+  }
+
+  Finding stages(int position) {
+    prefill(position);
+    Finding finding{.share = 0.0};
+    for (const auto& [kind, share] : model_.check_stages(text_[static_cast<size_t>(position)], position)) {
+      if (!(share <= 1.0)) finding.fail(fmt::format("{}: {:.3g}", kind, share));
+      finding.share = std::max(*finding.share, share);
+      finding.by_operation[kind] = share;
+    }
+    return finding;
+  }
+
+  // Both executors at the same token, one behind the other: the cache is the one that the grid appends to.
+  Finding logits(int position) {
+    prefill(position);
+    Finding finding{.share = 0.0};
+    int other_choice = 0;
+    for (int p = position; p < position + kSteps; ++p) {
+      const std::span<const int32_t> token = std::span(text_).subspan(static_cast<size_t>(p), 1);
+      model_.executor().set_tape(false);
+      const int32_t expected_token = model_.step(token, p);
+      const std::vector<float> expected = model_.logits();
+      model_.executor().set_tape(true);
+      other_choice += model_.step(token, p) != expected_token;
+      const double error = relative_error(model_.logits(), expected);
+      const double share = error / logits_bound(static_cast<int>(model_.plan().layer_ends.size()) - 1);
+      if (!(share <= 1.0)) finding.fail(fmt::format("position {}: relative error {:.2e}", p, error));
+      finding.share = std::max(*finding.share, share);
+    }
+    finding.details.push_back(fmt::format("{} of {} tokens chosen otherwise", other_choice, kSteps));
+    return finding;
+  }
+
+  Finding same_tokens() {
+    constexpr int kTokens = 40;
+    const int start = case_.positions.back();
+    Finding finding;
+    const auto decode = [&](const std::string& what, const std::function<std::vector<int32_t>(int32_t)>& from) {
+      prefill(start);
+      model_.executor().set_tape(true);
+      const std::vector<int32_t> got = from(text_[static_cast<size_t>(start)]);
+      if (expected_.empty()) expected_ = got;
+      if (got != expected_)
+        finding.fail(
+            fmt::format("{}: other from token {} on", what, std::ranges::mismatch(got, expected_).in1 - got.begin()));
+    };
+    const auto steps = [&](int32_t token) {
+      std::vector<int32_t> drawn;
+      for (int i = 0; i < kTokens; ++i) {
+        drawn.push_back(model_.step_there({&token, 1}, start + i));
+        token = drawn.back();
+      }
+      return drawn;
+    };
+    model_.executor().set_graphs(false);
+    decode("steps", steps);
+    model_.executor().set_graphs(true);
+    decode("graphs", steps);
+    decode("a lease", [&](int32_t token) { return model_.lease(token, start, kTokens); });
+    return finding;
+  }
+
+  TapeCase case_;
+  TapeModel model_;
+  std::vector<int32_t> text_, expected_;
+};
+
+}  // namespace
+
+void add_tape_suites(std::vector<Suite>& suites) {
+  for (const TapeCase& c : cases()) {
+    suites.push_back({"persistent/" + c.name, [c](Report& report, const Target& target) {
+                        if (target.backend == nullptr) return report.skip("the grid", "no device");
+                        TapeChecks(c, gpu::find()).run(report);
+                      }});
+  }
+}
+
+}  // namespace arc::test

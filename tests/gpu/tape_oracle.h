@@ -1,0 +1,44 @@
+// What each stage of a tape should have left, computed in double from the very words that the stage read.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "exec/cuda/cuda_executor.h"
+
+namespace arc::test {
+
+// The worst error in parts of its bound, by the kind of what was compared; infinite where a word is stale.
+using Shares = std::map<std::string, double>;
+
+class TapeOracle {
+ public:
+  // `host`: the weights that the executor has on the device. Keeps references.
+  TapeOracle(const CudaExecutor& executor, const LoadedWeights& host) : executor_(executor), host_(host) {}
+
+  // To be called for stage 1 and on, in order, each time behind a run of the tape up to and with that stage; it checks
+  // stage 0, too. The step fed `token` at `position`, and `table` names its blocks.
+  void check(size_t index, int32_t token, int position, const std::vector<int32_t>& table, Shares& shares);
+
+ private:
+  struct Sums;
+
+  const Tape& tape() const { return executor_.tape()->tape(); }
+  template <typename T>
+  std::vector<T> read(uint64_t address, size_t count) const;
+  std::vector<double> vector(const tape::BufferRef& ref, size_t count, Shares& shares) const;
+  double sum_of_squares(const tape::BufferRef& ref, Shares& shares) const;
+  Sums multiply(const tape::TapeStage& stage, const std::vector<double>& x) const;
+  void check_embed(int32_t token, Shares& shares);
+  void check_product(const tape::TapeStage& stage, Shares& shares);
+  void check_residual(const tape::TapeStage& stage, const std::vector<double>& expected,
+                      const std::vector<double>& bounds, Shares& shares);
+  void check_attend(const tape::TapeStage& stage, int position, const std::vector<int32_t>& table, Shares& shares);
+
+  const CudaExecutor& executor_;
+  const LoadedWeights& host_;
+  std::vector<float> residual_;  // before the stage
+};
+
+}  // namespace arc::test
