@@ -71,6 +71,7 @@ Operands BoundPlan::operands(size_t stage, const StepInputs& inputs) const {
           .writes = bound.writes,
           .step = &inputs,
           .n_prompt = bound.n_prompt,
+          .n_prompt_tiles = n_prompt_tiles_,
           .kv = bound.kv,
           .open = bound.open,
           .state = bound.state};
@@ -86,6 +87,9 @@ void BoundPlan::set_rows(const Plan& plan, const StepInputs& inputs) noexcept {
   };
   const int64_t n_prompt =
       inputs.n_prompts > 0 ? inputs.n_tokens - inputs.q_start[inputs.n_seqs - inputs.n_prompts] : 0;
+  n_prompt_tiles_ = 0;
+  for (int32_t s = inputs.n_seqs - inputs.n_prompts; s < inputs.n_seqs; ++s)
+    n_prompt_tiles_ += (inputs.seq_lens[s] + kTileTokens - 1) / kTileTokens;
   for (size_t s = 0; s < stages_.size(); ++s) {
     const Stage& stage = plan.stages[s];
     for (size_t i = 0; i < std::size(stage.reads); ++i) stages_[s].reads[i].rows = rows_of(stage.reads[i]);

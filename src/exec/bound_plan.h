@@ -38,6 +38,7 @@ class BoundPlan {
  private:
   std::vector<Tensor> buffers_;
   std::vector<BoundStage> stages_;
+  int64_t n_prompt_tiles_ = 0;  // of the step, as n_prompt is
 };
 
 }  // namespace arc

@@ -266,10 +266,15 @@ constexpr const char* kPrompts[] = {"The weather in Paris today is",
 
 // A model that is larger than a golden.
 struct Model {
-  std::string folder;            // empty: the built-in one
-  int64_t tight_cache = 0;       // bytes that hold one answer, and less than all
-  double most_error_on_cpu = 0;  // of a log-probability, to the CPU
+  std::string folder;       // empty: the built-in one
+  int64_t tight_cache = 0;  // bytes that hold one answer, and less than all
+  // Of a log-probability, to the reference and to the CPU.
+  double most_error = 0, most_error_on_cpu = 0;
 };
+
+// The built-in model's weights are in a block code: prompts round them and their tokens to bf16. The reference, when it
+// does the same, moves log-probabilities of these answers by up to 0.116; four times as much is allowed.
+constexpr double kRoundedPrompts = 4 * 0.116;
 
 // Uncompressed, so that a last bit does not move a code to the next level.
 EngineConfig config_of(const Model& model, const std::string& executor) {
@@ -404,7 +409,6 @@ struct Answered {
   std::vector<Answer> alone;
 };
 Answered greedy_answers(Report& report, const Target& target, const Model& model) {
-  constexpr double kMostLogprobError = 0.01;
   constexpr int kPromptsAlone = 20, kBatch = 64, kTokens = 256;
   const auto requests = prompts(kPromptsAlone, kTokens), batch = prompts(kBatch, kTokens);
   Answered out;
@@ -418,7 +422,7 @@ Answered greedy_answers(Report& report, const Target& target, const Model& model
   std::vector<Answer> of_batch;
   for (int i = 0; i < kBatch; ++i) of_batch.push_back(alone[static_cast<size_t>(i % kPromptsAlone)]);
   report.check("the tokens of the reference",
-               [&] { return near(alone, of_reference(model, requests), kMostLogprobError); });
+               [&] { return near(alone, of_reference(model, requests), model.most_error); });
   report.check("the tokens of the CPU", [&] {
     return near(alone, ask(*load_engine(config_of(model, "cpu")), requests), model.most_error_on_cpu);
   });
@@ -455,7 +459,8 @@ Answered greedy_answers(Report& report, const Target& target, const Model& model
 
 void built_in_model(Report& report, const Target& target) {
   // Products of the CPU round the inputs of Q8_0 weights to 8 bits.
-  const auto [engine, alone] = greedy_answers(report, target, {.tight_cache = 16 << 20, .most_error_on_cpu = 0.5});
+  const auto [engine, alone] = greedy_answers(
+      report, target, {.tight_cache = 16 << 20, .most_error = kRoundedPrompts, .most_error_on_cpu = 0.5});
   if (alone.empty()) return;
   report.check("cancelled in a lease", [&] { return cancelled(*engine, alone[0]); });
   report.check("a stop string in a lease", [&] { return stopped(*engine, alone[0]); });
@@ -471,8 +476,8 @@ void tinystories(Report& report, const Target& target) {
   const char* folder = std::getenv("ARC_TINYSTORIES");
   if (folder == nullptr)
     return report.skip("ten prompts as transformers", "no model: name its folder in ARC_TINYSTORIES");
-  const auto [engine, alone] =
-      greedy_answers(report, target, {.folder = folder, .tight_cache = 1 << 20, .most_error_on_cpu = 0.01});
+  const auto [engine, alone] = greedy_answers(
+      report, target, {.folder = folder, .tight_cache = 1 << 20, .most_error = 0.01, .most_error_on_cpu = 0.01});
   if (engine == nullptr) return;
   report.check("ten prompts as transformers", [&] {
     const std::string file = std::string(std::getenv("ARC_GOLDENS")) + "/tinystories/expected.json";

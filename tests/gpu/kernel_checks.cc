@@ -283,6 +283,11 @@ void attend_compressed(Report& report, const Target& target) {
                         // Across tiles, and at the most usual size across a segment.
                         return dim == 128 ? pair.compare(280, {0, 1, 37}, 0.0) : pair.compare(130, {0, 1}, 0.0);
                       }});
+    if (dim != 64 && dim != 128) return;
+    checks.push_back(
+        {"a prompt, " + checks.back().name, [=, &target] {
+           return Pair(attention(a, policy), target, true).compare(280, {0, 1, 37, 129}, 0.0, kBf16Rounding);
+         }});
   };
   for (const int32_t dim : kCodebookDims) {
     for (const auto& [k, v] : kWidths) {
@@ -305,6 +310,11 @@ void attend_compressed(Report& report, const Target& target) {
                       const AttendArgs a{.heads = 4, .kv_heads = 1, .k_dim = 64, .v_dim = 64, .scale = 0.125f};
                       return Pair(attention(a, compressed(KvPolicy::Codec::turbo, 4, 3, 1, true)), target)
                           .compare(1100, {0, 111}, 0.0);
+                    }});
+  checks.push_back({"a prompt across segments, 4 and 3 bits, 1 open of int8", [&] {
+                      const AttendArgs a{.heads = 2, .kv_heads = 1, .k_dim = 128, .v_dim = 128, .scale = 0.09f};
+                      return Pair(attention(a, compressed(KvPolicy::Codec::turbo, 4, 3, 1, true)), target, true, 2176)
+                          .compare(2150, {0, 2120}, 0.0, kBf16Rounding);
                     }});
   for (const KvPolicy::Codec codec : {KvPolicy::Codec::int8_block, KvPolicy::Codec::f8e4m3}) {
     checks.push_back({fmt::format("latent, {}", codec == KvPolicy::Codec::int8_block ? "q8" : "f8e4m3"), [=, &target] {

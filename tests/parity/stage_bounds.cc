@@ -162,6 +162,7 @@ StageBounds::Bounds StageBounds::tiled_bounds(const AttendArgs& a, const StageRu
   // Kernels may take 16 bits of a query's largest coordinate, and of the largest weight of each tile.
   const double query = std::sqrt(a.k_dim) / 65278;
   constexpr double kWeights = 0.5 * kTileTokens / 65535;
+  const double rounding = 2 * attend_rounding_;  // queries and keys, weights and values
   const History& history = caches_.at({a.group, a.layer});
   const size_t seen = history.keys.size(), n = static_cast<size_t>(run.after.rows);
   const auto length = [](const float* x, int32_t dim) {
@@ -181,9 +182,9 @@ StageBounds::Bounds StageBounds::tiled_bounds(const AttendArgs& a, const StageRu
       const int64_t kv_head = h / (a.heads / a.kv_heads);
       const double score = length(run.reads[0].row<float>(static_cast<int64_t>(t)) + h * a.k_dim, a.k_dim) *
                            longest(history.keys, end, kv_head * a.k_dim, a.k_dim) * a.scale;
-      const double weight =
-          score * (sum_error(a.k_dim) + kRotation + 4 * kUnit + query) + 8 * kUnit * (1 + (a.softcap > 0 ? score : 0));
-      const double sum = (static_cast<double>(end) + 64) * kUnit * std::sqrt(a.v_dim) + kRotation + kWeights;
+      const double weight = score * (sum_error(a.k_dim) + kRotation + 4 * kUnit + query + rounding) +
+                            8 * kUnit * (1 + (a.softcap > 0 ? score : 0));
+      const double sum = (static_cast<double>(end) + 64) * kUnit * std::sqrt(a.v_dim) + kRotation + kWeights + rounding;
       const double size = longest(history.values, end, kv_head * a.v_dim, a.v_dim);
       out.insert(out.end(), static_cast<size_t>(a.v_dim), (2 * weight + sum) * size);
     }
@@ -199,8 +200,11 @@ StageBounds::Bounds StageBounds::bounds(const AttendArgs& a, const StageRun& run
   const History& history = caches_.at({a.group, a.layer});
   const auto& values = a.v_in_k ? history.keys : history.values;
   // Over bytes as in tiled_bounds(): a query's coordinate errs by half a step, as does each weight of a tile.
-  const bool bytes = attends_in_bytes_ && plan_.groups[a.group].policy.k.codec == KvPolicy::Codec::int8_block;
+  const bool int8 = plan_.groups[a.group].policy.k.codec == KvPolicy::Codec::int8_block;
+  const bool bytes = attends_in_bytes_ && int8;
   const double query = bytes ? 1.0 / 65278 : 0.0, weights = bytes ? 0.5 * kTileTokens / 65535 : 0.0;
+  // Keys and values of int8 are rounded, too, where queries and weights are.
+  const double rounding = int8 ? 2 * attend_rounding_ : attend_rounding_;
   const size_t seen = history.keys.size(), n = static_cast<size_t>(run.after.rows);
   Bounds out;
   for (size_t t = 0; t < n; ++t) {
@@ -223,9 +227,9 @@ StageBounds::Bounds StageBounds::bounds(const AttendArgs& a, const StageRun& run
         score = std::max(score, dot * a.scale);
         length = std::max(length, sum * a.scale);
       }
-      const double weight = score * (sum_error(a.k_dim) + 4 * kUnit + attend_rounding_) +
-                            query * largest_query * length + 8 * kUnit * (1 + (a.softcap > 0 ? score : 0));
-      const double sum = (static_cast<double>(end - begin) + 64) * kUnit + attend_rounding_ + weights;
+      const double weight = score * (sum_error(a.k_dim) + 4 * kUnit + rounding) + query * largest_query * length +
+                            8 * kUnit * (1 + (a.softcap > 0 ? score : 0));
+      const double sum = (static_cast<double>(end - begin) + 64) * kUnit + rounding + weights;
       for (int32_t d = 0; d < a.v_dim; ++d) {
         const int64_t col = kv_head * (a.v_in_k ? a.k_dim : a.v_dim) + d;
         out.push_back((2 * weight + sum) * largest(values, begin, end, col));

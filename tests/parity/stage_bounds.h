@@ -21,8 +21,8 @@ struct StageRun {
 class StageBounds {
  public:
   // `product_rounding`: of the factors of products, relative; 2^-9 where activations become bf16. `attend_rounding`: of
-  // queries and weights of attention over a cache that is not tiled. `attends_in_bytes`: those of attention over int8
-  // blocks become whole numbers of 16 bits.
+  // queries and weights of attention, and of what a compressed cache holds. `attends_in_bytes`: those of attention over
+  // int8 blocks become whole numbers of 16 bits.
   StageBounds(const Plan& plan, const LoadedWeights& weights, double product_rounding, double attend_rounding,
               bool attends_in_bytes)
       : plan_(plan),

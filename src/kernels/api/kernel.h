@@ -37,6 +37,7 @@ struct Operands {
   const TensorView* writes = nullptr;
   const StepInputs* step = nullptr;
   int64_t n_prompt = 0;  // of the rows, the last ones: tokens of StepInputs::n_prompts; none of those for the head
+  int64_t n_prompt_tiles = 0;  // of the contexts of those sequences, all together
   KvView kv;
   KvView open;  // of a tiled policy: the tiles that are not full yet, raw and rotated
   StateView state;

@@ -94,18 +94,19 @@ bool fits(const AttendArgs& a, const Operands& o) {
   const auto aligned = [](const TensorView& v) {
     return reinterpret_cast<uintptr_t>(v.data) % 8 == 0 && v.row_stride % 2 == 0;
   };
-  return takes(o.kv.policy) && o.kv.tokens_per_block == kTile && !a.v_in_k && a.k_dim == a.v_dim &&
-         (a.k_dim == 64 || a.k_dim == 128) && aligned(o.reads[0]) && aligned(o.writes[0]);
+  return o.kv.tokens_per_block == kTile && !a.v_in_k && a.k_dim == a.v_dim && (a.k_dim == 64 || a.k_dim == 128) &&
+         aligned(o.reads[0]) && aligned(o.writes[0]);
 }
 
 }  // namespace
 
 bool attends_on_tensor_cores(const AttendArgs& a, const Operands& o) {
-  return fits(a, o) && has_room(call_of(a, o));
+  return takes(o.kv.policy) && fits(a, o) && has_room(call_of(a, o));
 }
 
 bool attends_prompts(const AttendArgs& a, const Operands& o) {
-  return fits(a, o) && o.kv.policy.is_raw() && has_prompt_attention();
+  const bool exact = o.kv.policy.is_raw() && o.kv.policy.raw != DType::bf16;
+  return !exact && fits(a, o) && has_prompt_attention();
 }
 
 void attend_on_tensor_cores(const AttendArgs& a, const Operands& o) {

@@ -1,40 +1,14 @@
-// Attention of a prompt's tokens over a raw bf16 cache: copies of tiles by a warp that does nothing else, products by
-// two warpgroups, each with 64 tokens of one query head.
-//
-// Queries and weights are rounded to bf16. A row's sums run over spans of kSpan positions, in ascending order. Segments
-// of kSegmentSpans spans have sums of their own, which are joined in ascending order: the same bits whether one block
-// walks all segments, or each has a block (few tokens, long context). All are aligned to position 0, whatever else the
-// step computes.
-#include "kernels/cuda/attention_call.cuh"
-#include "kernels/cuda/attention_mma.h"
-#include "kernels/cuda/hopper.cuh"
+// Blocks of prompt attention: copies of tiles by a warp that does nothing else, products by two warpgroups, each with
+// 64 tokens of one query head.
+#include "kernels/cuda/attention_prompt.cuh"
 
-namespace arc::cuda {
+namespace arc::cuda::prompt {
 namespace {
 
-constexpr int kTokens = 128;  // of a block
-constexpr int kSpan = 128;    // positions whose scores are there at once: kPages tiles of the cache
-constexpr int kPages = kSpan / kTileTokens;
-constexpr int kSegmentSpans = 16;
-constexpr int64_t kFewBlocks = 264;  // fewer than this: each segment has its own
-constexpr int kMultipliers = 2;      // warpgroups
+constexpr int kMultipliers = 2;  // warpgroups
 constexpr int kThreads = (1 + kMultipliers) * kWarpgroup;
 constexpr int kFeederRegisters = 40, kMultiplierRegisters = 232;
 constexpr int kStages = 2;
-constexpr float kLog2e = 1.4426950408889634f;
-
-// The `n_prompts` sequences behind those of `a`, which has all rows; theirs are the last `n_rows`.
-struct PromptAttendCall {
-  AttendCall a;
-  int32_t n_prompts = 0;
-  int64_t n_rows = 0;
-  bool rounded = false;  // their rows of a.out hold bf16
-};
-
-// c.a.parts: [segments, rows, heads, kDim + 2]: sums, largest, mass. Null: one block walks all segments.
-struct Call : PromptAttendCall {
-  CUtensorMap cache;  // [rows, 64 columns, halves]: all of the layer's memory
-};
 
 // Rows of 64 columns, half after half; pieces swapped as copies do it.
 template <int kDim>
@@ -59,34 +33,60 @@ struct Cursor {
   }
 };
 
-// Which tokens a block has, and the spans that they see.
+// The spans that a block walks: of closed tiles, then of open ones.
+struct Spans {
+  int closed_begin = 0, n_closed = 0, open_begin = 0, count = 0;
+
+  __device__ __forceinline__ bool open(int i) const { return i >= n_closed; }
+  __device__ __forceinline__ int at(int i) const { return i < n_closed ? closed_begin + i : open_begin + i - n_closed; }
+  // Whether a segment starts with span i, which is not the first.
+  __device__ __forceinline__ bool fresh(int i) const {
+    return i == n_closed || (i < n_closed && (closed_begin + i) % kSegmentSpans == 0);
+  }
+};
+
+__device__ __forceinline__ int spans_to(int tile) {
+  return (tile + kPages - 1) / kPages;
+}
+
+// Which tokens a block has, and what they see.
 struct Block {
   int s = -1, first_token = 0, n_tokens = 0;
-  int begin = 0, end = 0;                 // spans
-  int first_position = 0, last_tile = 0;  // where pages begin that are still there; the sequence's last tile
+  TilePlace place;  // of the whole prompt
+  TileRange tiles;
+  Spans spans;
 
-  __device__ Block(const Call& call, int tile) {
+  __device__ static Block find(const Call& call, int tile) {
     const AttendCall& c = call.a;
-    for (int i = c.n_seqs; i < c.n_seqs + call.n_prompts; ++i) {
-      const int n = c.q_start[i + 1] - c.q_start[i], tiles = (n + kTokens - 1) / kTokens;
-      if (tile >= tiles) {
-        tile -= tiles;
-        continue;
-      }
-      s = i;
+    int base = 0;
+    for (int i = call.unpacked.first_seq; i < call.unpacked.first_seq + call.unpacked.n_seqs; ++i) {
+      const int n = c.q_start[i + 1] - c.q_start[i], blocks = (n + kTokens - 1) / kTokens;
+      const TilePlace place(c, i, base);
       // The last tokens, which see most, come first.
-      first_token = c.q_start[i] + (tiles - 1 - tile) * kTokens;
-      n_tokens = min(kTokens, c.q_start[i + 1] - first_token);
-      const Reach first(c, i, c.positions[first_token]), last(c, i, c.positions[first_token + n_tokens - 1]);
-      begin = first.first / kSpan, end = last.last / kSpan + 1;
-      if (c.parts != nullptr) {
-        const int segment = static_cast<int>(blockIdx.z) * kSegmentSpans;
-        begin = max(begin, segment), end = min(end, segment + kSegmentSpans);
-      }
-      first_position = first.first / kTileTokens * kTileTokens;
-      last_tile = (c.seq_lens[i] - 1) / kTileTokens;
-      return;
+      if (tile < blocks) return Block(call, i, c.q_start[i] + (blocks - 1 - tile) * kTokens, place);
+      tile -= blocks;
+      base = place.end();
     }
+    return Block(call);
+  }
+
+ private:
+  __device__ explicit Block(const Call& call) : place(call.a, 0, 0), tiles(call.a, 0, 0, 0) {}
+  __device__ Block(const Call& call, int s, int first_token, const TilePlace& place)
+      : s(s),
+        first_token(first_token),
+        n_tokens(min(kTokens, call.a.q_start[s + 1] - first_token)),
+        place(place),
+        tiles(call.a, s, call.a.positions[first_token], call.a.positions[first_token + n_tokens - 1]) {
+    int begin = tiles.begin / kPages, end = tiles.split > tiles.begin ? spans_to(tiles.split) : begin;
+    int open_end = tiles.end > tiles.open ? spans_to(tiles.end) : tiles.open / kPages;
+    if (call.a.parts != nullptr) {
+      const int segment = static_cast<int>(blockIdx.z);
+      begin = max(begin, segment * kSegmentSpans), end = min(end, (segment + 1) * kSegmentSpans);
+      if (segment < call.n_segments) open_end = 0;
+    }
+    const int n_closed = max(0, end - begin), open_begin = tiles.open / kPages;
+    spans = {begin, n_closed, open_begin, n_closed + max(0, open_end - open_begin)};
   }
 };
 
@@ -95,24 +95,34 @@ __device__ __forceinline__ void feed(const Call& call, const Block& block, int k
   const AttendCall& c = call.a;
   const int32_t* table = c.block_table + static_cast<int64_t>(block.s) * c.table_stride;
   constexpr int kRowBytes = kDim * 2, kBytes = kSpan * kRowBytes;
-  const auto copy = [&](int span, __nv_bfloat16(&to)[kDim / 64][kSpan * 64], int64_t offset, uint64_t* full) {
+  // The first row of a tile's keys; of tiles at a span's edge that nothing sees, that of another.
+  const auto row_of = [&](int tile, bool open) {
+    if (call.unpacked.data == nullptr) {
+      const int64_t at = table[min(tile, block.tiles.end - 1)] * c.kv.block_bytes + kv_head * c.kv.head_bytes;
+      return static_cast<int32_t>(at / kRowBytes);
+    }
+    const TileRange& range = block.tiles;
+    const int there = open ? max(range.open, min(tile, range.end - 1)) + block.place.open
+                           : max(range.begin, min(tile, range.split - 1));
+    return call.unpacked.row_of(block.place.base + there, kv_head);
+  };
+  const int values = call.unpacked.data == nullptr ? static_cast<int>(c.kv.v_offset_bytes / kRowBytes) : kTileTokens;
+  const auto copy = [&](int i, __nv_bfloat16(&to)[kDim / 64][kSpan * 64], int further, uint64_t* full) {
     barrier_expect(full, kBytes);
 #pragma unroll
     for (int page = 0; page < kPages; ++page) {
-      const int64_t at =
-          table[min(span * kPages + page, block.last_tile)] * c.kv.block_bytes + kv_head * c.kv.head_bytes + offset;
-      const auto row = static_cast<int32_t>(at / kRowBytes);
+      const int row = row_of(block.spans.at(i) * kPages + page, block.spans.open(i)) + further;
 #pragma unroll
       for (int half = 0; half < kDim / 64; ++half)
         copy_tile(to[half] + page * kTileTokens * 64, call.cache, 0, half, row, full);
     }
   };
   Cursor cursor;
-  for (int span = block.begin; span < block.end; ++span, cursor.next()) {
+  for (int i = 0; i < block.spans.count; ++i, cursor.next()) {
     barrier_wait(&shared.keys_empty[cursor.at], cursor.parity ^ 1);
-    copy(span, shared.stages[cursor.at].keys, 0, &shared.keys_full[cursor.at]);
+    copy(i, shared.stages[cursor.at].keys, 0, &shared.keys_full[cursor.at]);
     barrier_wait(&shared.values_empty[cursor.at], cursor.parity ^ 1);
-    copy(span, shared.stages[cursor.at].values, c.kv.v_offset_bytes, &shared.values_full[cursor.at]);
+    copy(i, shared.stages[cursor.at].values, values, &shared.values_full[cursor.at]);
   }
 }
 
@@ -124,29 +134,6 @@ __device__ __forceinline__ void meet(int mine) {
 __device__ __forceinline__ float quad_sum(float v) {
   v += __shfl_xor_sync(kAllLanes, v, 1);
   return v + __shfl_xor_sync(kAllLanes, v, 2);
-}
-
-// How totals and a segment that joins them are weighted.
-struct Blend {
-  float top, keep, take;
-
-  __device__ __forceinline__ Blend(float total_top, float part_top) : top(fmaxf(total_top, part_top)) {
-    const float base = top == -INFINITY ? 0.0f : top;
-    keep = exp2_of(total_top - base), take = exp2_of(part_top - base);
-  }
-  __device__ __forceinline__ float of(float total, float part) const { return __fmaf_rn(part, take, total * keep); }
-};
-
-// What a row's sums are multiplied with at the end. A sink joins last.
-__device__ __forceinline__ float share_of(const AttendCall& c, int head, float top, float mass) {
-  if (c.sinks == nullptr) return 1.0f / mass;
-  const float sink = c.sinks[head] * kLog2e, both = fmaxf(top, sink), keep = exp2_of(top - both);
-  return keep / __fmaf_rn(mass, keep, exp2_of(sink - both));
-}
-
-template <int kDim>
-__device__ __forceinline__ float* part_of(const AttendCall& c, int64_t segment, int64_t t, int head) {
-  return c.parts + ((segment * c.q.rows + t) * c.a.heads + head) * (kDim + 2);
 }
 
 // Two rows of a thread, g and g + 8 of its warp's 16: the largest score, in units of log 2, and this thread's part of
@@ -164,18 +151,25 @@ template <int kDim>
 class Multiplier {
  public:
   __device__ __forceinline__ Multiplier(const Call& call, const Block& block, int head, int mine, Shared<kDim>& shared)
-      : c_(call.a), block_(block), shared_(shared), head_(head), mine_(mine), rounded_(call.rounded) {
+      : c_(call.a),
+        block_(block),
+        shared_(shared),
+        head_(head),
+        mine_(mine),
+        rounded_(call.rounded),
+        unpacked_(call.unpacked.data != nullptr) {
     const int lane = threadIdx.x % kWarp, warp = threadIdx.x % kWarpgroup / kWarp;
     quad_ = lane % 4;
     row_ = mine * 64 + warp * 16 + lane / 4;
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-      if (row_ + 8 * r < block.n_tokens) reach_[r] = Reach(c_, block.s, c_.positions[block.first_token + row_ + 8 * r]);
+      if (row_ + 8 * r < block.n_tokens) views_[r] = View(c_, block, row_ + 8 * r);
     }
     // What all rows of the warpgroup see needs no mask.
     const int first = min(mine * 64, block.n_tokens - 1), last = min(first + 63, block.n_tokens - 1);
-    seen_first_ = Reach(c_, block.s, c_.positions[block.first_token + last]).first;
-    seen_last_ = Reach(c_, block.s, c_.positions[block.first_token + first]).last;
+    const View low(c_, block, first), high(c_, block, last);
+    whole_.reach.first = high.reach.first, whole_.reach.last = low.reach.last;
+    whole_.closed_end = low.closed_end, whole_.open_begin = high.open_begin;
     const float unit = c_.a.softcap > 0 ? 1.0f : c_.a.scale;
     to_log2_ = unit * kLog2e;
   }
@@ -188,18 +182,19 @@ class Multiplier {
     settled(scores_);
     release(shared_.keys_empty, keys);
     float keep[2];
-    weigh(block_.begin, keep);
+    const Spans& spans = block_.spans;
+    weigh(0, keep);
     pack();
-    for (int span = block_.begin + 1; span < block_.end; ++span) {
+    for (int i = 1; i < spans.count; ++i) {
       score(keys);
-      add(values, span - 1);
+      add(values, i - 1);
       products_done<1>();
       settled(scores_);
       release(shared_.keys_empty, keys);
       const RowPair before = rows_;
-      const bool fresh = span % kSegmentSpans == 0;
+      const bool fresh = spans.fresh(i);
       if (fresh) rows_ = {};
-      weigh(span, keep);
+      weigh(i, keep);
       products_done<0>();
       settled(sums_);
       release(shared_.values_empty, values);
@@ -210,7 +205,7 @@ class Multiplier {
       }
       pack();
     }
-    add(values, block_.end - 1);
+    add(values, spans.count - 1);
     products_done<0>();
     settled(sums_);
     store();
@@ -219,8 +214,55 @@ class Multiplier {
  private:
   static constexpr int kColumns = kSpan / 8;
 
+  // What a row sees: of closed tiles what lies in front of `split`, of open ones what lies behind.
+  struct View {
+    Reach reach;
+    int closed_end = INT_MAX, open_begin = 0;
+
+    __device__ __forceinline__ View() {}
+    __device__ __forceinline__ View(const AttendCall& c, const Block& block, int row) {
+      const int position = c.positions[block.first_token + row];
+      reach = Reach(c, block.s, position);
+      if (c.open_table == nullptr) return;
+      closed_end = open_begin = max(0, TileRange::open_from(c, position)) * kTileTokens;
+    }
+    __device__ __forceinline__ Reach of(bool open) const {
+      Reach out = reach;
+      if (open) out.first = max(out.first, open_begin);
+      if (!open) out.last = min(out.last, closed_end - 1);
+      return out;
+    }
+  };
+
   // Rounded, where the products look for them.
   __device__ __forceinline__ void load_queries() {
+    if (c_.turn.dim > 0) {
+      load_turned();
+    } else {
+      load_plain();
+    }
+    writes_are_seen();
+    meet(mine_);
+  }
+  __device__ __forceinline__ void load_turned() {
+    const int warp = threadIdx.x % kWarpgroup / kWarp, lane = threadIdx.x % kWarp;
+    for (int row = warp * 16; row < warp * 16 + 16; ++row) {
+      const int t = mine_ * 64 + row;
+      float x[kDim / kWarp] = {};
+      if (t < block_.n_tokens) {
+        const float* from = c_.q.row(block_.first_token + t) + static_cast<int64_t>(head_) * kDim + lane;
+#pragma unroll
+        for (int j = 0; j < kDim / kWarp; ++j) x[j] = from[j * kWarp];
+      }
+      rotate_lanes<kDim>(x, c_.turn);
+#pragma unroll
+      for (int j = 0; j < kDim / kWarp; ++j) {
+        const int d = lane + j * kWarp, chunk = d % 64 / 8 ^ row % 8;
+        shared_.queries[mine_][d / 64][row * 64 + chunk * 8 + d % 8] = __float2bfloat16(x[j]);
+      }
+    }
+  }
+  __device__ __forceinline__ void load_plain() {
     for (int i = threadIdx.x % kWarpgroup; i < 64 * kDim / 8; i += kWarpgroup) {
       const int row = i / (kDim / 8), chunk = i % (kDim / 8), t = mine_ * 64 + row;
       uint4 piece = {};
@@ -234,8 +276,6 @@ class Multiplier {
       auto* half = reinterpret_cast<uint4*>(shared_.queries[mine_][chunk / 8]);
       half[row * 8 + (chunk % 8 ^ row % 8)] = piece;
     }
-    writes_are_seen();
-    meet(mine_);
   }
 
   __device__ __forceinline__ void release(uint64_t* empty, Cursor& cursor) {
@@ -258,9 +298,9 @@ class Multiplier {
   }
 
   // Starts sums_ += weights * values.
-  __device__ __forceinline__ void add(const Cursor& at, int span) {
+  __device__ __forceinline__ void add(const Cursor& at, int i) {
     barrier_wait(&shared_.values_full[at.at], at.parity);
-    clear_unseen(shared_.stages[at.at], span);
+    if (!unpacked_) clear_unseen(shared_.stages[at.at], block_.spans.at(i));
     products_begin();
 #pragma unroll
     for (int step = 0; step < kSpan / 16; ++step) {
@@ -272,7 +312,7 @@ class Multiplier {
 
   // A weight of zero times what was never written may be no number: such values become zeros.
   __device__ __forceinline__ void clear_unseen(Stage<kDim>& stage, int span) {
-    const int first = block_.first_position - span * kSpan, last = c_.seq_lens[block_.s] - 1 - span * kSpan;
+    const int first = block_.tiles.begin * kTileTokens - span * kSpan, last = c_.seq_lens[block_.s] - 1 - span * kSpan;
     if (first <= 0 && last >= kSpan - 1) return;
     for (int i = threadIdx.x % kWarpgroup; i < kSpan * kDim / 8; i += kWarpgroup) {
       const int row = i / 8 % kSpan;
@@ -283,7 +323,7 @@ class Multiplier {
   }
 
   // Scores become weights relative to the largest so far; `keep`: what sums so far are multiplied with.
-  __device__ __forceinline__ void weigh(int span, float (&keep)[2]) {
+  __device__ __forceinline__ void weigh(int i_span, float (&keep)[2]) {
     if (c_.a.softcap > 0) {
 #pragma unroll
       for (int n = 0; n < kColumns; ++n) {
@@ -291,14 +331,17 @@ class Multiplier {
         for (int i = 0; i < 4; ++i) scores_[n][i] = c_.a.softcap * tanhf(scores_[n][i] * c_.a.scale / c_.a.softcap);
       }
     }
-    const int begin = span * kSpan;
-    if (begin < seen_first_ || begin + kSpan - 1 > seen_last_) {
+    const int begin = block_.spans.at(i_span) * kSpan;
+    const bool open = block_.spans.open(i_span);
+    const Reach whole = whole_.of(open);
+    if (begin < whole.first || begin + kSpan - 1 > whole.last) {
+      const Reach seen[2] = {views_[0].of(open), views_[1].of(open)};
 #pragma unroll
       for (int n = 0; n < kColumns; ++n) {
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
           const int position = begin + 8 * n + 2 * quad_ + i % 2;
-          const Reach& reach = reach_[i / 2];
+          const Reach& reach = seen[i / 2];
           if (position < reach.first || position > reach.last) scores_[n][i] = -INFINITY;
         }
       }
@@ -378,17 +421,24 @@ class Multiplier {
     } else {
       for (float& mass : rows_.mass) mass = quad_sum(mass);
     }
+    const bool split = c_.parts != nullptr;
+    if (!split) {
+      const float shares[2] = {share_of(c_, head_, rows_.top[0], rows_.mass[0]),
+                               share_of(c_, head_, rows_.top[1], rows_.mass[1])};
+#pragma unroll
+      for (int i = 0; i < kDim / 2; ++i) sums_[i / 4][i % 4] *= shares[i % 4 / 2];
+      if (c_.turn_back.dim > 0) turn_back();
+    }
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       if (row_ + 8 * r >= block_.n_tokens) continue;
       const int64_t t = block_.first_token + row_ + 8 * r;
-      float* part = c_.parts != nullptr ? part_of<kDim>(c_, blockIdx.z, t, head_) : nullptr;
-      const float share = part != nullptr ? 1.0f : share_of(c_, head_, rows_.top[r], rows_.mass[r]);
+      float* part = split ? part_of<kDim>(c_, blockIdx.z, t, head_) : nullptr;
       if (part != nullptr && quad_ == 0) part[kDim] = rows_.top[r], part[kDim + 1] = rows_.mass[r];
       const int64_t column = static_cast<int64_t>(head_) * kDim + 2 * quad_;
 #pragma unroll
       for (int n = 0; n < kDim / 8; ++n) {
-        const float2 pair = {sums_[n][2 * r] * share, sums_[n][2 * r + 1] * share};
+        const float2 pair = {sums_[n][2 * r], sums_[n][2 * r + 1]};
         if (part != nullptr) {
           *reinterpret_cast<float2*>(part + 8 * n + 2 * quad_) = pair;
         } else if (rounded_) {
@@ -400,29 +450,61 @@ class Multiplier {
     }
   }
 
+  // rotate_lanes() of both rows: column 8 n + 2 quad + i lies in sums_[n][i], and [n][2 + i].
+  __device__ __forceinline__ void turn_back() {
+    const Turn& turn = c_.turn_back;
+    const auto sign = [&](int i) { return turn.sign(i / 4 * 8 + 2 * quad_ + i % 2); };
+#pragma unroll
+    for (int i = 0; i < kDim / 2; ++i) sums_[i / 4][i % 4] *= sign(i);
+#pragma unroll
+    for (int i = 0; i < kDim / 2; i += 2) butterfly(sums_[i / 4][i % 4], sums_[i / 4][i % 4 + 1]);
+#pragma unroll
+    for (int step = 1; step < 4; step *= 2) {
+#pragma unroll
+      for (int i = 0; i < kDim / 2; ++i) {
+        float& x = sums_[i / 4][i % 4];
+        const float other = __shfl_xor_sync(kAllLanes, x, step);
+        x = (quad_ & step) != 0 ? __fsub_rn(other, x) : __fadd_rn(x, other);
+      }
+    }
+#pragma unroll
+    for (int step = 1; step < kDim / 8; step *= 2) {
+#pragma unroll
+      for (int i = 0; i < kDim / 2; ++i) {
+        if ((i / 4 & step) == 0) butterfly(sums_[i / 4][i % 4], sums_[i / 4 + step][i % 4]);
+      }
+    }
+#pragma unroll
+    for (int i = 0; i < kDim / 2; ++i) sums_[i / 4][i % 4] = __fmul_rn(turn.hartley[0], sums_[i / 4][i % 4]) * sign(i);
+  }
+  static __device__ __forceinline__ void butterfly(float& a, float& b) {
+    const float sum = __fadd_rn(a, b);
+    b = __fsub_rn(a, b);
+    a = sum;
+  }
+
   const AttendCall& c_;
   const Block& block_;
   Shared<kDim>& shared_;
   int head_, mine_, quad_, row_;
-  bool rounded_;
-  int seen_first_, seen_last_;
+  bool rounded_, unpacked_;
   float to_log2_;
-  Reach reach_[2];
+  View views_[2], whole_;
   RowPair rows_, total_;  // of this segment; of those before
   bool joined_ = false;
   float scores_[kColumns][4], sums_[kDim / 8][4] = {};
   uint32_t weights_[kSpan / 16][4];
 };
 
-// grid: (query heads, blocks of tokens).
+// grid: (query heads, blocks of tokens, segments or 1).
 template <int kDim>
 __global__ void __launch_bounds__(kThreads, 1) prompt_kernel(const __grid_constant__ Call call) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
   extern __shared__ __align__(1024) std::byte memory[];
   auto& shared = *reinterpret_cast<Shared<kDim>*>(memory);
-  const Block block(call, static_cast<int>(blockIdx.y));
-  if (block.begin >= block.end) return;
-  const int head = static_cast<int>(blockIdx.x), role = static_cast<int>(threadIdx.x) / kWarpgroup;
+  const Block block = Block::find(call, static_cast<int>(blockIdx.y));
+  if (block.s < 0 || block.spans.count == 0) return;
+  const int head = call.first_head + static_cast<int>(blockIdx.x), role = static_cast<int>(threadIdx.x) / kWarpgroup;
   if (threadIdx.x == 0) {
     prefetch_map(call.cache);
     for (int i = 0; i < kStages; ++i) {
@@ -443,72 +525,18 @@ __global__ void __launch_bounds__(kThreads, 1) prompt_kernel(const __grid_consta
 #endif
 }
 
-// Joins the segments of a token and head. grid: (heads, tokens of prompts).
-template <int kDim>
-__global__ void __launch_bounds__(kDim) join_kernel(const __grid_constant__ PromptAttendCall call) {
-  const AttendCall& c = call.a;
-  const int head = blockIdx.x, d = threadIdx.x;
-  const int64_t t = c.q.rows - call.n_rows + blockIdx.y, column = static_cast<int64_t>(head) * kDim + d;
-  int s = c.n_seqs;
-  while (c.q_start[s + 1] <= t) ++s;
-  const Reach reach(c, s, c.positions[t]);
-  constexpr int kSegment = kSegmentSpans * kSpan;
-  float top = -INFINITY, mass = 0.0f, total = 0.0f;
-  for (int segment = reach.first / kSegment; segment <= reach.last / kSegment; ++segment) {
-    const float* part = part_of<kDim>(c, segment, t, head);
-    const Blend b(top, part[kDim]);
-    top = b.top;
-    mass = b.of(mass, part[kDim + 1]);
-    total = b.of(total, part[d]);
-  }
-  const float result = total * share_of(c, head, top, mass);
-  if (call.rounded) {
-    c.out.row<__nv_bfloat16>(2 * t)[column] = __float2bfloat16(result);
-  } else {
-    c.out.row(t)[column] = result;
-  }
-}
+}  // namespace
 
 template <int kDim>
-void start(const PromptAttendCall& prompts, std::byte* scratch, cudaStream_t stream) {
-  Call call{prompts};
-  const AttendCall& c = call.a;
-  const int64_t blocks = call.n_rows / kTokens + call.n_prompts;
-  const int segments = blocks_for(c.table_stride, kPages * kSegmentSpans);
-  const bool split = segments > 1 && blocks * c.a.heads < kFewBlocks &&
-                     segments * c.q.rows * c.a.heads * (kDim + 2) * 4 <= kMaxPartsBytes;
-  call.a.parts = split ? reinterpret_cast<float*>(scratch) : nullptr;
-  // Every row of the layer, and what lies behind: only rows of blocks are asked for.
-  constexpr cuuint64_t kRows = uint64_t{1} << 31;
-  const cuuint64_t size[3] = {64, kDim / 64, kRows}, apart[2] = {128, kDim * 2};
-  const cuuint32_t box[3] = {64, 1, kTileTokens}, step[3] = {1, 1, 1};
-  tile_encoder()(&call.cache, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 3, c.kv.data, size, apart, box, step,
-                 CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
-                 CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+void attend_blocks(const Call& call, const dim3& grid, cudaStream_t stream) {
   constexpr int kBytes = sizeof(Shared<kDim>);
   static const cudaError_t kAllowed =
       cudaFuncSetAttribute(prompt_kernel<kDim>, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
   (void)kAllowed;
-  const auto heads = static_cast<unsigned>(c.a.heads);
-  const dim3 grid(heads, static_cast<unsigned>(blocks), split ? static_cast<unsigned>(segments) : 1u);
   prompt_kernel<kDim><<<grid, kThreads, kBytes, stream>>>(call);
-  if (!split) return;
-  const dim3 rows(heads, static_cast<unsigned>(call.n_rows));
-  join_kernel<kDim><<<rows, kDim, 0, stream>>>(call);
 }
 
-}  // namespace
+template void attend_blocks<64>(const Call& call, const dim3& grid, cudaStream_t stream);
+template void attend_blocks<128>(const Call& call, const dim3& grid, cudaStream_t stream);
 
-bool has_prompt_attention() {
-  return is_hopper();
-}
-
-void attend_prompts(const AttendArgs& a, const Operands& o) {
-  PromptAttendCall c{
-      .a = attend_call(a, o, a.heads), .n_prompts = o.step->n_prompts, .n_rows = o.n_prompt, .rounded = o.rounded_out};
-  c.a.n_seqs -= c.n_prompts;
-  if (a.k_dim == 64) return start<64>(c, o.scratch, stream_of(o));
-  start<128>(c, o.scratch, stream_of(o));
-}
-
-}  // namespace arc::cuda
+}  // namespace arc::cuda::prompt

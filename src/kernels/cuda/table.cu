@@ -1,5 +1,7 @@
 // The table of device kernels, made from the overloads of run(); what they can take, and how much scratch memory they
 // ask for.
+#include <algorithm>
+
 #include "kernels/api/kernel_table.h"
 #include "kernels/cuda/common.cuh"
 #include "kernels/cuda/cuda_kernels.h"
@@ -86,10 +88,14 @@ std::string_view why_not(const WeightFormat& format) {
   }
 }
 
-int64_t scratch_bytes(const Args& args, int64_t tokens) {
-  // Where parts would not fit, fewer blocks do all of them.
-  const bool attends = std::holds_alternative<AttendArgs>(args) && tokens > 0;
-  return attends ? kMaxPartsBytes : std::holds_alternative<LinearArgs>(args) ? kPromptBytes : 0;
+// Parts of attention: where all would not fit, fewer blocks do all of them. Behind them one prompt's tiles of a head
+// as bf16, open ones at most as many as closed ones.
+int64_t scratch_bytes(const Args& args, int64_t tokens, int64_t positions) {
+  if (std::holds_alternative<LinearArgs>(args)) return kPromptBytes;
+  const auto* attend = std::get_if<AttendArgs>(&args);
+  if (attend == nullptr || tokens == 0) return 0;
+  const int64_t tiles = 2 * (positions / kTileTokens + 1);
+  return kMaxPartsBytes + std::max(kPromptBytes, tiles * unpacked_tile_bytes(attend->k_dim));
 }
 
 }  // namespace arc::cuda
