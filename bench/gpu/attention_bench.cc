@@ -92,7 +92,7 @@ class Bench {
     for (const auto& numbers : {positions, starts, lens, table}) inputs_.push_back(on_device(numbers, there));
     rows_ = Tensor::zeros({2, load.batch, shape.heads * kDim}, DType::f32, there);
     fill_random_bf16(rows_.data(), static_cast<int64_t>(rows_.size_bytes() / 4), 1.0f, 7);
-    scratch_ = Tensor::zeros({cuda::scratch_bytes(args_, load.batch)}, DType::u8, there);
+    scratch_ = Tensor::zeros({cuda::scratch_bytes(args_, load.batch, load.context)}, DType::u8, there);
     closed_.data = pool;
     if (policy_.tiled()) {
       k_codec_ = std::make_unique<TurboCodec>(KvRole::key, kDim, policy_.k.bits, policy_.seed);

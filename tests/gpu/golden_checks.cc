@@ -90,7 +90,7 @@ class GoldenChecks {
     const TinyOptions options{
         .cache = v.cache, .cache_type = cache_type_, .backend = target_.backend, .prompts = v.prompts};
     const double rounding = v.weights == DType::f32 ? 0.0 : v.prompts ? kPromptRounding : kProductRounding;
-    const bool exact = !v.prompts || (cache_type_ == "auto" && v.cache != DType::bf16);
+    const bool exact = !v.prompts || v.cache == DType::f32 || (cache_type_ == "auto" && v.cache == DType::f16);
     const double attend_rounding = exact ? 0.0 : kBf16Rounding;
     return finding_of(stage_parity(golden_, checkpoint(v.weights), options, v.chunk, rounding, attend_rounding));
   }

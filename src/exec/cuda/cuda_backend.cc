@@ -59,7 +59,8 @@ const KernelTable& kernels() {
 
 int64_t scratch_bytes(const Plan& plan, const StepCapacity& capacity) {
   int64_t most = 0;
-  for (const Stage& stage : plan.stages) most = std::max(most, cuda::scratch_bytes(stage.args, capacity.tokens, capacity.positions));
+  for (const Stage& stage : plan.stages)
+    most = std::max(most, cuda::scratch_bytes(stage.args, capacity.tokens, capacity.positions));
   return most;
 }
 

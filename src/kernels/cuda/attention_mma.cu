@@ -105,7 +105,8 @@ bool attends_on_tensor_cores(const AttendArgs& a, const Operands& o) {
 }
 
 bool attends_prompts(const AttendArgs& a, const Operands& o) {
-  const bool exact = o.kv.policy.is_raw() && o.kv.policy.raw != DType::bf16;
+  const KvPolicy& policy = o.kv.policy;
+  const bool exact = policy.raw == DType::f32 || (policy.is_raw() && policy.raw == DType::f16);
   return !exact && fits(a, o) && has_prompt_attention();
 }
 

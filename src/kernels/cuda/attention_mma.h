@@ -8,8 +8,8 @@ namespace arc::cuda {
 bool attends_on_tensor_cores(const AttendArgs& a, const Operands& o);
 void attend_on_tensor_cores(const AttendArgs& a, const Operands& o);
 
-// Prompts (StepInputs::n_prompts) over any cache but f32 and f16, with rounded queries and weights, and keys and values
-// of codes: attention_prompt.cu.
+// Prompts (StepInputs::n_prompts) over caches of bf16, and over compressed ones of models that are not in f32, with
+// queries, weights and what codes stand for rounded to bf16: attention_prompt.cuh.
 bool has_prompt_attention();  // on the current device
 // Whether it takes the prompts of a call, however few their tokens are.
 bool attends_prompts(const AttendArgs& a, const Operands& o);
