@@ -62,6 +62,25 @@ __device__ __forceinline__ void append_row(const AppendCall& c, const AppendSide
   }
 }
 
+// A warp to a row, for heads of kDim coordinates. grid: (blocks of rows and heads, 1, keys and values).
+template <int kDim>
+__global__ void __launch_bounds__(kThreads) append_rows_kernel(const __grid_constant__ AppendCall c, int32_t heads) {
+  const AppendSide& side = c.side[blockIdx.z];
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * (kThreads / kWarp) + threadIdx.x / kWarp;
+  const int64_t t = i / heads, head = i % heads;
+  if (t >= side.rows.rows) return;
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  const float* from = side.rows.row(t) + head * kDim + lane;
+  float x[kDim / kWarp];
+#pragma unroll
+  for (int j = 0; j < kDim / kWarp; ++j) x[j] = from[j * kWarp];
+  if (side.turn.dim > 0) rotate_lanes<kDim>(x, side.turn);
+  std::byte* to = c.kv.data + c.slots[t] / c.kv.tokens_per_block * c.kv.block_bytes + head * c.kv.head_bytes;
+  const int token = static_cast<int>(c.slots[t] % c.kv.tokens_per_block);
+#pragma unroll
+  for (int j = 0; j < kDim / kWarp; ++j) store_element(side.to, to, token, lane + j * kWarp, x[j]);
+}
+
 // grid: (T, kv heads, keys and values).
 __global__ void __launch_bounds__(kThreads) append_kernel(const __grid_constant__ AppendCall c) {
   __shared__ float turned[kMaxTurboDim];
@@ -227,6 +246,19 @@ SealCall seal_call(const AppendArgs& a, const Operands& o) {
           .n_seqs = o.step->n_seqs};
 }
 
+void append(const AppendArgs& a, const AppendCall& call, int64_t rows, cudaStream_t stream) {
+  const unsigned sides = a.v_dim > 0 ? 2 : 1;
+  // A warp's rotation may give another zero: numbers of int8 have one.
+  const bool plain = call.side[0].turn.dim == 0 || call.side[0].to.codec == KvPolicy::Codec::int8_block;
+  if (plain && (a.k_dim == 64 || a.k_dim == 128) && (sides == 1 || a.v_dim == a.k_dim)) {
+    const dim3 grid(static_cast<unsigned>(blocks_for(rows * a.kv_heads, kThreads / kWarp)), 1, sides);
+    (a.k_dim == 64 ? append_rows_kernel<64> : append_rows_kernel<128>)<<<grid, kThreads, 0, stream>>>(call, a.kv_heads);
+    return;
+  }
+  const dim3 grid(static_cast<unsigned>(rows), static_cast<unsigned>(a.kv_heads), sides);
+  append_kernel<<<grid, kThreads, 0, stream>>>(call);
+}
+
 }  // namespace
 
 void run(const AppendArgs& a, const Operands& o) noexcept {
@@ -242,16 +274,13 @@ void run(const AppendArgs& a, const Operands& o) noexcept {
   const auto grid = [&](int64_t n) {
     return dim3(static_cast<unsigned>(n), static_cast<unsigned>(a.kv_heads), a.v_dim > 0 ? 2 : 1);
   };
-  if (!tiled) {
-    append_kernel<<<grid(rows), kThreads, 0, stream_of(o)>>>(call);
-    return;
-  }
+  if (!tiled) return append(a, call, rows, stream_of(o));
   const SealCall sealing = seal_call(a, o);
   const int64_t n_seqs = o.step->n_seqs, tiles = rows / kTileTokens + n_seqs;
   if (rows <= n_seqs) {
     append_and_seal_kernel<<<grid(n_seqs), kSealThreads, 0, stream_of(o)>>>(call, sealing);
   } else {
-    append_kernel<<<grid(rows), kThreads, 0, stream_of(o)>>>(call);
+    append(a, call, rows, stream_of(o));
     seal_kernel<<<grid(tiles), kSealThreads, 0, stream_of(o)>>>(sealing);
   }
   if (o.kv.policy.trellis()) seal_trellis(sealing, tiles, a.kv_heads, stream_of(o));
