@@ -2,7 +2,7 @@
 
     python training/export.py gguf --checkpoint OUT/checkpoint.pt --tokenizer DIR/tokenizer.json --out arc.gguf
     python training/export.py hf --gguf arc.gguf --out FOLDER        (float32, the dequantised weights of the file)
-    python training/export.py mix --gguf FIRST.gguf SECOND.gguf --share 0.55 --tokenizer DIR/tokenizer.json --out arc.gguf
+    python training/export.py mix --gguf FIRST.gguf SECOND.gguf --share 0.75 --tokenizer DIR/tokenizer.json --out arc.gguf
 
 Names and metadata follow llama.cpp: the extra prediction layer is block n_layers with `nextn` tensors, counted in block_count.
 llama.cpp's qwen3 does not know that layer; --without-mtp writes a file that it loads.
