@@ -50,7 +50,7 @@ constexpr std::string_view kDefault = "ring table";
 struct Options {
   std::string shape, cache = "auto", part, out;  // no part: those of kDefault
   BlockCode weights = BlockCode::none;
-  bool few = false;
+  bool few = false, resume = false;
   double seconds = TableOptions().seconds;
 
   bool wants(std::string_view name) const {
@@ -293,7 +293,8 @@ void bench_shape(const Shape& shape, const Options& options, const CudaDevice& d
 }
 
 constexpr char kUsage[] =
-    "arc-gpu-bench [SHAPE] [--part PART] [--seconds N] [--out FILE] [--cache TYPE] [--weights CODE] [--few]\n"
+    "arc-gpu-bench [SHAPE] [--part PART] [--seconds N] [--out FILE] [--resume] [--cache TYPE] [--weights CODE] "
+    "[--few]\n"
     "  SHAPE            a part of a name, as 8b; default: all\n"
     "  --part PART      ring: how soon the host sees a token; table: every preset, batch, context and prompt, and\n"
     "                   products of block codes; default: both. loads: steps and their stages; products: those of a "
@@ -303,7 +304,8 @@ constexpr char kUsage[] =
     "                   attention: of one token, over every kind of cache; persistent: steps of one\n"
     "                   sequence on the persistent grid\n"
     "  --seconds N      of the table: what would begin later is not measured; default 200\n"
-    "  --out FILE       the table as JSON\n"
+    "  --out FILE       the table, each cell a line of JSON as soon as it is there\n"
+    "  --resume         cells that FILE has are not measured again\n"
     "  --cache TYPE     of loads, products and loop, as --pa-cache-type of arc; default auto\n"
     "  --weights CODE   likewise: Q8_0, Q4_0, Q4_K, Q5_K or Q6_K instead of bf16\n"
     "  --few            short decode loads only\n";
@@ -315,6 +317,8 @@ std::optional<Options> parse(std::span<char* const> args) {
     const bool more = i + 1 < args.size();
     if (arg == "--few") {
       options.few = true;
+    } else if (arg == "--resume") {
+      options.resume = true;
     } else if (arg == "--part" && more) {
       options.part = args[++i];
       if (std::ranges::find(kParts, options.part) == std::end(kParts)) return std::nullopt;
@@ -356,7 +360,8 @@ int run(const Options& options) {
   bool ok = true;
   if (options.wants("attention")) bench_attention(device, ceiling, options.shape);
   if (options.wants("table"))
-    ok = bench_table({.shape = options.shape, .seconds = options.seconds, .out = options.out}, device, ceiling);
+    ok = bench_table({.shape = options.shape, .seconds = options.seconds, .out = options.out, .resume = options.resume},
+                     device, ceiling);
   const bool parts =
       options.wants("loads") || options.wants("products") || options.wants("loop") || options.wants("persistent");
   for (const Shape& shape : shapes()) {
