@@ -67,10 +67,11 @@ void serve_shape(const Shape& shape, const ServeOptions& options, const CudaDevi
   const auto save = [&] {
     if (!out.empty()) std::ofstream(out) << json.dump(1) << "\n";
   };
-  json["hit"] = measure_hit(engine, {});
-  std::printf("%s\n", json.dump(1).c_str());
-  save();
-  if (options.trace.empty()) return;
+  if (options.trace.empty()) {
+    json["hit"] = measure_hit(engine, {});
+    std::printf("%s\n", json.dump(1).c_str());
+    return save();
+  }
   const std::vector<TraceRequest> trace = read_trace(options.trace, 0, 300);
   json["trace"] = std::filesystem::path(options.trace).filename().string();
   for (const double rate : options.rates) {
