@@ -275,8 +275,10 @@ void EngineImpl::add(const std::shared_ptr<const ActiveRequest>& request) {
          .whole = model_.bidirectional});
     requests_[request->id] = {first, n};
     for (int32_t i = 0; i < n; ++i) {
-      choices_[first + static_cast<SeqId>(i)] = {
-          .request = request, .index = i, .counts_row = request->penalised() ? take_counts_row(*request) : -1};
+      SamplingRow row = make_sampling_row(request->sampling, request->seed, static_cast<uint32_t>(i));
+      row.counts_row = request->penalised() ? take_counts_row(*request) : -1;
+      row.n_logprobs = request->n_logprobs();
+      choices_[first + static_cast<SeqId>(i)] = {.request = request, .index = i, .row = row};
     }
     if (request->embedding) choices_[first].pooler = model_.head->pooler(request->pool_from);
   } catch (const Error& e) {
@@ -295,11 +297,8 @@ void EngineImpl::add(const std::shared_ptr<const ActiveRequest>& request) {
 RowSettings EngineImpl::settings_of(Choice& choice) {
   const ActiveRequest& request = *choice.request;
   if (!choice.started) choice.started = Clock::now();
-  SamplingRow row = make_sampling_row(request.sampling, request.seed, static_cast<uint32_t>(choice.index));
-  row.counts_row = choice.counts_row;
-  row.n_logprobs = request.n_logprobs();
   const bool before_min = choice.n_generated < request.stop.min_tokens;
-  return {.row = row,
+  return {.row = choice.row,
           .biases = before_min ? &request.biases_before_min : &request.biases,
           .n_prompt_logprobs = request.n_prompt_logprobs(),
           .prompt_logits = request.prompt_logits,
@@ -323,7 +322,8 @@ int32_t EngineImpl::take_token(Choice& choice, const RowResult& row, OutputItem&
   ++n_drawn_;
   ++choice.n_generated;
   if (!choice.first_token) choice.first_token = step_done_;
-  if (choice.counts_row >= 0) ++counts_[static_cast<size_t>(choice.counts_row) * model_.info.vocab_size + token];
+  if (choice.row.counts_row >= 0)
+    ++counts_[static_cast<size_t>(choice.row.counts_row) * model_.info.vocab_size + token];
   const StopCause cause = choice.request->stop.check(token, choice.n_generated);
   item.is_stop_token = cause == StopCause::eos || cause == StopCause::stop_id;
   stopped = stopped || item.is_stop_token;
@@ -448,10 +448,9 @@ void EngineImpl::count_reads(const StepPlan& plan, const StepResult* lease) {
 
 // False when there was nothing to do.
 bool EngineImpl::step() {
-  // Where rotations switch with a sequence's length, the scheduler must look between two tokens.
-  const int32_t lease = model_.rope_switch > 0 ? 1 : model_.executor->max_lease();
-  StepLimits limits{
-      .max_batched_tokens = model_.max_batched_tokens, .max_seqs = config_.max_seqs, .lease_tokens = lease};
+  StepLimits limits{.max_batched_tokens = model_.max_batched_tokens,
+                    .max_seqs = config_.max_seqs,
+                    .lease_tokens = model_.executor->max_lease()};
   if (config_.step_ms > 0) limits.max_prompt_tokens = pacer_.prompt_tokens();
   const StepPlan& plan = scheduler_.plan_step(limits);
   if (plan.empty()) return false;
@@ -510,7 +509,7 @@ void EngineImpl::report_finished(std::vector<OutputItem>& items) {
                                                     : FinishReason::stop;
     const bool failed = end->reason == FinishReason::error, cancelled = end->reason == FinishReason::cancelled;
     items.push_back({.request = choice.request, .choice = choice.index, .made = now, .end = std::move(end)});
-    if (choice.counts_row >= 0) free_counts_rows_.push_back(choice.counts_row);
+    if (choice.row.counts_row >= 0) free_counts_rows_.push_back(choice.row.counts_row);
     choices_.erase(it);
     if (--requests_.at(f.request).second > 0) continue;
     requests_.erase(f.request);

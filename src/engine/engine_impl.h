@@ -45,7 +45,7 @@ class EngineImpl : public Engine {
   struct Choice {
     std::shared_ptr<const ActiveRequest> request;
     int32_t index = 0;
-    int32_t counts_row = -1;
+    SamplingRow row;  // but for its places in a step
     int32_t n_generated = 0;
     std::string error;
     std::optional<Clock::time_point> started, first_token;

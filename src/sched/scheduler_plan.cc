@@ -33,9 +33,10 @@ const StepPlan& Scheduler::plan_step(const StepLimits& limits) noexcept {
   plan_prefill();
   if (preempted_.empty()) plan_pending();
   plan_leases();
-  std::sort(plan_.sequences.begin(), plan_.sequences.end(), [](const PlannedSequence& a, const PlannedSequence& b) {
+  const auto before = [](const PlannedSequence& a, const PlannedSequence& b) {
     return a.is_prefill != b.is_prefill ? b.is_prefill : older(*a.sequence, *b.sequence);
-  });
+  };
+  if (!std::ranges::is_sorted(plan_.sequences, before)) std::ranges::sort(plan_.sequences, before);
   plan_.idle = sequences_.empty() ? StepOutcome::no_work : StepOutcome::capacity_deferred;
   in_flight_ = !plan_.empty();
   return plan_;
@@ -112,8 +113,11 @@ void Scheduler::plan_leases() {
   if (!alike || limits_.lease_tokens <= 1) return;
   for (PlannedSequence& planned : plan_.sequences) {
     Sequence& sequence = own(planned);
-    const int32_t wanted = lease_tokens(planned.first_position, limits_.lease_tokens,
-                                        sequence.max_len - sequence.n_tokens(), cache_.geometry().checkpoint_tokens());
+    // The token that outgrows the original context is a lease's last.
+    const bool may_switch = sequence.rope_switch > 0 && !sequence.switched;
+    const int32_t end = may_switch ? std::min(sequence.max_len, sequence.rope_switch + 1) : sequence.max_len;
+    const int32_t wanted = lease_tokens(planned.first_position, limits_.lease_tokens, end - sequence.n_tokens(),
+                                        cache_.geometry().checkpoint_tokens());
     planned.lease_tokens = std::max(1, fit_tokens(sequence, wanted));
     grow_tables(sequence, planned.lease_tokens);
   }

@@ -233,6 +233,18 @@ TEST(Scheduler, WhatOutgrowsItsRopeIsComputedAnewAndShared) {
   EXPECT_EQ(b.step(), "3:8+2");  // and a short one the short one's
 }
 
+TEST(Scheduler, ALeaseEndsWhereTheRopeSwitches) {
+  Bench b({full(64)});
+  b.scheduler.add({.request = b.next_request++,
+                   .prompt = {TokenSegment{std::vector<int32_t>(8, 1)}},
+                   .max_new_tokens = 20,
+                   .rope_switch = 10});
+  EXPECT_EQ(b.step(), "1:0+8");
+  const StepPlan& plan = b.scheduler.plan_step({.lease_tokens = 8});
+  EXPECT_EQ(plan.sequences[0].lease_tokens, 2);  // the second is the eleventh token
+  b.commit(plan);
+}
+
 TEST(Scheduler, ChunksAndHitsOfStateModelsMeetAtCheckpoints) {
   Bench b({full(64), {.kind = Kind::state, .tokens_per_block = 8, .n_blocks = 8}});
   b.add(21, 2);
