@@ -171,6 +171,7 @@ void check_config(const EngineConfig& config) {
   require(config.max_seqs >= 1 && config.max_seqs <= 4096, "--max-seqs must be between 1 and 4096");
   require(config.max_batched_tokens >= config.max_seqs && config.max_batched_tokens <= kMaxStepTokens,
           "the tokens of one step must be between --max-seqs and 1048576");
+  require(config.step_ms >= 0 && config.step_ms <= 3.6e6, "--step-ms must be between 0 and 3600000");
   require(config.max_queue >= 0, "the queue's length must not be negative");
   require(config.max_seq_len >= 0, "--max-seq-len must not be negative");
   require(config.kv_memory_bytes >= 0 && config.swap_memory_bytes >= 0, "memory sizes must not be negative");
