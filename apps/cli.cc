@@ -132,6 +132,11 @@ void add_engine_options(CLI::App& command, CommandLine& line) {
             ->capture_default_str());
   group(option(command, "--max-num-batched-tokens", config.max_batched_tokens, "N", "tokens that one step computes")
             ->capture_default_str());
+  group(
+      option(command, "--step-ms", config.step_ms, "MS",
+             "milliseconds that a step may take in which answers wait for their next token: prompts are read in parts "
+             "for it; 0: no limit")
+          ->capture_default_str());
   group(option(command, "--kv-memory", config.kv_memory_bytes, "SIZE",
                "memory of the cache, such as 512MB or 4GB; default: a quarter of what is free")
             ->transform(CLI::AsSizeValue(false)));

@@ -36,7 +36,7 @@ done | sort -u | while read -r name path; do
 done
 strip --strip-unneeded "$folder"/lib/*
 
-cp tests/gpu/run_all.sh tests/gpu/serve_streams.py "$folder"
+cp tests/gpu/run_all.sh tests/gpu/serve_streams.py tests/gpu/load_speed.py "$folder"
 (cd tests && find goldens \( -name golden.safetensors -o -name config.json -o -name expected.json \) -print0 |
   tar c --null -T -) | tar x -C "$folder"
 model=${ARC_SHARED:+$ARC_SHARED/data/models/tinystories-656k}
@@ -54,4 +54,5 @@ On the GPU machine, in $folder, with the built-in model in ../share/arc:
   ./arc-gpu-check kernel/ golden/qwen3           suites by name; --list shows all
   ./arc-gpu-bench 8b --part products             a part of the measurements; --help names them
   ./serve_streams.py --seconds 60                256 streams on arc serve
+Tables of the results: tools/gpu_tables.py check.jsonl bench.jsonl
 TEXT

@@ -2,11 +2,12 @@
 """What each form of the cache costs in quality: the tables and pictures of docs/turboquant.md.
 
     python tools/quality_table.py --arc build/release/arc --work build/quality --jobs 16 --seconds 250
+    python tools/quality_table.py --arc build/gpu/arc --work build/quality --executor cuda --whole --only answers --tasks-every 1
 
 Divergence is that of the set's texts as one document, in windows of 4096 tokens, on a copy of the model with its weights as F32, made in
 the work folder: with Q8_0 weights activations are rounded to 8 bits, and that noise hides small differences. Answers come from the model
 as it is. The needle's grid is asked try by try, each one needle a cell, so what time is left for is even; only tries that every length and
-both rows of GRID have are counted. What is done is kept in the work folder and not done again: name another folder for another model.
+both rows of GRID have are counted. On a GPU, --whole asks all needles of a length in one run, of every preset. What is done is kept in the work folder and not done again: name another folder for another model.
 Needs numpy.
 """
 import argparse
@@ -21,11 +22,11 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "training"))
 
-PRESETS = ["auto", "turboquant", "turboquant-3", "turboquant-aggressive", "turboquant-t3", "turboquant-t4", "q8", "f8e4m3"]
+PRESETS = ["auto", "turboquant", "turboquant,code=trellis", "turboquant-t4", "turboquant-3", "turboquant-t3", "turboquant-aggressive", "q8", "f8e4m3"]
 ABLATIONS = [
     "turboquant,recent=0,open=16", "turboquant,open=16", "turboquant,recent=2", "turboquant,recent=4", "turboquant,boundary=0",
     "turboquant,boundary=2", "turboquant,k=8,v=8", "turboquant,k=8,v=3", "turboquant,k=4,v=8", "turboquant,k=4,v=4",
-    "turboquant,code=trellis", "turboquant-aggressive,code=trellis", "turboquant-t3,boundary=0", "turboquant-t4,boundary=0",
+    "turboquant,code=trellis,boundary=0", "turboquant,code=trellis,recent=2", "turboquant-aggressive,code=trellis", "turboquant-t3,boundary=0", "turboquant-t4,boundary=0",
 ]
 GRID = ["auto", "turboquant"]
 LENGTHS = [8192, 7168, 6144, 5120, 4096, 3072, 2048, 1024]  # the longest run first
@@ -64,11 +65,11 @@ class Runs:
 
     def command(self, row, part, *grid):
         o = self.options
-        command = [str(o.arc), "eval", part, "--json", "-t", str(o.threads), "--pa-cache-type", row, "--dtype", "bf16", "--set"]
+        command = [str(o.arc), "eval", part, "--json", "--executor", o.executor, "-t", str(o.threads), "--pa-cache-type", row, "--dtype", "bf16"]
+        command += ["--kv-memory", o.kv_memory, "--max-seqs", str(o.seqs), "--max-num-batched-tokens", str(o.step_tokens), "--set"]
         if part == "kl":
-            return [*command, str(o.work / "text.jsonl"), "-m", str(o.work / "exact.gguf"), "--window", "4096", "--kv-memory", "256MB",
-                    "--against", "dtype=f32 pa-cache-type=auto"]
-        command += [str(o.sets / f"{part}.jsonl"), "-m", str(o.model), "--kv-memory", "256MB", "--max-seqs", "4"]
+            return [*command, str(o.work / "text.jsonl"), "-m", str(o.work / "exact.gguf"), "--window", "4096", "--against", "dtype=f32 pa-cache-type=auto"]
+        command += [str(o.sets / f"{part}.jsonl"), "-m", str(o.model)]
         if part == "tasks":
             return [*command, "--every", str(o.tasks_every)]
         return [*command, "--lengths", str(grid[0]), "--from", str(grid[1]), "--every", str(grid[2])]
@@ -92,12 +93,15 @@ class Runs:
 
     def needles(self, row, tries, longest):
         """Results of whole tries; None: not all are there."""
-        found = [self.get(*job) for one in range(tries) for job in needle_jobs(self.options, row, one, longest)]
+        jobs = [job for one in range(tries) for job in needle_jobs(self.options, row, one, longest)]
+        found = [self.get(*job) for job in dict.fromkeys(jobs)]
         return found if found and all(found) else None
 
 
 def needle_jobs(options, row, one, longest):
-    """A try is one needle a cell; needles of a cell stand together in the set."""
+    """A try is one needle a cell; needles of a cell stand together in the set. With --whole all tries are one job a length."""
+    if options.whole:
+        return [(row, "needle", length, 0, 1) for length in LENGTHS if length <= longest]
     every = options.tries * PARTS
     return [(row, "needle", length, one + part * options.tries, every) for length in LENGTHS if length <= longest for part in range(PARTS)]
 
@@ -105,11 +109,16 @@ def needle_jobs(options, row, one, longest):
 def all_jobs(options, rows):
     """The most wanted first."""
     presets, others = [row for row in rows if row in PRESETS], [row for row in rows if row not in PRESETS]
-    if options.no_answers:
+    if options.only == "texts":
         return [(row, "kl") for row in presets + others]
-    jobs = [(row, "kl") for row in presets] + [(row, "tasks") for row in GRID]
+    if options.whole:
+        pairs = zip(*(needle_jobs(options, row, 0, LENGTHS[0]) for row in GRID))
+        first = [job for pair in pairs for job in pair] + [(row, "tasks") for row in GRID]
+        rest = [job for row in presets if row not in GRID for job in (*needle_jobs(options, row, 0, LENGTHS[0]), (row, "tasks"))]
+        return first + rest + ([] if options.only == "answers" else [(row, "kl") for row in presets + others])
+    jobs = ([] if options.only == "answers" else [(row, "kl") for row in presets]) + [(row, "tasks") for row in GRID]
     tries = [[job for row in GRID for job in needle_jobs(options, row, one, LENGTHS[0])] for one in range(options.tries)]
-    jobs += tries[0] + [(row, "kl") for row in others] + [(row, "tasks") for row in presets if row not in GRID]
+    jobs += tries[0] + ([] if options.only == "answers" else [(row, "kl") for row in others]) + [(row, "tasks") for row in presets if row not in GRID]
     jobs += [job for one in tries[1:3] for job in one]
     jobs += [job for row in presets if row not in GRID for job in needle_jobs(options, row, 0, SHORT)]
     return jobs + [job for one in tries[3:] for job in one]
@@ -214,24 +223,25 @@ def print_results(options, runs, rows):
     if options.svg:
         points = [(row, BYTES[row], runs.get(row, "kl")["mean"]) for row in rows if row in BYTES and runs.get(row, "kl")]
         (options.svg / "turboquant-kl.svg").write_text(bytes_svg(points))
-    if options.no_answers:
+    if options.only == "texts":
         return
+    short = LENGTHS[0] if options.whole else SHORT
     answers = []
     for row in (row for row in rows if row in PRESETS):
-        tasks, needles = runs.get(row, "tasks"), runs.needles(row, 1, SHORT)
+        tasks, needles = runs.get(row, "tasks"), runs.needles(row, 1, short)
         answers.append([f"`{row}`", "-" if tasks is None else found(tasks["tasks"].values()), "-" if needles is None else found(needles),
                         "-" if needles is None else compressed(needles)])
-    print_table(["cache", "tasks right", f"needles found (to {SHORT} tokens)", "compressed"], answers)
+    print_table(["cache", "tasks right", f"needles found (to {short} tokens)", "compressed"], answers)
     tries = max((t for t in range(options.tries + 1) if all(runs.needles(row, t, LENGTHS[0]) for row in GRID)), default=0)
     if not tries:
         return
-    grids = [(row, runs.needles(row, tries, LENGTHS[0])) for row in GRID]
+    grids = [(row, whole) for row in rows if (whole := runs.needles(row, tries, LENGTHS[0]))]
     print(f"\nGrid: {tries} of {options.tries} tries")
-    print_table(["cache", "needles found", "compressed"], [[f"`{row}`", found(whole), compressed(whole)] for row, whole in grids])
-    print_table(["tokens", *(f"`{row}`" for row in GRID)],
-                [[str(length), *(found([run for run in whole if run["lengths"] == [length]]) for _, whole in grids)] for length in reversed(LENGTHS)])
+    print_table(["cache", "needles found", "compressed", *map(str, reversed(LENGTHS))],
+                [[f"`{row}`", found(whole), compressed(whole), *(found([run for run in whole if run["lengths"] == [length]]) for length in reversed(LENGTHS))]
+                 for row, whole in grids])
     if options.svg:
-        (options.svg / "turboquant-needle.svg").write_text(grid_svg([(row, grid_of(whole)) for row, whole in grids]))
+        (options.svg / "turboquant-needle.svg").write_text(grid_svg([(row, grid_of(whole)) for row, whole in grids if row in GRID]))
 
 
 def main():
@@ -241,22 +251,28 @@ def main():
     parser.add_argument("--model", type=pathlib.Path, default=HERE.parent / "share/arc/arc.gguf")
     parser.add_argument("--sets", type=pathlib.Path, default=HERE.parent / "share/arc/eval")
     parser.add_argument("--rows", nargs="*", help="cache types instead of all; the presets among them are asked for answers, too")
-    parser.add_argument("--tries", type=int, default=10, help="needles that the set has for a cell")
+    parser.add_argument("--tries", type=int, default=10, help="needles that the set has for a cell (that of evaluate.py: 20)")
     parser.add_argument("--tasks-every", type=int, default=4)
-    parser.add_argument("--no-answers", action="store_true", help="texts only")
+    parser.add_argument("--only", choices=("texts", "answers"), help="a half of the jobs")
+    parser.add_argument("--whole", action="store_true", help="all needles of a length in one run")
+    parser.add_argument("--executor", default="cpu")
+    parser.add_argument("--kv-memory", default="256MB", help="of each job; on a GPU 4GB")
+    parser.add_argument("--seqs", type=int, default=4, help="of each job; on a GPU 64")
+    parser.add_argument("--step-tokens", type=int, default=512, help="of each job; on a GPU 8192")
     parser.add_argument("--print-only", action="store_true", help="run nothing, print what is there")
     parser.add_argument("--jobs", type=int, default=1, help="at a time")
     parser.add_argument("--threads", type=int, default=1, help="of each")
-    parser.add_argument("--seconds", type=float, default=1e9, help="then jobs are ended")
+    parser.add_argument("--seconds", type=float, default=1e6, help="then jobs are ended")
     parser.add_argument("--svg", type=pathlib.Path, help="folder for pictures")
     options = parser.parse_args()
     rows, runs = options.rows or PRESETS + ABLATIONS, Runs(options)
     if not options.print_only:
         options.work.mkdir(parents=True, exist_ok=True)
-        exact_copy(options.model, options.work / "exact.gguf")
-        lines = (options.sets / "text.jsonl").read_text()
-        joined = "\n\n".join(json.loads(line)["text"] for line in lines.splitlines())
-        (options.work / "text.jsonl").write_text(json.dumps({"text": joined}) + "\n")
+        if options.only != "answers":
+            exact_copy(options.model, options.work / "exact.gguf")
+            lines = (options.sets / "text.jsonl").read_text()
+            joined = "\n\n".join(json.loads(line)["text"] for line in lines.splitlines())
+            (options.work / "text.jsonl").write_text(json.dumps({"text": joined}) + "\n")
         with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
             list(pool.map(runs.run, all_jobs(options, rows)))
     print_results(options, runs, rows)

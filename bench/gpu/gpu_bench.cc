@@ -8,6 +8,7 @@
 #include <map>
 #include <optional>
 #include <span>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,7 @@
 #include "gpu/library_products.h"
 #include "gpu/random_fill.h"
 #include "gpu/ring_latency.h"
+#include "gpu/serve_shape.h"
 #include "gpu/step_inputs.h"
 #include "gpu/table.h"
 
@@ -44,14 +46,15 @@ constexpr int kPromptReplays = 3;
 constexpr Load kAlone[] = {{1, 512}, {1, 4096}};  // of the persistent grid
 
 // Those in kDefault make the tables of docs/performance.md; the rest takes apart where the time goes.
-constexpr const char* kParts[] = {"ring", "table", "loads", "products", "loop", "attention", "persistent"};
+constexpr const char* kParts[] = {"ring", "table", "loads", "products", "loop", "attention", "persistent", "serve"};
 constexpr std::string_view kDefault = "ring table";
 
 struct Options {
   std::string shape, cache = "auto", part, out;  // no part: those of kDefault
   BlockCode weights = BlockCode::none;
-  bool few = false;
+  bool few = false, resume = false;
   double seconds = TableOptions().seconds;
+  ServeOptions serve;
 
   bool wants(std::string_view name) const {
     return part.empty() ? kDefault.find(name) != std::string_view::npos : part == name;
@@ -293,7 +296,8 @@ void bench_shape(const Shape& shape, const Options& options, const CudaDevice& d
 }
 
 constexpr char kUsage[] =
-    "arc-gpu-bench [SHAPE] [--part PART] [--seconds N] [--out FILE] [--cache TYPE] [--weights CODE] [--few]\n"
+    "arc-gpu-bench [SHAPE] [--part PART] [--seconds N] [--out FILE] [--resume] [--cache TYPE] [--weights CODE] "
+    "[--few]\n"
     "  SHAPE            a part of a name, as 8b; default: all\n"
     "  --part PART      ring: how soon the host sees a token; table: every preset, batch, context and prompt, and\n"
     "                   products of block codes; default: both. loads: steps and their stages; products: those of a "
@@ -301,12 +305,22 @@ constexpr char kUsage[] =
     "                   beside cuBLASLt where LD_LIBRARY_PATH has it, and whole prompts; loop: leases while the host "
     "sleeps or is busy;\n"
     "                   attention: of one token, over every kind of cache; persistent: steps of one\n"
-    "                   sequence on the persistent grid\n"
+    "                   sequence on the persistent grid; serve: a trace on the engine, or without, a prefix hit\n"
     "  --seconds N      of the table: what would begin later is not measured; default 200\n"
-    "  --out FILE       the table as JSON\n"
+    "  --out FILE       the table, each cell a line of JSON as soon as it is there; or what serve measures\n"
+    "  --trace FILE     of serve: the first 5 minutes of a trace, see bench/serve/README.md; --rates 1,2,4 requests\n"
+    "                   per second, --run-seconds N each, --step-ms MS as of arc\n"
     "  --cache TYPE     of loads, products and loop, as --pa-cache-type of arc; default auto\n"
     "  --weights CODE   likewise: Q8_0, Q4_0, Q4_K, Q5_K or Q6_K instead of bf16\n"
     "  --few            short decode loads only\n";
+
+// "1,2.5,4"
+std::vector<double> numbers(const std::string& list) {
+  std::vector<double> out;
+  std::istringstream in(list);
+  for (std::string number; std::getline(in, number, ',');) out.push_back(std::atof(number.c_str()));
+  return out;
+}
 
 std::optional<Options> parse(std::span<char* const> args) {
   Options options;
@@ -315,20 +329,30 @@ std::optional<Options> parse(std::span<char* const> args) {
     const bool more = i + 1 < args.size();
     if (arg == "--few") {
       options.few = true;
+    } else if (arg == "--resume") {
+      options.resume = true;
     } else if (arg == "--part" && more) {
       options.part = args[++i];
       if (std::ranges::find(kParts, options.part) == std::end(kParts)) return std::nullopt;
     } else if (arg == "--seconds" && more) {
       options.seconds = std::atof(args[++i]);
+    } else if (arg == "--trace" && more) {
+      options.serve.trace = args[++i];
+    } else if (arg == "--rates" && more) {
+      options.serve.rates = numbers(args[++i]);
+    } else if (arg == "--run-seconds" && more) {
+      options.serve.seconds = std::atof(args[++i]);
+    } else if (arg == "--step-ms" && more) {
+      options.serve.step_ms = std::atof(args[++i]);
     } else if (arg == "--out" && more) {
       options.out = args[++i];
     } else if (arg == "--cache" && more) {
-      options.cache = args[++i];
+      options.cache = options.serve.cache = args[++i];
     } else if (arg == "--weights" && more) {
       const std::string name = args[++i];
       for (const BlockCode code :
            {BlockCode::q8_0, BlockCode::q4_0, BlockCode::q4_k, BlockCode::q5_k, BlockCode::q6_k}) {
-        if (block_code_info(code).name == name) options.weights = code;
+        if (block_code_info(code).name == name) options.weights = options.serve.weights = code;
       }
       if (options.weights == BlockCode::none) return std::nullopt;
     } else if (arg.starts_with("-")) {
@@ -352,11 +376,19 @@ int run(const Options& options) {
     std::printf("no comparison with cuBLASLt: %s\n", problem.c_str());
   if (options.wants("ring") && !bench_ring_latency(100'000)) return 1;
   if (options.part == "ring") return 0;
+  if (options.part == "serve") {
+    for (const Shape& shape : shapes()) {
+      if (std::string(shape.name).find(options.shape) != std::string::npos)
+        serve_shape(shape, options.serve, device, options.out);
+    }
+    return 0;
+  }
   const double ceiling = read_ceiling(device);
   bool ok = true;
   if (options.wants("attention")) bench_attention(device, ceiling, options.shape);
   if (options.wants("table"))
-    ok = bench_table({.shape = options.shape, .seconds = options.seconds, .out = options.out}, device, ceiling);
+    ok = bench_table({.shape = options.shape, .seconds = options.seconds, .out = options.out, .resume = options.resume},
+                     device, ceiling);
   const bool parts =
       options.wants("loads") || options.wants("products") || options.wants("loop") || options.wants("persistent");
   for (const Shape& shape : shapes()) {

@@ -9,6 +9,9 @@
 #include <memory>
 #include <random>
 #include <set>
+#include <span>
+#include <string>
+#include <tuple>
 #include <vector>
 
 #include "fmt/format.h"
@@ -28,11 +31,13 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using Json = nlohmann::json;
 
+// All shapes have the first kFirstCaches measured before any has the others.
 constexpr std::array<const char*, 6> kCaches = {"auto",   "turboquant",   "q8",
                                                 "f8e4m3", "turboquant-3", "turboquant-aggressive"};
+constexpr size_t kFirstCaches = 2;
 constexpr int kBatches[] = {1, 8, 64}, kContexts[] = {512, 8192, 32768}, kPrompts[] = {2048, 32768};
-constexpr int kDecoded = 64;          // the last tokens of a context, a tile
-constexpr double kCellSeconds = 1.0;  // about what the measured tokens of a cell may take
+constexpr int kDecoded = 64;           // the last tokens of a context, a tile
+constexpr double kCellSeconds = 0.75;  // about what the measured tokens of a cell may take
 constexpr int64_t kReserve = int64_t{2} << 30;
 constexpr int kReplays = 5;
 constexpr char kCodedShape[] = "qwen3-8b";
@@ -63,13 +68,6 @@ struct Cell {
   std::string words;
   bool wrong = false;
 };
-
-std::string text_of(const Cell& cell, bool prompt) {
-  if (cell.seconds == 0) return cell.words;
-  return fmt::format("{} ms, {:.1f}%",
-                     prompt ? fmt::format("{:.0f}", 1e3 * cell.seconds) : fmt::format("{:.2f}", 1e3 * cell.seconds),
-                     100 * cell.share);
-}
 
 // One shape with one preset.
 class Preset {
@@ -249,11 +247,11 @@ class Table {
  public:
   Table(const TableOptions& options, const CudaDevice& device, double read_ceiling)
       : options_(options), device_(device), ceilings_{.read = read_ceiling * 1e9, .multiply = matrix_ceiling()} {
-    json_ = {{"device", device.name},
-             {"read_ceiling_gb_s", read_ceiling},
-             {"matrix_ceiling_tflop_s", ceilings_.multiply / 1e12},
-             {"cells", Json::array()},
-             {"products", Json::array()}};
+    if (options.resume) read_known();
+    if (!options.out.empty()) out_.open(options.out);
+    put({{"device", device.name},
+         {"read_ceiling_gb_s", read_ceiling},
+         {"matrix_ceiling_tflop_s", ceilings_.multiply / 1e12}});
   }
 
   bool run() {
@@ -261,22 +259,44 @@ class Table {
     for (const Shape& shape : shapes()) {
       if (std::string(shape.name).find(options_.shape) != std::string::npos) wanted.push_back(shape);
     }
-    const double each = options_.seconds / static_cast<double>(wanted.size());
+    const std::span<const char* const> caches(kCaches);
+    for (const auto& some : {caches.first(kFirstCaches), caches.subspan(kFirstCaches)}) {
+      for (const Shape& shape : wanted) measure(shape, some);
+    }
     for (const Shape& shape : wanted) {
-      if (std::string(shape.name) == kCodedShape) products(shape);
+      if (std::string(shape.name) == kCodedShape && products_known_.empty() && has_time()) products(shape);
     }
-    for (size_t i = 0; i < wanted.size(); ++i) {
-      // What a shape leaves of its time, the next ones have.
-      deadline_ = each * static_cast<double>(i + 1);
-      measure(wanted[i]);
-      print(wanted[i]);
-    }
-    json_["seconds"] = seconds_since(start_);
-    if (!options_.out.empty()) std::ofstream(options_.out) << json_.dump(1) << "\n";
+    for (const Json& line : products_known_) put(line);
+    for (const Shape& shape : wanted) print(shape);
+    put({{"seconds", seconds_since(start_)}});
     return all_right_;
   }
 
  private:
+  using Place = std::tuple<std::string, std::string, int, int>;  // shape, cache, batch, context
+
+  bool has_time() const { return seconds_since(start_) < options_.seconds; }
+
+  void put(const Json& line) {
+    if (out_.is_open()) out_ << line.dump() << std::endl;
+  }
+  // Cells of an earlier run; the last line may have been cut off.
+  void read_known() {
+    std::ifstream file(options_.out);
+    for (std::string text; std::getline(file, text) && !file.eof();) {
+      const Json line = Json::parse(text);
+      if (line.contains("cache")) {
+        known_[Place(line.at("shape").get<std::string>(), line.at("cache").get<std::string>(), line.value("batch", 0),
+                     line.at("context").get<int>())] = line;
+      }
+      if (line.contains("code")) products_known_.push_back(line);
+    }
+    const bool whole = !products_known_.empty() &&
+                       products_known_.back().at("code") == block_code_info(kCodes.back()).name &&
+                       products_known_.back().at("batch") == std::end(kBatches)[-1];
+    if (!whole) products_known_.clear();
+  }
+
   // The library's product of 8192 x 8192 x 8192 rounded to bf16, where there is one; else what the units could do.
   double matrix_ceiling() const {
     LibraryProducts library;
@@ -322,12 +342,12 @@ class Table {
           const double share = weight_bytes_read(plan, batch, chosen) / seconds / ceilings_.read;
           std::printf("  %lldx%lld %.1f us %.1f%%", static_cast<long long>(wanted.first),
                       static_cast<long long>(wanted.second), 1e6 * seconds / count, 100 * share);
-          json_["products"].push_back({{"code", code == BlockCode::none ? "bf16" : block_code_info(code).name},
-                                       {"batch", batch},
-                                       {"out", wanted.first},
-                                       {"in", wanted.second},
-                                       {"us", 1e6 * seconds / count},
-                                       {"share", share}});
+          put({{"code", code == BlockCode::none ? "bf16" : block_code_info(code).name},
+               {"batch", batch},
+               {"out", wanted.first},
+               {"in", wanted.second},
+               {"us", 1e6 * seconds / count},
+               {"share", share}});
         }
         std::printf("\n");
       }
@@ -335,52 +355,35 @@ class Table {
     std::printf("\n");
   }
 
-  void measure(const Shape& shape) {
-    cells_.clear();
+  void measure(const Shape& shape, std::span<const char* const> caches) {
     const Plan first = lowered(shape, kCaches[0], BlockCode::none);
-    if (const std::string problem = gpu::problem(first, Preset::kCapacity, gpu::find()); !problem.empty()) {
-      refuse(shape, problem);
-      return;
-    }
-    const LoadedWeights weights = random_weights(first, device_);
-    for (const char* cache : kCaches) {
+    const std::string problem = gpu::problem(first, Preset::kCapacity, gpu::find());
+    LoadedWeights weights;
+    for (const char* cache : caches) {
       std::unique_ptr<Preset> preset;
-      const auto cell = [&](const std::string& where, int batch, int context, const std::function<Cell(Preset&)>& get) {
-        Cell result{.words = "no time"};
-        if (seconds_since(start_) < deadline_) {
-          if (preset == nullptr)
-            preset = std::make_unique<Preset>(lowered(shape, cache, BlockCode::none), weights, device_, ceilings_);
-          result = get(*preset);
-        }
-        take(shape, cache, where, batch, context, result);
+      const auto cell = [&](int batch, int context, const std::function<Cell(Preset&)>& get) {
+        const Place place{shape.name, cache, batch, context};
+        if (const auto known = known_.find(place); known != known_.end()) return keep(place, known->second);
+        if (!problem.empty()) return take(place, {.words = problem});
+        if (!has_time()) return;
+        if (weights.weights.empty()) weights = random_weights(first, device_);
+        if (preset == nullptr)
+          preset = std::make_unique<Preset>(lowered(shape, cache, BlockCode::none), weights, device_, ceilings_);
+        take(place, get(*preset));
       };
       for (const int batch : kBatches) {
-        for (const int context : kContexts)
-          cell(fmt::format("{} x {}", batch, context), batch, context,
-               [&](Preset& p) { return p.decode(batch, context); });
+        for (const int context : kContexts) cell(batch, context, [&](Preset& p) { return p.decode(batch, context); });
       }
       for (const int tokens : kPrompts) {
-        if (!wants_prompts(cache)) continue;
-        cell(fmt::format("prompt of {}", tokens), 0, tokens, [&](Preset& p) { return p.prefill(tokens); });
+        if (wants_prompts(cache)) cell(0, tokens, [&](Preset& p) { return p.prefill(tokens); });
       }
     }
-  }
-  void refuse(const Shape& shape, const std::string& problem) {
-    std::printf("%s: %s\n", shape.name, problem.c_str());
-    json_["cells"].push_back({{"shape", shape.name}, {"words", problem}});
   }
 
   // `batch` 0: a prompt.
-  void take(const Shape& shape, const char* cache, const std::string& where, int batch, int context, const Cell& cell) {
-    all_right_ = all_right_ && !cell.wrong;
-    std::printf("%-14s %-22s %-16s %s", shape.name, cache, where.c_str(), text_of(cell, batch == 0).c_str());
-    if (cell.n_decoded > 0)
-      std::printf(" (%d tokens each, %d checked%s)", cell.n_decoded, cell.n_checked, cell.wrong ? ": WRONG" : "");
-    std::printf("\n");
-    std::fflush(stdout);
-    cells_[where][cache] = text_of(cell, batch == 0);
-    if (std::ranges::find(order_, where) == order_.end()) order_.push_back(where);
-    Json row = {{"shape", shape.name}, {"cache", cache}, {"context", context}};
+  void take(const Place& place, const Cell& cell) {
+    const auto& [shape, cache, batch, context] = place;
+    Json row = {{"shape", shape}, {"cache", cache}, {"context", context}, {"at_s", seconds_since(start_)}};
     if (batch > 0) row["batch"] = batch;
     if (!cell.words.empty()) row["words"] = cell.words;
     if (cell.seconds > 0) {
@@ -389,37 +392,64 @@ class Table {
       row["tokens_per_s"] = (batch > 0 ? batch : context) / cell.seconds;
       if (batch > 0) row["decoded"] = cell.n_decoded, row["checked"] = cell.n_checked, row["same"] = !cell.wrong;
     }
-    json_["cells"].push_back(row);
+    keep(place, row);
+  }
+  void keep(const Place& place, const Json& row) {
+    const auto& [shape, cache, batch, context] = place;
+    const bool wrong = !row.value("same", true);
+    const std::string where = place_name(batch, context), text = text_of(row);
+    all_right_ = all_right_ && !wrong;
+    std::printf("%6.1f s  %-14s %-22s %-16s %s", row.value("at_s", 0.0), shape.c_str(), cache.c_str(), where.c_str(),
+                text.c_str());
+    if (row.contains("decoded")) {
+      std::printf(" (%d tokens each, %d checked%s)", row.at("decoded").get<int>(), row.at("checked").get<int>(),
+                  wrong ? ": WRONG" : "");
+    }
+    std::printf("\n");
+    std::fflush(stdout);
+    cells_[shape][where][cache] = text;
+    put(row);
   }
 
-  void print(const Shape& shape) const {
+  static std::string place_name(int batch, int context) {
+    return batch > 0 ? fmt::format("{} x {}", batch, context) : fmt::format("prompt of {}", context);
+  }
+  static std::string text_of(const Json& row) {
+    if (!row.contains("ms")) return row.at("words");
+    const double ms = row.at("ms"), share = row.at("share");
+    return row.contains("batch") ? fmt::format("{:.2f} ms, {:.1f}%", ms, 100 * share)
+                                 : fmt::format("{:.0f} ms, {:.1f}%", ms, 100 * share);
+  }
+
+  void print(const Shape& shape) {
     std::printf("\n| %s |", shape.name);
     for (const char* cache : kCaches) std::printf(" %s |", cache);
     std::printf("\n|---|");
     for (size_t i = 0; i < kCaches.size(); ++i) std::printf("---|");
     std::printf("\n");
-    for (const std::string& where : order_) {
-      if (!cells_.contains(where)) continue;
+    const auto row = [&](const std::string& where) {
       std::printf("| %s |", where.c_str());
       for (const char* cache : kCaches) {
-        const auto& row = cells_.at(where);
-        std::printf(" %s |", row.contains(cache) ? row.at(cache).c_str() : "-");
+        const std::string& text = cells_[shape.name][where][cache];
+        std::printf(" %s |", text.empty() ? "-" : text.c_str());
       }
       std::printf("\n");
+    };
+    for (const int batch : kBatches) {
+      for (const int context : kContexts) row(place_name(batch, context));
     }
-    std::printf("\n");
-    std::fflush(stdout);
+    for (const int tokens : kPrompts) row(place_name(0, tokens));
   }
 
   TableOptions options_;
   CudaDevice device_;
   Ceilings ceilings_;
   Clock::time_point start_ = Clock::now();
-  double deadline_ = 0;
   bool all_right_ = true;
-  std::map<std::string, std::map<std::string, std::string>> cells_;  // of a shape: place, preset
-  std::vector<std::string> order_;
-  Json json_;
+  std::map<Place, Json> known_;
+  std::vector<Json> products_known_;
+  std::map<std::string, std::map<std::string, std::map<std::string, std::string>>> cells_;  // shape, place, cache
+  std::ofstream out_;
 };
 
 }  // namespace

@@ -10,7 +10,8 @@ namespace arc::bench {
 struct TableOptions {
   std::string shape;     // a part of a name; empty: all
   double seconds = 200;  // cells that would begin later are not measured
-  std::string out;       // a file for the same as JSON; empty: none
+  std::string out;       // a file for the same, a line of JSON for each cell as soon as it is measured; empty: none
+  bool resume = false;   // cells that `out` has are not measured again
 };
 
 // `read_ceiling` in GB/s. False when a check of the decoded tokens failed.

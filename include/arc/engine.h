@@ -30,6 +30,7 @@ struct EngineConfig {
   int32_t max_seqs = 32;             // sequences that run at once
   int32_t max_queue = 1024;          // requests that may wait; one more is refused
   int32_t max_batched_tokens = 512;  // tokens of one step
+  double step_ms = 50;               // that a step beside answers should take; prompts are cut for it; 0: not
   int32_t max_seq_len = 0;           // limits a request; 0: the model's own length
   int64_t kv_memory_bytes = 0;       // 0: chosen from what the machine has
   int64_t swap_memory_bytes = 0;     // for preempted sequences; 0: as much as the cache itself
@@ -153,6 +154,7 @@ struct EngineStats {
   int64_t prompt_tokens_total = 0, cached_tokens_total = 0, generated_tokens_total = 0;
   int64_t preemptions_swap = 0, preemptions_recompute = 0;
   int64_t steps_total = 0, lease_steps_total = 0;  // the latter: of all, those that ran in leases, without the host
+  double execute_seconds = 0, host_seconds = 0;  // in the executor, and of the engine's thread before and after steps
   // Pairs of a query's token and a key's, in all layers; of the latter the cache held a code, not the number itself.
   int64_t keys_read = 0, coded_keys_read = 0;
   int32_t running = 0, waiting = 0;

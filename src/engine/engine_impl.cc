@@ -44,6 +44,7 @@ EngineImpl::EngineImpl(LoadedModel model, const EngineConfig& config)
       next_seed_(config.seed),
       cache_(model_.cache.geometry, {.prefix_cache = config.prefix_cache, .hash_seed = random_seed()}),
       scheduler_(cache_),
+      pacer_({.goal_seconds = 1e-3 * config.step_ms, .most_tokens = model_.max_batched_tokens}),
       batch_(model_.cache.geometry, model_.max_batched_tokens, config.max_seqs, model_.info.max_seq_len),
       results_(static_cast<size_t>(model_.max_batched_tokens)),
       hidden_(model_.head ? static_cast<size_t>(model_.max_batched_tokens) * model_.head->dim() : 0),
@@ -236,6 +237,7 @@ bool EngineImpl::take_commands(bool wait) {
     std::swap(commands, commands_);
     attention_ = 0;
   }
+  turn_began_ = Clock::now();
   for (const auto& request : commands.added) add(request);
   for (RequestId id : commands.cancelled) scheduler_.cancel(id);
   for (const auto& [id, choice] : commands.stopped) {
@@ -273,14 +275,17 @@ void EngineImpl::add(const std::shared_ptr<const ActiveRequest>& request) {
          .whole = model_.bidirectional});
     requests_[request->id] = {first, n};
     for (int32_t i = 0; i < n; ++i) {
-      choices_[first + static_cast<SeqId>(i)] = {
-          .request = request, .index = i, .counts_row = request->penalised() ? take_counts_row(*request) : -1};
+      SamplingRow row = make_sampling_row(request->sampling, request->seed, static_cast<uint32_t>(i));
+      row.counts_row = request->penalised() ? take_counts_row(*request) : -1;
+      row.n_logprobs = request->n_logprobs();
+      choices_[first + static_cast<SeqId>(i)] = {.request = request, .index = i, .row = row};
     }
     if (request->embedding) choices_[first].pooler = model_.head->pooler(request->pool_from);
   } catch (const Error& e) {
     std::vector<OutputItem> items;
     for (int32_t i = 0; i < n; ++i) {
-      items.push_back({.request = request, .choice = i, .finish = FinishReason::error, .error = e.what()});
+      auto end = std::make_unique<OutputEnd>(OutputEnd{.reason = FinishReason::error, .error = e.what()});
+      items.push_back({.request = request, .choice = i, .end = std::move(end)});
     }
     output_.push(std::move(items));
     const std::lock_guard lock(mutex_);
@@ -289,15 +294,11 @@ void EngineImpl::add(const std::shared_ptr<const ActiveRequest>& request) {
   }
 }
 
-RowSettings EngineImpl::settings_of(const PlannedSequence& planned) {
-  Choice& choice = choices_.at(planned.sequence->id);
+RowSettings EngineImpl::settings_of(Choice& choice) {
   const ActiveRequest& request = *choice.request;
   if (!choice.started) choice.started = Clock::now();
-  SamplingRow row = make_sampling_row(request.sampling, request.seed, static_cast<uint32_t>(choice.index));
-  row.counts_row = choice.counts_row;
-  row.n_logprobs = request.n_logprobs();
   const bool before_min = choice.n_generated < request.stop.min_tokens;
-  return {.row = row,
+  return {.row = choice.row,
           .biases = before_min ? &request.biases_before_min : &request.biases,
           .n_prompt_logprobs = request.n_prompt_logprobs(),
           .prompt_logits = request.prompt_logits,
@@ -311,7 +312,7 @@ int32_t EngineImpl::take_token(Choice& choice, const RowResult& row, OutputItem&
   int32_t token = row.token;
   if (row.outcome == SampleOutcome::ok) {
     item.token = token;
-    item.logprobs = row;
+    if (choice.request->sampling.logprobs) item.logprobs = row;
   } else {
     choice.error = row.outcome == SampleOutcome::bad_logits ? "the model's output is not a number"
                                                             : "every token is forbidden by the request's biases";
@@ -321,7 +322,8 @@ int32_t EngineImpl::take_token(Choice& choice, const RowResult& row, OutputItem&
   ++n_drawn_;
   ++choice.n_generated;
   if (!choice.first_token) choice.first_token = step_done_;
-  if (choice.counts_row >= 0) ++counts_[static_cast<size_t>(choice.counts_row) * model_.info.vocab_size + token];
+  if (choice.row.counts_row >= 0)
+    ++counts_[static_cast<size_t>(choice.row.counts_row) * model_.info.vocab_size + token];
   const StopCause cause = choice.request->stop.check(token, choice.n_generated);
   item.is_stop_token = cause == StopCause::eos || cause == StopCause::stop_id;
   stopped = stopped || item.is_stop_token;
@@ -330,7 +332,7 @@ int32_t EngineImpl::take_token(Choice& choice, const RowResult& row, OutputItem&
 
 void EngineImpl::collect_one(const PlannedSequence& planned, size_t index, SequenceResult& result,
                              std::vector<OutputItem>& items) {
-  Choice& choice = choices_.at(planned.sequence->id);
+  Choice& choice = *planned_[index];
   const int32_t end = planned.first_position + planned.n_tokens;
   if (choice.pooler) {
     const auto dim = static_cast<size_t>(model_.head->dim());
@@ -357,6 +359,7 @@ void EngineImpl::collect_one(const PlannedSequence& planned, size_t index, Seque
 }
 
 void EngineImpl::collect(const StepPlan& plan, StepResult& result, std::vector<OutputItem>& items) {
+  items.reserve(plan.sequences.size());
   drawn_.assign(plan.sequences.size(), -1);
   result.sequences.resize(plan.sequences.size());
   for (size_t i = 0; i < plan.sequences.size(); ++i) collect_one(plan.sequences[i], i, result.sequences[i], items);
@@ -366,21 +369,19 @@ void EngineImpl::collect(const StepPlan& plan, StepResult& result, std::vector<O
 bool EngineImpl::prepare_lease(const StepPlan& plan) {
   batch_.set_control(&lease_.control);
   lease_.control = {.lease = 1, .attention = &attention_};
-  for (const PlannedSequence& planned : plan.sequences) {
-    if (choices_.at(planned.sequence->id).request->stop.max_tokens == 0) return false;  // it makes no token
-    lease_.control.lease = std::max(lease_.control.lease, planned.lease_tokens);
-  }
-  if (lease_.control.lease == 1) return false;
-  size_t n_stop_ids = 0;
   const size_t n = plan.sequences.size();
-  for (const PlannedSequence& planned : plan.sequences) {
-    const StopRules& stop = choices_.at(planned.sequence->id).request->stop;
+  size_t n_stop_ids = 0;
+  for (size_t i = 0; i < n; ++i) {
+    const StopRules& stop = planned_[i]->request->stop;
+    if (stop.max_tokens == 0) return false;  // it makes no token
+    lease_.control.lease = std::max(lease_.control.lease, plan.sequences[i].lease_tokens);
     n_stop_ids = std::max(n_stop_ids, stop.stop_ids.size() + (stop.ignore_eos ? 0 : stop.eos_ids.size()));
   }
+  if (lease_.control.lease == 1) return false;
   lease_.stop_ids.assign(n * n_stop_ids, -1);
   lease_.tokens_left.clear();
   for (size_t i = 0; i < n; ++i) {
-    const Choice& choice = choices_.at(plan.sequences[i].sequence->id);
+    const Choice& choice = *planned_[i];
     const StopRules& stop = choice.request->stop;
     // Biases change, and stop ids begin to count, where min_tokens are there: a lease does not cross that.
     const int32_t before_min = stop.min_tokens - choice.n_generated, n_tokens = plan.sequences[i].lease_tokens;
@@ -405,9 +406,10 @@ RunOutcome EngineImpl::run_lease(const StepPlan& plan, const StepInputs& inputs,
   const RunOutcome outcome = model_.executor->run_lease(inputs, [&](std::span<const LeaseToken> tokens) {
     step_done_ = Clock::now();
     std::vector<OutputItem> items;
+    items.reserve(tokens.size());
     for (const LeaseToken& t : tokens) {
       const auto row = static_cast<size_t>(t.row);
-      Choice& choice = choices_.at(plan.sequences[row].sequence->id);
+      Choice& choice = *planned_[row];
       OutputItem item{.request = choice.request, .choice = choice.index, .made = step_done_};
       const RowResult drawn{.outcome = t.outcome, .token = t.token, .logprob = t.logprob};
       lease_.tokens[row].push_back(take_token(choice, drawn, item, result.sequences[row].stopped));
@@ -423,6 +425,16 @@ RunOutcome EngineImpl::run_lease(const StepPlan& plan, const StepInputs& inputs,
   return outcome;
 }
 
+// What the step took, for the next ones.
+void EngineImpl::pace(const StepPlan& plan) {
+  int32_t n_prompt_tokens = 0, n_decoding = 0;
+  for (const PlannedSequence& planned : plan.sequences) {
+    (planned.is_prefill ? n_prompt_tokens : n_decoding) += planned.n_tokens;
+  }
+  pacer_.took(n_prompt_tokens, n_decoding,
+              execute_seconds_ / static_cast<double>(std::max<int64_t>(n_lease_steps_, 1)));
+}
+
 // `lease`: what a lease gave; null after a single step.
 void EngineImpl::count_reads(const StepPlan& plan, const StepResult* lease) {
   for (size_t i = 0; i < plan.sequences.size(); ++i) {
@@ -436,19 +448,23 @@ void EngineImpl::count_reads(const StepPlan& plan, const StepResult* lease) {
 
 // False when there was nothing to do.
 bool EngineImpl::step() {
-  // Where rotations switch with a sequence's length, the scheduler must look between two tokens.
-  const int32_t lease = model_.rope_switch > 0 ? 1 : model_.executor->max_lease();
-  const StepPlan& plan = scheduler_.plan_step(
-      {.max_batched_tokens = model_.max_batched_tokens, .max_seqs = config_.max_seqs, .lease_tokens = lease});
+  StepLimits limits{.max_batched_tokens = model_.max_batched_tokens,
+                    .max_seqs = config_.max_seqs,
+                    .lease_tokens = model_.executor->max_lease()};
+  if (config_.step_ms > 0) limits.max_prompt_tokens = pacer_.prompt_tokens();
+  const StepPlan& plan = scheduler_.plan_step(limits);
   if (plan.empty()) return false;
   model_.executor->swap_out(StepBatch::to_step_copies(plan.swap_outs));
   model_.executor->swap_in(StepBatch::to_step_copies(plan.swap_ins));
   StepResult result;
   std::vector<OutputItem> items;
   if (!plan.sequences.empty()) {
-    const StepInputs& inputs = batch_.fill(plan, [this](const PlannedSequence& p) { return settings_of(p); });
+    planned_.clear();
+    for (const PlannedSequence& planned : plan.sequences) planned_.push_back(&choices_.at(planned.sequence->id));
+    const StepInputs& inputs = batch_.fill(plan, [this](size_t i) { return settings_of(*planned_[i]); });
     batch_.set_counts(counts_.data());
     const bool leased = prepare_lease(plan) && model_.executor->can_lease(inputs);
+    const Clock::time_point began = Clock::now();
     const RunOutcome outcome = leased ? run_lease(plan, inputs, result) : model_.executor->run(inputs, results_);
     if (outcome == RunOutcome::device_fault) {
       scheduler_.abort(StepRan::maybe);
@@ -456,7 +472,9 @@ bool EngineImpl::step() {
       return true;
     }
     step_done_ = Clock::now();
+    execute_seconds_ = seconds(began, step_done_);
     if (!leased) collect(plan, result, items);
+    pace(plan);
     count_reads(plan, leased ? &result : nullptr);
   }
   scheduler_.commit(result);
@@ -473,25 +491,25 @@ void EngineImpl::report_finished(std::vector<OutputItem>& items) {
     const Choice& choice = it->second;
     const Clock::time_point now = Clock::now(), start = choice.started.value_or(now),
                             first = choice.first_token.value_or(now);
-    OutputItem item{.request = choice.request, .choice = choice.index, .made = now, .error = choice.error};
-    item.usage = {.prompt_tokens = f.n_prompt,
+    auto end = std::make_unique<OutputEnd>(OutputEnd{.error = choice.error});
+    end->usage = {.prompt_tokens = f.n_prompt,
                   .cached_tokens = f.n_cached,
                   .completion_tokens = f.n_output,
                   .queue_seconds = seconds(choice.request->submitted, start),
                   .prefill_seconds = seconds(start, first),
                   .decode_seconds = seconds(first, now)};
     if (choice.pooler && choice.error.empty() && f.end == SequenceEnd::length) {
-      item.pooled = choice.pooler->result();
-      const bool finite = std::ranges::all_of(item.pooled, [](double v) { return std::isfinite(v); });
-      if (!finite) item.error = "the model's output is not a number";
+      end->pooled = choice.pooler->result();
+      const bool finite = std::ranges::all_of(end->pooled, [](double v) { return std::isfinite(v); });
+      if (!finite) end->error = "the model's output is not a number";
     }
-    item.finish = !item.error.empty()               ? FinishReason::error
+    end->reason = !end->error.empty()               ? FinishReason::error
                   : f.end == SequenceEnd::cancelled ? FinishReason::cancelled
                   : f.end == SequenceEnd::length    ? FinishReason::length
                                                     : FinishReason::stop;
-    const bool failed = item.finish == FinishReason::error, cancelled = item.finish == FinishReason::cancelled;
-    items.push_back(std::move(item));
-    if (choice.counts_row >= 0) free_counts_rows_.push_back(choice.counts_row);
+    const bool failed = end->reason == FinishReason::error, cancelled = end->reason == FinishReason::cancelled;
+    items.push_back({.request = choice.request, .choice = choice.index, .made = now, .end = std::move(end)});
+    if (choice.row.counts_row >= 0) free_counts_rows_.push_back(choice.row.counts_row);
     choices_.erase(it);
     if (--requests_.at(f.request).second > 0) continue;
     requests_.erase(f.request);
@@ -521,9 +539,12 @@ void EngineImpl::update_stats() {
     usage = std::max(usage, 1.0 - cache_.n_available(g) / total);
   }
   const int64_t n_lease_steps = std::exchange(n_lease_steps_, 0);
+  const double execute_seconds = std::exchange(execute_seconds_, 0);
   const std::lock_guard lock(mutex_);
   stats_.steps_total += std::max<int64_t>(n_lease_steps, 1);
   stats_.lease_steps_total += n_lease_steps;
+  stats_.execute_seconds += execute_seconds;
+  stats_.host_seconds += seconds(turn_began_, Clock::now()) - execute_seconds;
   stats_.prompt_tokens_total = s.n_prompt_tokens;
   stats_.cached_tokens_total = s.n_cached_tokens;
   stats_.generated_tokens_total += std::exchange(n_drawn_, 0);

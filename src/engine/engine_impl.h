@@ -15,6 +15,7 @@
 #include "engine/step_batch.h"
 #include "kv/kv_cache.h"
 #include "sched/scheduler.h"
+#include "sched/step_pacer.h"
 
 namespace arc {
 
@@ -44,7 +45,7 @@ class EngineImpl : public Engine {
   struct Choice {
     std::shared_ptr<const ActiveRequest> request;
     int32_t index = 0;
-    int32_t counts_row = -1;
+    SamplingRow row;  // but for its places in a step
     int32_t n_generated = 0;
     std::string error;
     std::optional<Clock::time_point> started, first_token;
@@ -66,10 +67,11 @@ class EngineImpl : public Engine {
   bool take_commands(bool wait);
   void add(const std::shared_ptr<const ActiveRequest>& request);
   bool step();
-  RowSettings settings_of(const PlannedSequence& planned);
+  RowSettings settings_of(Choice& choice);
   bool prepare_lease(const StepPlan& plan);
   RunOutcome run_lease(const StepPlan& plan, const StepInputs& inputs, StepResult& result);
   int32_t take_token(Choice& choice, const RowResult& row, OutputItem& item, bool& stopped);
+  void pace(const StepPlan& plan);
   void count_reads(const StepPlan& plan, const StepResult* lease);
   void collect(const StepPlan& plan, StepResult& result, std::vector<OutputItem>& items);
   void collect_one(const PlannedSequence& planned, size_t index, SequenceResult& result,
@@ -96,13 +98,17 @@ class EngineImpl : public Engine {
   // Owned by the engine thread.
   KvCache cache_;
   Scheduler scheduler_;
+  StepPacer pacer_;
   StepBatch batch_;
   std::unordered_map<SeqId, Choice> choices_;
   std::unordered_map<RequestId, std::pair<SeqId, int32_t>> requests_;  // first sequence, open choices
+  std::vector<Choice*> planned_;                                       // of the step's sequences, in the plan's order
   std::vector<RowResult> results_;
   std::vector<float> hidden_;                // [rows, dim] of a step, where the model makes vectors
   Clock::time_point step_done_{};            // when the executor last came back
   std::vector<int32_t> drawn_;               // one token per planned sequence
+  Clock::time_point turn_began_{};           // when commands were last taken
+  double execute_seconds_ = 0;               // of this turn
   int64_t n_drawn_ = 0, n_lease_steps_ = 0;  // tokens and steps since the statistics were brought up to date
   KeyReads reads_;                           // since the engine began
   Lease lease_;

@@ -45,6 +45,10 @@ PackWeight ExecutorChoice::packer(const Plan& plan) const {
   return kind == Kind::cpu ? CpuExecutor::packer(plan) : PackWeight{};
 }
 
+PlaceWeight ExecutorChoice::placer() const {
+  return kind == Kind::cuda ? gpu::stager(device.device()) : PlaceWeight{};
+}
+
 std::unique_ptr<Executor> ExecutorChoice::make(std::vector<RefExecutor::Rank> ranks,
                                                const StepCapacity& capacity) const {
   if (kind == Kind::ref) return std::make_unique<RefExecutor>(std::move(ranks), capacity);

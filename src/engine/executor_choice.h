@@ -22,6 +22,7 @@ struct ExecutorChoice {
 
   const KernelTable& kernels() const;         // to lower with
   PackWeight packer(const Plan& plan) const;  // to load with
+  PlaceWeight placer() const;                 // likewise
   std::unique_ptr<Executor> make(std::vector<RefExecutor::Rank> ranks, const StepCapacity& capacity) const;
 
   // Takes the CPU where it may and the GPU cannot run `plan`: the plan is then to be lowered again. Throws

@@ -39,8 +39,14 @@ std::string load_report(const Plan& plan, const LoadedWeights& weights, const Ca
   std::string text = fmt::format("{} ({}), {} parameters\n", info.name, info.architecture, parameter_count(plan));
   text += fmt::format("runs on: {}\n", executor);
   if (!note.empty()) text += fmt::format("no GPU: {}\n", note);
-  text += fmt::format("weights: {} mapped, {} copied\n", human_bytes(weights.mapped_bytes),
-                      human_bytes(weights.copied_bytes));
+  if (weights.placed_bytes > 0) {
+    text += fmt::format("weights: {} to the GPU, {} changed on the way; {:.1f} s, {:.2f} GB/s\n",
+                        human_bytes(weights.placed_bytes), human_bytes(weights.mapped_bytes + weights.copied_bytes),
+                        weights.seconds, static_cast<double>(weights.placed_bytes) / 1e9 / weights.seconds);
+  } else {
+    text += fmt::format("weights: {} mapped, {} copied\n", human_bytes(weights.mapped_bytes),
+                        human_bytes(weights.copied_bytes));
+  }
   for (const auto& [change, count] : weights.converted) {
     text += fmt::format("requantised: {} matrices from {}\n", count, change);
   }
@@ -165,6 +171,7 @@ void check_config(const EngineConfig& config) {
   require(config.max_seqs >= 1 && config.max_seqs <= 4096, "--max-seqs must be between 1 and 4096");
   require(config.max_batched_tokens >= config.max_seqs && config.max_batched_tokens <= kMaxStepTokens,
           "the tokens of one step must be between --max-seqs and 1048576");
+  require(config.step_ms >= 0 && config.step_ms <= 3.6e6, "--step-ms must be between 0 and 3600000");
   require(config.max_queue >= 0, "the queue's length must not be negative");
   require(config.max_seq_len >= 0, "--max-seq-len must not be negative");
   require(config.kv_memory_bytes >= 0 && config.swap_memory_bytes >= 0, "memory sizes must not be negative");
@@ -199,7 +206,7 @@ LoadedModel load_model(const EngineConfig& asked, const ProgressSink& progress) 
     const auto loading = [&](double fraction) {
       if (progress) progress("loading weights", (r + fraction) / config.tensor_parallel);
     };
-    LoadedWeights weights = load_weights(plan, *model.checkpoint, loading, choice.packer(plan));
+    LoadedWeights weights = load_weights(plan, *model.checkpoint, loading, choice.packer(plan), choice.placer());
     ranks.push_back({.plan = std::move(plan), .weights = std::move(weights)});
   }
   const Plan plan = ranks[0].plan;
@@ -223,7 +230,9 @@ LoadedModel load_model(const EngineConfig& asked, const ProgressSink& progress) 
   LoadedWeights summary{.unused = ranks[0].weights.unused,
                         .converted = ranks[0].weights.converted,
                         .copied_bytes = ranks[0].weights.copied_bytes,
-                        .mapped_bytes = ranks[0].weights.mapped_bytes};
+                        .mapped_bytes = ranks[0].weights.mapped_bytes,
+                        .placed_bytes = ranks[0].weights.placed_bytes,
+                        .seconds = ranks[0].weights.seconds};
   std::unique_ptr<Executor> executor = choice.make(std::move(ranks), capacity);
   executor->allocate_cache(cache.capacity);
   info.runs_on = executor->describe();

@@ -1,6 +1,5 @@
 #include "engine/output_thread.h"
 
-#include <iterator>
 #include <utility>
 
 namespace arc {
@@ -27,21 +26,23 @@ void OutputThread::push(std::vector<OutputItem> items) {
   if (items.empty()) return;
   {
     const std::lock_guard lock(mutex_);
-    std::move(items.begin(), items.end(), std::back_inserter(queue_));
+    queue_.push_back(std::move(items));
   }
   wake_.notify_one();
 }
 
 void OutputThread::loop() {
   while (true) {
-    std::vector<OutputItem> items;
+    std::vector<std::vector<OutputItem>> steps;
     {
       std::unique_lock lock(mutex_);
       wake_.wait(lock, [this] { return closing_ || !queue_.empty(); });
       if (queue_.empty()) return;
-      items.swap(queue_);
+      steps.swap(queue_);
     }
-    for (const OutputItem& item : items) deliver(item);
+    for (const auto& items : steps) {
+      for (const OutputItem& item : items) deliver(item);
+    }
   }
 }
 
@@ -69,11 +70,12 @@ void OutputThread::add_token(const OutputItem& item, Choice& choice, Event& even
 
 // The last event. What the detokenizer and the stop strings held back comes out first.
 void OutputThread::finish(const OutputItem& item, Choice& choice, Event& event) {
-  event.finish = item.finish;
-  event.error = item.error;
-  event.usage = item.usage;
+  const OutputEnd& end = *item.end;
+  event.finish = end.reason;
+  event.error = end.error;
+  event.usage = end.usage;
   event.usage.completion_tokens = choice.n_tokens;
-  if (!item.pooled.empty()) event.embedding = head_->finish(item.pooled, item.request->embedding->dimensions);
+  if (!end.pooled.empty()) event.embedding = head_->finish(end.pooled, item.request->embedding->dimensions);
   if (choice.stop_text) {
     event.finish = FinishReason::stop;
     event.stop_text = std::move(*choice.stop_text);
@@ -104,14 +106,14 @@ void OutputThread::deliver(const OutputItem& item) {
   const auto key = std::pair(item.request->id, item.choice);
   Choice& choice = choices_.try_emplace(key, tokenizer_, *item.request).first->second;
   choice.prompt_logprobs.insert(choice.prompt_logprobs.end(), item.prompt_logprobs.begin(), item.prompt_logprobs.end());
-  if (item.token < 0 && !item.finish) return;
+  if (item.token < 0 && !item.end) return;
   Event event{.id = item.request->id, .choice = item.choice, .made = item.made};
   begin_event(item, choice, event);
   if (item.token >= 0 && !choice.stop_text) add_token(item, choice, event);
-  if (item.finish) finish(item, choice, event);
+  if (item.end) finish(item, choice, event);
   const bool nothing = event.tokens.empty() && event.text.empty() && !event.finish && event.prompt_tokens.empty();
   if (!nothing) item.request->sink(event);
-  if (!item.finish) return;
+  if (!item.end) return;
   choices_.erase(key);
   const auto next = choices_.lower_bound(std::pair(item.request->id, 0));
   if (next == choices_.end() || next->first.first != item.request->id) begun_.erase(item.request->id);

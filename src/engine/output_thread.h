@@ -21,6 +21,14 @@
 
 namespace arc {
 
+// How an answer, or an embedding, ended.
+struct OutputEnd {
+  FinishReason reason = FinishReason::stop;
+  std::string error;
+  Usage usage;
+  std::vector<double> pooled;  // of an embedding
+};
+
 // What one step gave one choice of a request. Raw ids; text is made by the output thread.
 struct OutputItem {
   std::shared_ptr<const ActiveRequest> request;
@@ -28,12 +36,9 @@ struct OutputItem {
   Clock::time_point made{};    // when its step was done
   int32_t token = -1;          // -1: none
   bool is_stop_token = false;  // ends the answer and is not part of it
-  RowResult logprobs;
+  RowResult logprobs;          // when the request asks for them
   std::vector<RowResult> prompt_logprobs;
-  std::optional<FinishReason> finish;
-  std::string error;
-  Usage usage;
-  std::vector<double> pooled;  // with `finish`, of an embedding
+  std::unique_ptr<OutputEnd> end;  // null: it goes on
 };
 
 class OutputThread {
@@ -60,7 +65,7 @@ class OutputThread {
   void deliver(const OutputItem& item);
   void begin_event(const OutputItem& item, Choice& choice, Event& event);
   void add_token(const OutputItem& item, Choice& choice, Event& event);
-  void finish(const OutputItem& item, Choice& choice, Event& event);
+  void finish(const OutputItem& item, Choice& choice, Event& event);  // of an item with an end
   PositionLogprobs to_public(const RowResult& row) const;
 
   const Tokenizer& tokenizer_;
@@ -71,7 +76,7 @@ class OutputThread {
 
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::vector<OutputItem> queue_;
+  std::vector<std::vector<OutputItem>> queue_;  // one list a step
   bool closing_ = false;
   std::thread thread_;
 };

@@ -16,7 +16,8 @@ StepBatch::StepBatch(const CacheGeometry& geometry, int32_t max_tokens, int32_t 
   row_hidden_.reserve(static_cast<size_t>(max_tokens));
   groups_.resize(geometry.groups.size());
   for (Group& group : groups_) {
-    group.block_table.reserve(static_cast<size_t>(max_seqs) * table_stride_);
+    group.block_table.assign(static_cast<size_t>(max_seqs) * table_stride_, kDummyBlock);
+    group.row_ends.assign(static_cast<size_t>(max_seqs), 0);
     group.slots.reserve(static_cast<size_t>(max_tokens));
     group.state_read.reserve(static_cast<size_t>(max_seqs));
     group.state_write.reserve(static_cast<size_t>(max_seqs));
@@ -43,11 +44,19 @@ void StepBatch::add_sequence(const PlannedSequence& planned) {
     }
     for (int32_t p = planned.first_position; p < end; ++p)
       group.slots.push_back(table.slot(p, geometry_.groups[g].tokens_per_block));
-    const size_t row = group.block_table.size();
-    group.block_table.resize(row + static_cast<size_t>(table_stride_), kDummyBlock);
-    ARC_CHECK(table.end() <= table_stride_) << table.end();
-    std::ranges::copy(table.blocks, group.block_table.begin() + static_cast<ptrdiff_t>(row) + table.first);
+    set_table_row(group, seq_lens_.size() - 1, table);
   }
+}
+
+// Most of a long row is behind the sequence's end: it is not written in each step.
+void StepBatch::set_table_row(Group& group, size_t row, const BlockTable& table) const {
+  ARC_CHECK(table.end() <= table_stride_) << table.end();
+  int32_t* const begin = group.block_table.data() + row * static_cast<size_t>(table_stride_);
+  std::fill_n(begin, table.first, kDummyBlock);
+  int32_t* const end = std::ranges::copy(table.blocks, begin + table.first).out;
+  int32_t& row_end = group.row_ends[row];
+  if (begin + row_end > end) std::fill(end, begin + row_end, kDummyBlock);
+  row_end = table.end();
 }
 
 // The last n_rows positions reach the head. A row inside the prompt is only scored: its token is the prompt's next one.
@@ -76,8 +85,7 @@ void StepBatch::add_rows(const PlannedSequence& planned, const RowSettings& sett
   row_begin_.push_back(static_cast<int32_t>(rows_.size()));
 }
 
-const StepInputs& StepBatch::fill(const StepPlan& plan,
-                                  const std::function<RowSettings(const PlannedSequence&)>& settings) {
+const StepInputs& StepBatch::fill(const StepPlan& plan, const std::function<RowSettings(size_t)>& settings) {
   for (auto* list : {&tokens_, &positions_, &rows_, &row_token_, &seq_lens_, &known_lens_}) list->clear();
   q_start_.assign(1, 0);
   row_begin_.assign(1, 0);
@@ -86,14 +94,14 @@ const StepInputs& StepBatch::fill(const StepPlan& plan,
   row_hidden_.clear();
   biases_.clear();
   for (Group& group : groups_) {
-    for (auto* list : {&group.block_table, &group.state_read, &group.state_write}) list->clear();
+    for (auto* list : {&group.state_read, &group.state_write}) list->clear();
     group.slots.clear();
   }
   inputs_.n_prompts = 0;
-  for (const PlannedSequence& planned : plan.sequences) {
-    add_sequence(planned);
-    add_rows(planned, settings(planned));
-    if (planned.is_prefill) ++inputs_.n_prompts;
+  for (size_t i = 0; i < plan.sequences.size(); ++i) {
+    add_sequence(plan.sequences[i]);
+    add_rows(plan.sequences[i], settings(i));
+    if (plan.sequences[i].is_prefill) ++inputs_.n_prompts;
   }
   copies_ = to_step_copies(plan.copies);
 

@@ -25,8 +25,8 @@ class StepBatch {
  public:
   StepBatch(const CacheGeometry& geometry, int32_t max_tokens, int32_t max_seqs, int32_t max_seq_len);
 
-  // Valid until the next call. `settings` is asked once per planned sequence.
-  const StepInputs& fill(const StepPlan& plan, const std::function<RowSettings(const PlannedSequence&)>& settings);
+  // Valid until the next call. `settings` is asked once for each of the plan's sequences, by its index.
+  const StepInputs& fill(const StepPlan& plan, const std::function<RowSettings(size_t)>& settings);
 
   // Rows of the plan's sequence i are [row_begin(i), row_begin(i + 1)).
   int32_t row_begin(size_t i) const { return row_begin_[i]; }
@@ -43,8 +43,10 @@ class StepBatch {
   struct Group {
     std::vector<int32_t> block_table, state_read, state_write;
     std::vector<int64_t> slots;
+    std::vector<int32_t> row_ends;  // of block_table's rows: all behind is the dummy block
   };
   void add_sequence(const PlannedSequence& planned);
+  void set_table_row(Group& group, size_t row, const BlockTable& table) const;
   void add_rows(const PlannedSequence& planned, const RowSettings& settings);
 
   const CacheGeometry& geometry_;

@@ -35,6 +35,7 @@ class CpuExecutor : public Executor {
   // Called after every stage of every step by one of the threads, while the others wait.
   void set_observer(std::function<void(size_t stage)> observer) { observer_ = std::move(observer); }
   TensorView buffer(BufferId id) const { return bound_.buffer(id); }
+  const BoundStage& stage(size_t index) const { return bound_.stage(index); }
 
  private:
   // Cosines and sines of the step's tokens for stages that rotate alike.

@@ -46,7 +46,8 @@ void KvCache::shrink(int g, BlockTable& table, size_t n_left) {
 
 void KvCache::release_swap(int g, BlockTable& table) {
   for (const int32_t block : table.blocks) swap_pools_[g].release(block);
-  table = {};
+  table.blocks.clear();
+  table.first = 0;
 }
 
 // ---- prefix reuse --------------------------------------------------------------------------------------------------

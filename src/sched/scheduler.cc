@@ -168,7 +168,7 @@ StepOutcome Scheduler::commit(const StepResult& result) noexcept {
   ARC_CHECK(result.sequences.size() == plan_.sequences.size()) << "one result per planned sequence";
   for (size_t i = 0; i < plan_.sequences.size(); ++i) {
     const PlannedSequence& planned = plan_.sequences[i];
-    commit_sequence(*sequences_.at(planned.sequence->id), planned, result.sequences[i]);
+    commit_sequence(own(planned), planned, result.sequences[i]);
   }
   for (Sequence* sequence : preempted_) commit_preemption(*sequence);
   end_step();
@@ -178,7 +178,7 @@ StepOutcome Scheduler::commit(const StepResult& result) noexcept {
 StepOutcome Scheduler::abort(StepRan ran) noexcept {
   ARC_CHECK(in_flight_) << "no step is in flight";
   for (const PlannedSequence& planned : plan_.sequences) {
-    Sequence& sequence = *sequences_.at(planned.sequence->id);
+    Sequence& sequence = own(planned);
     bool state_lost = false;
     for (int g = 0; g < cache_.n_groups(); ++g) {
       state_lost |= cache_.is_state(g) && planned.state_read[g] == sequence.tables[g].blocks[0];
@@ -196,7 +196,7 @@ StepOutcome Scheduler::abort(StepRan ran) noexcept {
 
 void Scheduler::end_step() {
   in_flight_ = false;
-  plan_ = {};
+  plan_.clear();
   preempted_.clear();
   for (const SeqId id : std::exchange(finish_later_, {})) finish(id);
   for (const uint64_t request : std::exchange(cancel_later_, {})) cancel(request);
@@ -205,7 +205,7 @@ void Scheduler::end_step() {
 void Scheduler::commit_sequence(Sequence& sequence, const PlannedSequence& planned, const SequenceResult& result) {
   for (int g = 0; g < cache_.n_groups(); ++g) {
     if (sequence.reservation.replaced[g] != kNoBlock) cache_.release(g, sequence.reservation.replaced[g]);
-    cache_.release_swap(g, sequence.swap_tables[g]);
+    if (sequence.status == SequenceStatus::swapped) cache_.release_swap(g, sequence.swap_tables[g]);
   }
   sequence.reservation.kind = Kind::none;
   if (!std::exchange(sequence.admitted, true)) {

@@ -1,6 +1,7 @@
 // Decides step by step which sequences run, on how many tokens, in which blocks. First come, first served.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -97,6 +98,7 @@ class Scheduler {
   int32_t answers_running() const;
   int32_t places_left() const { return limits_.max_seqs - static_cast<int32_t>(plan_.sequences.size()); }
   int32_t budget_left() const { return limits_.max_batched_tokens - plan_.n_tokens; }
+  int32_t prompt_budget_left() const { return std::min(budget_left(), prompt_tokens_left_); }
   int32_t n_decoding() const;
 
   // committing (scheduler.cc)
@@ -113,6 +115,8 @@ class Scheduler {
   void end_step();
   void end(Sequence& sequence, SequenceEnd how);
   void release_tables(Sequence& sequence);
+  // The plan shows the scheduler's own sequences, to others as constant.
+  static Sequence& own(const PlannedSequence& planned) { return const_cast<Sequence&>(*planned.sequence); }
   List& list_of(const Sequence& sequence);
   void enlist(Sequence& sequence);
   void set_status(Sequence& sequence, SequenceStatus status);
@@ -132,6 +136,7 @@ class Scheduler {
   StepPlan plan_;
   StepLimits limits_;
   List preempted_;
+  int32_t prompt_tokens_left_ = 0;
   GroupCounts freed_next_{};  // blocks that the plan's preemptions free, not yet spoken for
 };
 

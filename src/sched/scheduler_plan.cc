@@ -24,6 +24,7 @@ const StepPlan& Scheduler::plan_step(const StepLimits& limits) noexcept {
   ARC_CHECK(!in_flight_) << "the last step was neither committed nor aborted";
   limits_ = limits;
   freed_next_ = {};
+  prompt_tokens_left_ = n_decoding() > 0 ? limits.max_prompt_tokens : limits.max_batched_tokens;
   for (Sequence* sequence : running_) {
     if (std::exchange(sequence->preempt_requested, false)) take_off(*sequence);
   }
@@ -32,9 +33,10 @@ const StepPlan& Scheduler::plan_step(const StepLimits& limits) noexcept {
   plan_prefill();
   if (preempted_.empty()) plan_pending();
   plan_leases();
-  std::sort(plan_.sequences.begin(), plan_.sequences.end(), [](const PlannedSequence& a, const PlannedSequence& b) {
+  const auto before = [](const PlannedSequence& a, const PlannedSequence& b) {
     return a.is_prefill != b.is_prefill ? b.is_prefill : older(*a.sequence, *b.sequence);
-  });
+  };
+  if (!std::ranges::is_sorted(plan_.sequences, before)) std::ranges::sort(plan_.sequences, before);
   plan_.idle = sequences_.empty() ? StepOutcome::no_work : StepOutcome::capacity_deferred;
   in_flight_ = !plan_.empty();
   return plan_;
@@ -47,7 +49,7 @@ const StepPlan& Scheduler::plan_step(const StepLimits& limits) noexcept {
 void Scheduler::plan_oldest() {
   const auto running = std::find_if(running_.begin(), running_.end(), [](Sequence* s) { return untouched(*s); });
   Sequence* oldest = running == running_.end() ? nullptr : *running;
-  const int32_t n = std::max(1, limits_.max_batched_tokens - n_decoding());
+  const int32_t n = std::max(1, std::min(limits_.max_batched_tokens - n_decoding(), prompt_tokens_left_));
   if (!pending_.empty() && oldest && older(*pending_.front(), *oldest)) {
     oldest = pending_.front();
     const bool swapped = oldest->status == SequenceStatus::swapped;
@@ -77,7 +79,7 @@ void Scheduler::plan_decoding() {
 
 void Scheduler::plan_prefill() {
   for (Sequence* sequence : running_) {
-    if (untouched(*sequence) && !sequence->decoding()) plan_running(*sequence, budget_left());
+    if (untouched(*sequence) && !sequence->decoding()) plan_running(*sequence, prompt_budget_left());
   }
 }
 
@@ -89,7 +91,8 @@ void Scheduler::plan_pending() {
     if (n > 0 && n + 1 + sequence->n_unborn > limits_.max_seqs) return;
     const int32_t headroom = admission_headroom(n);
     const bool swapped = sequence->status == SequenceStatus::swapped;
-    if (!(swapped ? resume(*sequence, budget_left(), headroom) : start(*sequence, budget_left(), headroom))) return;
+    const int32_t most = swapped && sequence->decoding() ? budget_left() : prompt_budget_left();
+    if (!(swapped ? resume(*sequence, most, headroom) : start(*sequence, most, headroom))) return;
   }
 }
 
@@ -109,9 +112,12 @@ void Scheduler::plan_leases() {
   });
   if (!alike || limits_.lease_tokens <= 1) return;
   for (PlannedSequence& planned : plan_.sequences) {
-    Sequence& sequence = *sequences_.at(planned.sequence->id);
-    const int32_t wanted = lease_tokens(planned.first_position, limits_.lease_tokens,
-                                        sequence.max_len - sequence.n_tokens(), cache_.geometry().checkpoint_tokens());
+    Sequence& sequence = own(planned);
+    // The token that outgrows the original context is a lease's last.
+    const bool may_switch = sequence.rope_switch > 0 && !sequence.switched;
+    const int32_t end = may_switch ? std::min(sequence.max_len, sequence.rope_switch + 1) : sequence.max_len;
+    const int32_t wanted = lease_tokens(planned.first_position, limits_.lease_tokens, end - sequence.n_tokens(),
+                                        cache_.geometry().checkpoint_tokens());
     planned.lease_tokens = std::max(1, fit_tokens(sequence, wanted));
     grow_tables(sequence, planned.lease_tokens);
   }
@@ -178,7 +184,7 @@ void Scheduler::reserve_chunk(Sequence& sequence, int32_t max_tokens) {
   if (sequence.decoding()) {
     const int32_t n_drafts = draft_tokens(first, static_cast<int32_t>(sequence.drafts.size()),
                                           sequence.max_len - sequence.n_tokens(), cache_.tile_tokens());
-    const int32_t n = fit_tokens(sequence, std::min(1 + n_drafts, max_tokens));
+    const int32_t wanted = std::min(1 + n_drafts, max_tokens), n = wanted > 1 ? fit_tokens(sequence, wanted) : 1;
     reserve(sequence, n, n - 1);
   } else {
     const int32_t n_left = sequence.target() - first;
@@ -212,6 +218,7 @@ void Scheduler::reserve(Sequence& sequence, int32_t n_tokens, int32_t n_drafts) 
   grow_tables(sequence, n_tokens);
   sequence.reservation.kind = Kind::compute;
   plan_.n_tokens += planned.n_tokens;
+  if (planned.is_prefill) prompt_tokens_left_ -= planned.n_tokens;
   plan_.n_rows += planned.n_rows;
   plan_.sequences.push_back(planned);
 }

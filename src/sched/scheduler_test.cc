@@ -75,6 +75,30 @@ TEST(Scheduler, DecodesFirstAndPrefillsWithTheRest) {
   EXPECT_EQ(b.step({.max_batched_tokens = 8}), "1:6+1 2:20+1");
 }
 
+TEST(Scheduler, PromptsBesideDecodingTakeNoMoreThanTheirLimit) {
+  Bench b({full(64)});
+  b.add(20, 10, 1, 100);
+  const StepLimits limits{.max_batched_tokens = 16, .max_prompt_tokens = 6};
+  EXPECT_EQ(b.step(limits), "1:0+16");  // nobody waits
+  EXPECT_EQ(b.step(limits), "1:16+4");
+  b.add(8, 10, 1, 200);
+  b.add(8, 10, 1, 300);
+  EXPECT_EQ(b.step(limits), "1:20+1 2:0+6");
+  EXPECT_EQ(b.step(limits), "1:21+1 2:6+2 3:0+4");
+  EXPECT_EQ(b.step({.max_batched_tokens = 16, .max_prompt_tokens = 0}), "1:22+1 2:8+1");
+  EXPECT_EQ(b.step(limits), "1:23+1 2:9+1 3:4+4");
+}
+
+TEST(Scheduler, TheOldestGetsATokenBesideAnyLimit) {
+  Bench b({full(64)});
+  b.add(7, 10, 1, 100);
+  b.add(3, 10, 1, 200);
+  b.step();
+  b.scheduler.preempt(1);
+  EXPECT_EQ(b.step(), "2:3+1");
+  EXPECT_EQ(b.step({.max_prompt_tokens = 0}), "2:4+1 1:4+1");  // the first tile is stored
+}
+
 TEST(Scheduler, OnlyRowsAtTheEndReachTheHead) {
   Bench b({full(64)});
   b.scheduler.add({.request = 1, .prompt = {TokenSegment{range(10)}}, .max_new_tokens = 2});
@@ -207,6 +231,18 @@ TEST(Scheduler, WhatOutgrowsItsRopeIsComputedAnewAndShared) {
   EXPECT_EQ(b.step(), "2:12+1");  // another long one shares the long one's
   add(10, 1);
   EXPECT_EQ(b.step(), "3:8+2");  // and a short one the short one's
+}
+
+TEST(Scheduler, ALeaseEndsWhereTheRopeSwitches) {
+  Bench b({full(64)});
+  b.scheduler.add({.request = b.next_request++,
+                   .prompt = {TokenSegment{std::vector<int32_t>(8, 1)}},
+                   .max_new_tokens = 20,
+                   .rope_switch = 10});
+  EXPECT_EQ(b.step(), "1:0+8");
+  const StepPlan& plan = b.scheduler.plan_step({.lease_tokens = 8});
+  EXPECT_EQ(plan.sequences[0].lease_tokens, 2);  // the second is the eleventh token
+  b.commit(plan);
 }
 
 TEST(Scheduler, ChunksAndHitsOfStateModelsMeetAtCheckpoints) {

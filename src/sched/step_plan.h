@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -21,6 +22,8 @@ enum class StepOutcome : uint8_t {
 
 struct StepLimits {
   int32_t max_batched_tokens = 512;
+  // Of prompts, where sequences decode in the same step: those wait for it. The oldest sequence gets one all the same.
+  int32_t max_prompt_tokens = std::numeric_limits<int32_t>::max();
   int32_t max_seqs = 32;
   // Positions per decoding sequence to reserve blocks for, so that as many steps can run without the host. Given in
   // full or in part only to steps that hold nothing but decoding sequences without drafts.
@@ -67,6 +70,13 @@ struct StepPlan {
 
   // True when there is nothing to run or to commit.
   bool empty() const { return sequences.empty() && n_preempted == 0; }
+  // Keeps the lists' memory.
+  void clear() {
+    sequences.clear();
+    for (auto* list : {&swap_outs, &swap_ins, &copies}) list->clear();
+    n_tokens = n_rows = n_preempted = 0;
+    idle = StepOutcome::no_work;
+  }
 };
 
 // The new tokens of a planned sequence: none when its tokens are not all computed yet; else the drafts that were right

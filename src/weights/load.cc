@@ -1,6 +1,7 @@
 #include "weights/load.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <set>
@@ -18,6 +19,7 @@ constexpr float kFp4Values[] = {0, 0.5f, 1, 1.5f, 2, 3, 4, 6, -0.0f, -0.5f, -1, 
 
 // One matrix [out, in] inside a checkpoint tensor.
 struct Source {
+  Tensor tensor;  // which keeps the data alive
   WeightFormat format;
   const std::byte* data = nullptr;
   int64_t row_stride = 0, col_stride = 1;  // in elements
@@ -91,7 +93,8 @@ Source open_part(const WeightPart& part, const Checkpoint& checkpoint) {
   }
   const WeightFormat format =
       entry.code != BlockCode::none ? WeightFormat::blocks(entry.code) : WeightFormat::plain(entry.dtype);
-  Source source{.format = format,
+  Source source{.tensor = tensor,
+                .format = format,
                 .data = tensor.data() + Source::bytes_of(format, index * size),
                 .row_stride = part.stored_transposed ? 1 : part.source_in,
                 .col_stride = part.stored_transposed ? part.source_out : 1,
@@ -173,13 +176,16 @@ void finish_vector(const WeightSlot& weight, float* values) {
   }
 }
 
+// Elements of a row, or its bytes where they are blocks.
+int64_t width_of(const WeightFormat& format, int64_t cols) {
+  return format.code != BlockCode::none ? Source::bytes_of(format, cols) : cols;
+}
+
 // Rows of all parts, gathered and converted.
 Tensor gather(const WeightSlot& weight, const std::vector<WeightPart>& parts, const WeightFormat& format, int64_t cols,
               const Checkpoint& checkpoint) {
   const int64_t rows = weight.role == WeightSlot::Role::vector ? weight.in : weight.out;
-  const bool blocks = format.code != BlockCode::none;
-  const int64_t width = blocks ? Source::bytes_of(format, cols) : cols;
-  const Tensor data = Tensor::zeros({weight.count, rows, width}, format.element);
+  const Tensor data = Tensor::zeros({weight.count, rows, width_of(format, cols)}, format.element);
   for (const WeightPart& part : parts) place(part, open_part(part, checkpoint), format, rows, cols, data.data());
   return data;
 }
@@ -219,12 +225,49 @@ const Linear* find_same(const Plan& plan, const WeightSlot& weight, const Loaded
   return nullptr;
 }
 
-Linear load_weight(const WeightSlot& weight, const Checkpoint& checkpoint, LoadedWeights& totals) {
+// Where the bytes of a matrix lie, if all of them lie in the checkpoint as they are wanted; else nothing.
+std::vector<HostPiece> stored_pieces(const WeightSlot& weight, std::span<const Source> sources) {
+  std::vector<HostPiece> pieces;
+  const int64_t row_bytes = Source::bytes_of(weight.format, weight.in);
+  for (size_t i = 0; i < sources.size(); ++i) {
+    const WeightPart& part = weight.parts[i];
+    const Source& source = sources[i];
+    const bool whole_rows = part.col_begin == 0 && part.cols == weight.in && part.source_in == weight.in;
+    if (part.turn || part.stored_transposed || source.scales || source.format != weight.format || !whole_rows)
+      return {};
+    int64_t row = part.index * weight.out + part.row;
+    for (const RowRange& range : part.rows) {
+      if (range.stride != 1 && range.count > 1) return {};
+      ARC_CHECK(range.begin + range.count <= part.source_out) << part.tensor;
+      pieces.push_back({.at = static_cast<size_t>(row * row_bytes),
+                        .bytes = {source.at(range.begin, 0), static_cast<size_t>(range.count * row_bytes)}});
+      row += range.count;
+    }
+  }
+  return pieces;
+}
+
+// Undefined where the weight has to be changed on its way.
+Tensor placed(const WeightSlot& weight, const Checkpoint& checkpoint, const PlaceWeight& place) {
+  if (!place || weight.role != WeightSlot::Role::matrix) return {};
+  std::vector<Source> sources;
+  for (const WeightPart& part : weight.parts) sources.push_back(open_part(part, checkpoint));
+  const std::vector<HostPiece> pieces = stored_pieces(weight, sources);
+  if (pieces.empty()) return {};
+  return place({weight.count, weight.out, width_of(weight.format, weight.in)}, weight.format.element, pieces);
+}
+
+Linear load_weight(const WeightSlot& weight, const Checkpoint& checkpoint, const PlaceWeight& place,
+                   LoadedWeights& totals) {
   if (weight.role == WeightSlot::Role::constant) return load_constant(weight);
   const bool vector = weight.role == WeightSlot::Role::vector;
   Linear linear{.format = weight.format, .count = weight.count, .out = weight.out, .in = weight.in};
   const TensorEntry* whole = checkpoint.find(weight.parts.front().tensor);
-  if (whole != nullptr && is_mappable(weight, *whole)) {
+  linear.data = placed(weight, checkpoint, place);
+  if (linear.data.defined()) {
+    totals.placed_bytes += static_cast<int64_t>(linear.data.size_bytes());
+    for (const WeightPart& part : weight.parts) checkpoint.release(part.tensor);
+  } else if (whole != nullptr && is_mappable(weight, *whole)) {
     linear.data = checkpoint.load(whole->name);
     totals.mapped_bytes += static_cast<int64_t>(whole->size_bytes);
   } else {
@@ -253,15 +296,16 @@ MatrixView Linear::view() const {
 }
 
 LoadedWeights load_weights(const Plan& plan, const Checkpoint& checkpoint, const LoadProgress& progress,
-                           const PackWeight& pack) {
+                           const PackWeight& pack, const PlaceWeight& place) {
   LoadedWeights loaded;
+  const auto start = std::chrono::steady_clock::now();
   std::set<std::string, std::less<>> used;
   int64_t total = 0, done = 0;
   for (const WeightSlot& weight : plan.weights) total += weight_bytes(weight);
   for (const WeightSlot& weight : plan.weights) {
     const Scope scope(weight.name);
     const Linear* same = find_same(plan, weight, loaded);
-    loaded.weights.push_back(same != nullptr ? Linear(*same) : load_weight(weight, checkpoint, loaded));
+    loaded.weights.push_back(same != nullptr ? Linear(*same) : load_weight(weight, checkpoint, place, loaded));
     if (pack) pack(static_cast<WeightId>(loaded.weights.size() - 1), loaded.weights.back());
     for (const WeightPart& part : weight.parts) {
       used.insert(part.tensor);
@@ -274,6 +318,7 @@ LoadedWeights load_weights(const Plan& plan, const Checkpoint& checkpoint, const
   for (const TensorEntry& tensor : checkpoint.tensors()) {
     if (!used.contains(tensor.name)) loaded.unused.push_back(tensor.name);
   }
+  loaded.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return loaded;
 }
 

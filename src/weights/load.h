@@ -3,12 +3,14 @@
 
 #include <functional>
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "io/checkpoint.h"
 #include "kernels/api/kernel.h"
 #include "plan/plan.h"
+#include "tensor/staging.h"
 
 namespace arc {
 
@@ -25,7 +27,8 @@ struct LoadedWeights {
   std::vector<Linear> weights;           // by WeightId
   std::vector<std::string> unused;       // tensors of the checkpoint that the plan does not read
   std::map<std::string, int> converted;  // matrices by change of code, "Q5_0 to Q8_0"
-  int64_t copied_bytes = 0, mapped_bytes = 0;
+  int64_t copied_bytes = 0, mapped_bytes = 0, placed_bytes = 0;
+  double seconds = 0;  // that all of it took
 };
 
 // `fraction` of the weights' bytes is done.
@@ -35,9 +38,13 @@ using LoadProgress = std::function<void(double fraction)>;
 // second copy of all weights ever exists.
 using PackWeight = std::function<void(WeightId id, Linear& weight)>;
 
+// Makes a tensor of pieces that lie in the checkpoint as the weight wants them; what no piece covers is zero. Executors
+// with memory of their own read matrices so, without a copy on the host.
+using PlaceWeight = std::function<Tensor(const Shape& shape, DType dtype, std::span<const HostPiece> pieces)>;
+
 // Throws Error(corrupt_data) for a tensor whose size does not fit. Weights that are whole tensors of the right type
-// stay mapped.
+// stay mapped, or are placed.
 LoadedWeights load_weights(const Plan& plan, const Checkpoint& checkpoint, const LoadProgress& progress = {},
-                           const PackWeight& pack = {});
+                           const PackWeight& pack = {}, const PlaceWeight& place = {});
 
 }  // namespace arc

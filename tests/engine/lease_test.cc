@@ -194,7 +194,7 @@ TEST_P(Leases, ACancelledRequestEndsAndOthersGoOn) {
   EXPECT_EQ(reason, FinishReason::cancelled);
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, Leases, testing::Values("qwen3", "gemma3", "qwen3_next", "deepseek_v3"),
+INSTANTIATE_TEST_SUITE_P(Models, Leases, testing::Values("qwen3", "gemma3", "qwen3_next", "deepseek_v3", "phi3_long"),
                          [](const auto& info) { return std::string(info.param); });
 
 }  // namespace

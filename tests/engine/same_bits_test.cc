@@ -184,6 +184,33 @@ TEST_P(SameBits, SecondTimeThroughThePrefixCache) {
   }
 }
 
+// Prompts that part from one in the cache before, at and behind each end of a tile.
+TEST_P(SameBits, PrefixHitsAtEachTileBoundary) {
+  if (GetParam().cache == "auto") GTEST_SKIP() << "compressed caches only";
+  EngineConfig cold = config();
+  cold.prefix_cache = false;
+  const auto engine = load_engine(config()), other = load_engine(cold);
+  const auto answer = [](Engine& on, const Request& asked) {
+    Client client(on);
+    client.send(asked);
+    return client.wait()[0].tokens;
+  };
+  answer(*engine, request(kRequests - 1));
+  for (const int shared : {63, 64, 65, 127, 128, 129}) {
+    Request asked = request(0);
+    std::vector<int32_t>& prompt = std::get<TokenPrompt>(asked.prompt).tokens;
+    prompt.resize(20);
+    prompt.insert(prompt.begin(), prompts_[kRequests - 1].begin(), prompts_[kRequests - 1].begin() + shared);
+    const int64_t cached_before = engine->stats().cached_tokens_total;
+    EXPECT_EQ(answer(*engine, asked), answer(*other, asked)) << shared << " shared tokens";
+    const int64_t cached = engine->stats().cached_tokens_total - cached_before;
+    EXPECT_LE(cached, shared);
+    if (finds_prefixes() && shared >= 64) {
+      EXPECT_GT(cached, 0) << shared << " shared tokens";
+    }
+  }
+}
+
 TEST_P(SameBits, Threads) {
   if (executor_ != "cpu") GTEST_SKIP() << "one thread";
   for (int threads : {1, 2, 3}) {
@@ -273,7 +300,7 @@ std::vector<Case> all_goldens() {
 std::vector<Case> compressed_caches() {
   std::vector<Case> cases;
   for (const char* type : {"turboquant", "turboquant,boundary=0,recent=0,open=16", "turboquant-3,recent=2",
-                           "turboquant-aggressive,recent=0", "turboquant-t3", "q8", "f8e4m3"}) {
+                           "turboquant-aggressive,recent=0", "turboquant-t3", "turboquant-t4", "q8", "f8e4m3"}) {
     cases.push_back({"qwen3", "cpu", type});
   }
   for (const char* golden : {"gemma2", "gpt_oss", "qwen3_next"}) {

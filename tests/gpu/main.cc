@@ -11,6 +11,7 @@
 #include <gnu/libc-version.h>
 #include <map>
 #include <poll.h>
+#include <set>
 #include <span>
 #include <sys/wait.h>
 #include <thread>
@@ -32,9 +33,11 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr char kUsage[] =
-    "arc-gpu-check [FILTER...] [--out FILE] [--in-process] [--timeout SECONDS] [--jobs N] [--list]\n"
+    "arc-gpu-check [FILTER...] [--out FILE] [--in-process] [--timeout SECONDS] [--jobs N] [--resume] "
+    "[--list]\n"
     "Runs the suites whose names contain one of the filters; without any, all.\n"
-    "  --out FILE       results as JSON\n"
+    "  --out FILE       each result as a line of JSON, as soon as it is there\n"
+    "  --resume         what FILE says is well is not run again, and counts in the end\n"
     "  --in-process     all in this process: for compute-sanitizer and debuggers; a fault ends everything\n"
     "  --timeout N      seconds for one suite; default 240\n"
     "  --jobs N         threads of checks that compute much on the host; default: all cores\n"
@@ -47,7 +50,7 @@ constexpr char kUsage[] =
 struct Options {
   std::vector<std::string> filters;
   std::string out, child;
-  bool in_process = false, list = false, on_reference = false;
+  bool in_process = false, resume = false, list = false, on_reference = false;
   int timeout_s = 240, n_jobs = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
 };
 
@@ -70,6 +73,8 @@ Options parse(int argc, char** argv) {
       options.n_jobs = std::max(1, std::atoi(value().c_str()));
     } else if (arg == "--in-process") {
       options.in_process = true;
+    } else if (arg == "--resume") {
+      options.resume = true;
     } else if (arg == "--list") {
       options.list = true;
     } else if (arg == "--on-reference") {
@@ -91,12 +96,42 @@ void find_data() {
   if (fs::exists(here / "tinystories")) setenv("ARC_TINYSTORIES", (here / "tinystories").c_str(), 0);
 }
 
+// ---- what an earlier run found --------------------------------------------------------------------------------------
+
+struct Known {
+  std::vector<Row> rows;         // all well
+  std::set<std::string> suites;  // whole ones
+  std::set<std::string> checks(const std::string& suite) const {
+    std::set<std::string> names;
+    for (const Row& row : rows) {
+      if (row.suite == suite) names.insert(row.check);
+    }
+    return names;
+  }
+};
+
+// The lines that Results writes. The last one may have been cut off.
+Known read_known(const std::string& path) {
+  Known known;
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line) && !file.eof();) {
+    const Json json = parse_json(line, path);
+    if (json.contains("done")) known.suites.insert(json.at("done").get<std::string>());
+    if (json.contains("check")) known.rows.push_back(from_json_line(line));
+  }
+  for (const Row& row : known.rows) {
+    if (!row.finding.ok) known.suites.erase(row.suite);
+  }
+  std::erase_if(known.rows, [](const Row& row) { return !row.finding.ok; });
+  return known;
+}
+
 // ---- a child: suites one after another ------------------------------------------------------------------------------
 //
 // Lines: JSON for each row, "begun CHECK" before each check, "done" behind each suite. After a failure it ends: the
 // device may be beyond help.
 
-int run_child(std::span<const Suite> suites, int n_threads, const Target& target) {
+int run_child(std::span<const Suite> suites, int n_threads, const Known& known, const Target& target) {
   const auto put = [](const std::string& line) {
     const std::string text = line + "\n";
     if (write(STDOUT_FILENO, text.data(), text.size()) < 0) std::exit(3);
@@ -110,6 +145,7 @@ int run_child(std::span<const Suite> suites, int n_threads, const Target& target
           put(to_json_line(row));
         },
         [&](const std::string& check) { put("begun " + check); });
+    report.leave_out(known.checks(suite.name));
     suite.run(report, target);
     put("done");
     if (!ok) break;
@@ -128,6 +164,7 @@ struct Child {
 Child start(const std::string& first, const Options& options) {
   std::vector<std::string> args = {"arc-gpu-check", "--child", first, "--jobs", std::to_string(options.n_jobs)};
   if (options.on_reference) args.push_back("--on-reference");
+  if (options.resume) args.insert(args.end(), {"--resume", "--out", options.out});
   args.insert(args.end(), options.filters.begin(), options.filters.end());
   std::vector<char*> pointers;
   for (std::string& arg : args) pointers.push_back(arg.data());
@@ -171,9 +208,9 @@ Said read_lines(const Child& child, int timeout_s, std::string& pending,
 // Set by SIGTERM: what has been found so far is still reported.
 volatile std::sig_atomic_t terminated = 0;
 
-// As many of the suites as one process comes to; how many those were.
-size_t run_in_child(std::span<const Suite> suites, const Options& options,
-                    const std::function<void(const Row&)>& sink) {
+// As many of the suites as one process comes to; how many those were. `whole` is told of each that came to its end.
+size_t run_in_child(std::span<const Suite> suites, const Options& options, const std::function<void(const Row&)>& sink,
+                    const std::function<void(const std::string& suite)>& whole) {
   const Child child = start(suites.front().name, options);
   std::string pending, begun;
   size_t n_done = 0;
@@ -192,7 +229,7 @@ size_t run_in_child(std::span<const Suite> suites, const Options& options,
       }
       return false;
     });
-    if (said == Said::more) ++n_done;
+    if (said == Said::more) whole(suites[n_done++].name);
   }
   if (said == Said::nothing_in_time) kill(child.pid, SIGKILL);
   int status = 0;
@@ -260,14 +297,22 @@ void print_pairs(const std::vector<Row>& rows) {
   }
 }
 
+// Rows, and the file that has each of them as soon as it is found: facts of the machine, rows, and {"done": SUITE}.
 class Results {
  public:
+  Results(const CudaDevice& device, const std::string& out, const Known& known) {
+    if (!out.empty()) out_.open(out);
+    put(facts(device).dump());
+    for (const Row& row : known.rows) keep(row);
+    for (const std::string& suite : known.suites) whole(suite);
+  }
   void add(const Row& row) {
     print_row(row);
-    rows_.push_back(row);
+    keep(row);
   }
+  void whole(const std::string& suite) { put(Json{{"done", suite}}.dump()); }
   // Prints what matters once more, in few lines. The exit status.
-  int finish(const CudaDevice& device, const std::string& out) const {
+  int finish() const {
     std::map<std::string, std::pair<double, std::string>> worst;
     int failed = 0, skipped = 0;
     for (const Row& row : rows_) {
@@ -286,18 +331,22 @@ class Results {
     for (const Row& row : rows_) {
       if (!row.finding.ok || !row.finding.skipped.empty()) print_row(row);
     }
-    if (!out.empty()) write_json(device, out);
     return failed > 0 ? 1 : 0;
   }
 
  private:
-  void write_json(const CudaDevice& device, const std::string& out) const {
-    Json rows = Json::array();
-    for (const Row& row : rows_) rows.push_back(parse_json(to_json_line(row), "row"));
-    std::ofstream(out) << Json{{"machine", facts(device)}, {"rows", rows}}.dump(1) << "\n";
+  void put(const std::string& line) {
+    if (out_.is_open()) out_ << line << std::endl;
+  }
+  // The latest row of a check counts.
+  void keep(const Row& row) {
+    std::erase_if(rows_, [&](const Row& other) { return other.suite == row.suite && other.check == row.check; });
+    rows_.push_back(row);
+    put(to_json_line(row));
   }
 
   std::vector<Row> rows_;
+  std::ofstream out_;
 };
 
 int run(const Options& options) {
@@ -318,25 +367,30 @@ int run(const Options& options) {
   }
   Target target;
   if (!options.on_reference) target = {.backend = &cuda_backend(device), .executor = "cuda"};
+  const Known known = options.resume ? read_known(options.out) : Known{};
+  std::erase_if(wanted, [&](const Suite& suite) { return known.suites.contains(suite.name); });
   if (!options.child.empty()) {
     const auto first = std::ranges::find(wanted, options.child, &Suite::name);
-    return run_child({first, wanted.end()}, options.n_jobs, target);
+    return run_child({first, wanted.end()}, options.n_jobs, known, target);
   }
   std::printf("%s\n%-22s %-46s %9s  %-7s %8s\n", facts(device).dump().c_str(), "suite", "check", "share", "verdict",
               "time");
-  Results results;
+  Results results(device, options.out, known);
   const auto sink = [&](const Row& row) { results.add(row); };
+  const auto whole = [&](const std::string& suite) { results.whole(suite); };
   if (options.in_process) {
     for (const Suite& suite : wanted) {
-      Report report(suite.name, 1, sink, [](const std::string&) {});
+      Report report(suite.name, options.n_jobs, sink, [](const std::string&) {});
+      report.leave_out(known.checks(suite.name));
       suite.run(report, target);
+      whole(suite.name);
     }
   } else {
     std::signal(SIGTERM, [](int) { terminated = 1; });
     for (std::span<const Suite> left = wanted; !left.empty() && terminated == 0;)
-      left = left.subspan(run_in_child(left, options, sink));
+      left = left.subspan(run_in_child(left, options, sink, whole));
   }
-  return results.finish(device, options.out);
+  return results.finish();
 }
 
 }  // namespace

@@ -44,6 +44,7 @@ void Report::check_all(const std::vector<Check>& checks) {
   for (int i = 0; i < n_threads_; ++i) {
     threads.emplace_back([&] {
       for (size_t c = next++; c < checks.size(); c = next++) {
+        if (known_.contains(checks[c].name)) continue;
         {
           const std::lock_guard lock(mutex);
           begun_(checks[c].name + ", or one beside it");

@@ -28,7 +28,7 @@ train letter music garden question answer window winter system function value li
 LEAVES, WHOLE, TOKEN_IDS = 0.08, 0.1, 0.5  # shares of the requests
 KEPT = 5  # differences that are told in full
 ENDS = ("finished", "cancelled", "failed")
-OPTIONS = "--executor cuda --max-seqs 256 --max-seq-len 1024 --kv-memory 128MB".split()
+OPTIONS = "--executor cuda --max-seqs 256 --max-seq-len 1024 --kv-memory 128MB".split()  # for speed ask for 512MB
 
 
 def make_cases(n, most_tokens, randomness):
@@ -297,6 +297,9 @@ def run(server, port, args):
           f"{d['generated_tokens_total'] / seconds:.0f} generated")
     print("server: " + ", ".join(f"{name.removesuffix('_total')} {d[name]:.0f}" for name in sorted(d)
                                  if name.endswith("_total")))
+    steps, execute, host = (d[name] for name in ("steps_total", "execute_seconds_total", "host_seconds_total"))
+    print(f"{steps / seconds:.0f} steps/s of {d['generated_tokens_total'] / steps:.1f} tokens; each {1e3 * execute / steps:.2f} ms "
+          f"in the executor and {1e6 * host / steps:.0f} us around it")
     for line in told:
         print(f"  {line}")
     for rule in broken_rules:

@@ -116,6 +116,21 @@ Linear random_weight(std::mt19937& random, const WeightSlot& slot) {
   return weight;
 }
 
+Linear decoded(const Linear& weight) {
+  if (weight.format == WeightFormat::plain(DType::f32) || weight.format == WeightFormat::plain(DType::f64))
+    return weight;
+  Linear out = weight;
+  out.format = WeightFormat::plain(DType::f32);
+  const int64_t rows = weight.count * weight.out;
+  out.data = Tensor::zeros({rows * weight.in}, DType::f32);
+  if (weight.format.code == BlockCode::none) {
+    to_float(weight.format.element, weight.data.data(), out.data.as<float>(), static_cast<size_t>(rows * weight.in));
+  } else {
+    decode_run(weight.format.code, weight.data.data(), 0, rows * weight.in, out.data.as<float>());
+  }
+  return out;
+}
+
 }  // namespace
 
 WideModel::WideModel(const Golden& golden, const WeightFormat& format) : format_(format) {
@@ -126,7 +141,10 @@ WideModel::WideModel(const Golden& golden, const WeightFormat& format) : format_
   vocab_ = plan.vocab > 0 ? plan.vocab : static_cast<int32_t>(golden.tokens.size());
   whole_texts_ = plan.bidirectional;
   std::mt19937 random(17);
-  for (const WeightSlot& slot : plan.weights) weights_.weights.push_back(random_weight(random, slot));
+  for (const WeightSlot& slot : plan.weights) {
+    weights_.weights.push_back(random_weight(random, slot));
+    decoded_.weights.push_back(decoded(weights_.weights.back()));
+  }
 }
 
 WideModel WideModel::with_windows(int32_t window) const {
@@ -148,9 +166,18 @@ Plan WideModel::lowered(const KernelTable* kernels, const std::vector<LayerCache
                {.kernels = kernels, .policy = [&](int layer) { return caches[static_cast<size_t>(layer)].policy; }});
 }
 
+HandMade WideModel::made(const std::vector<LayerCache>& caches, const LoadedWeights& weights) const {
+  return {.plan = [this, caches](const KernelTable& kernels) { return lowered(&kernels, caches); }, .weights = weights};
+}
 HandMade WideModel::made(const std::vector<LayerCache>& caches) const {
-  return {.plan = [this, caches](const KernelTable& kernels) { return lowered(&kernels, caches); },
-          .weights = weights_};
+  return made(caches, weights_);
+}
+HandMade WideModel::reference(const std::vector<LayerCache>& caches) const {
+  return made(caches, decoded_);
+}
+
+void WideModel::pack(const PackWeight& pack) {
+  for (size_t i = 0; i < weights_.weights.size(); ++i) pack(static_cast<WeightId>(i), weights_.weights[i]);
 }
 
 std::vector<int32_t> WideModel::tokens(int n) const {

@@ -17,7 +17,11 @@ class WideModel {
 
   // The same with windows of so many tokens where it has any.
   WideModel with_windows(int32_t window) const;
+  // For the reference: the same numbers in f32, so that no row is decoded more than once.
+  HandMade reference(const std::vector<LayerCache>& caches) const;
   HandMade made(const std::vector<LayerCache>& caches) const;
+  // Moves weights where `pack` wants them, once for all that are made.
+  void pack(const PackWeight& pack);
   std::vector<LayerCache> caches(const std::string& type, DType raw) const;
   // Tokens to run.
   std::vector<int32_t> tokens(int n) const;
@@ -25,11 +29,12 @@ class WideModel {
 
  private:
   Plan lowered(const KernelTable* kernels, const std::vector<LayerCache>& caches) const;
+  HandMade made(const std::vector<LayerCache>& caches, const LoadedWeights& weights) const;
 
   const Arch* arch_;
   ModelSpec spec_;
   WeightFormat format_;
-  LoadedWeights weights_;
+  LoadedWeights weights_, decoded_;
   int32_t vocab_ = 0;
   bool whole_texts_ = false;
 };

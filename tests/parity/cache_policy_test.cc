@@ -21,7 +21,9 @@
 namespace arc::test {
 namespace {
 
-constexpr int kTokens = 130;  // two full tiles and a part
+constexpr int kTokens = 130;      // two full tiles and a part
+constexpr int kLongTokens = 300;  // of prompts in chunks
+constexpr int kLongestChunk = 256;
 
 const std::vector<std::string> kTypes = {"turboquant",
                                          "turboquant,boundary=0,recent=0,open=16",
@@ -31,6 +33,9 @@ const std::vector<std::string> kTypes = {"turboquant",
                                          "turboquant-t4,v=2,boundary=0,recent=0,open=16",
                                          "q8",
                                          "f8e4m3"};
+// The presets that these leave out.
+const std::vector<std::string> kPresets = {"auto", "turboquant-3", "turboquant-aggressive", "turboquant-t3",
+                                           "turboquant-t4"};
 
 // ---- which layer gets what -----------------------------------------------------------------------------------------
 
@@ -171,8 +176,9 @@ class PolicyTest : public testing::TestWithParam<std::tuple<std::string, int>> {
     checkpoint_ = open_safetensors(path);
   }
   TinyModel model(const std::string& type, DType cache, std::optional<cpu::Isa> isa = {}, int threads = 1) const {
+    const int max_tokens = (kLongTokens / kTileTokens + 1) * kTileTokens;
     return {golden_.config_json, checkpoint_,
-            TinyOptions{.isa = isa, .threads = threads, .cache = cache, .cache_type = type}};
+            TinyOptions{.isa = isa, .threads = threads, .cache = cache, .cache_type = type, .max_tokens = max_tokens}};
   }
 
   Golden golden_;
@@ -202,20 +208,25 @@ TEST_P(PolicyTest, EveryStageOfTheCpuStaysWithinItsBound) {
   std::printf("  %-16s attend: worst share of the bound %.3f\n", golden_.name.c_str(), worst);
 }
 
+// ARC_FULL=1: every preset, and every chunk size.
 TEST_P(PolicyTest, ChunksGiveTheSameBits) {
-  std::vector<int> chunks = {1, 7, 63, 64, 65, 100, 128};
-  if (std::getenv("ARC_FULL") != nullptr) {
-    chunks.resize(kTokens);
+  const bool full = std::getenv("ARC_FULL") != nullptr;
+  std::vector<int> chunks = {1, 7, 63, 64, 65, 100, 131, 192, 255, 256};
+  std::vector<std::string> types = kTypes;
+  if (full) {
+    chunks.resize(kLongestChunk);
     std::iota(chunks.begin(), chunks.end(), 1);
+    types.insert(types.end(), kPresets.begin(), kPresets.end());
   }
-  for (const std::string& type : kTypes) {
+  const std::vector<int32_t> tokens =
+      with_wide_heads(std::get<0>(GetParam()), std::get<1>(GetParam()), kLongTokens).tokens;
+  for (const std::string& type : types) {
     TinyModel reference = model(type, DType::bf16), fast = model(type, DType::bf16, isas().back(), 2);
-    const auto expected = reference.run(golden_.tokens).logits, expected_fast = fast.run(golden_.tokens).logits;
-    for (int chunk : chunks) {
-      EXPECT_EQ(fast.run(golden_.tokens, chunk).logits, expected_fast) << type << ", chunk " << chunk;
-      if (chunk == 7 || chunk > 100) {
-        EXPECT_EQ(reference.run(golden_.tokens, chunk).logits, expected) << type << ", chunk " << chunk;
-      }
+    const auto expected = fast.run(tokens).logits;
+    for (int chunk : chunks) EXPECT_EQ(fast.run(tokens, chunk).logits, expected) << type << ", chunk " << chunk;
+    const auto expected_reference = reference.run(golden_.tokens).logits;
+    for (int chunk : {7, 128}) {
+      EXPECT_EQ(reference.run(golden_.tokens, chunk).logits, expected_reference) << type << ", chunk " << chunk;
     }
   }
 }

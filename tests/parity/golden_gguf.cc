@@ -494,6 +494,7 @@ void add_pair(GgufBytes& file, const std::string& key, const Json& value) {
   if (value.is_number_float()) return file.add(key, value.get<float>());
   if (!value.is_array()) return file.add(key, value.get<uint32_t>());
   if (value.front().is_boolean()) return file.add(key, value.get<std::vector<bool>>());
+  if (value.front().is_string()) return file.add(key, value.get<std::vector<std::string>>());
   file.add(key, value.get<std::vector<uint32_t>>());
 }
 

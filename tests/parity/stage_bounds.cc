@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 
 namespace arc::test {
 namespace {
@@ -72,25 +73,27 @@ StageBounds::Bounds StageBounds::bounds(const GatedNormArgs& a, const StageRun& 
               [&](int64_t r, int64_t c) { return (sum_error(a.cols) + 16 * kUnit) * size_at(run.after, r, c); });
 }
 
-std::vector<float> StageBounds::weight_row(const StageRun& run, int64_t matrix, int64_t row) const {
+const float* StageBounds::weight_row(const StageRun& run, int64_t matrix, int64_t row) {
   const Linear& w = weights_.weights[run.stage.weights[0]];
-  std::vector<float> out(static_cast<size_t>(w.in));
+  const std::byte* bytes = w.data.data() + (matrix * w.out + row) * format_bytes(w.format, 1, w.in);
+  if (w.format == WeightFormat::plain(DType::f32)) return reinterpret_cast<const float*>(bytes);
+  decoded_.resize(static_cast<size_t>(w.in));
   if (w.format.code != BlockCode::none) {
-    const int64_t at = (matrix * w.out + row) * format_bytes(w.format, 1, w.in);
-    decode_run(w.format.code, w.data.data() + at, 0, w.in, out.data());
-    return out;
+    decode_run(w.format.code, bytes, 0, w.in, decoded_.data());
+  } else {
+    to_float(w.format.element, bytes, decoded_.data(), decoded_.size());
   }
-  const int64_t element = (matrix * w.out + row) * w.in;
-  to_float(w.format.element, w.data.data() + element * static_cast<int64_t>(dtype_size(w.format.element)), out.data(),
-           out.size());
-  return out;
+  return decoded_.data();
 }
 
-double StageBounds::product_bound(const StageRun& run, int64_t matrix, int64_t row, const float* x) const {
-  const std::vector<float> w = weight_row(run, matrix, row);
-  double size = 0.0;
-  for (size_t i = 0; i < w.size(); ++i) size += std::fabs(static_cast<double>(w[i]) * x[i]);
+double StageBounds::product_bound(const StageRun& run, int64_t matrix, int64_t row, const float* x) {
   const Linear& weight = weights_.weights[run.stage.weights[0]];
+  const float* w = weight_row(run, matrix, row);
+  constexpr int64_t kLanes = 8;
+  double lanes[kLanes] = {};
+  for (int64_t i = 0; i < weight.in; ++i) lanes[i % kLanes] += std::fabs(static_cast<double>(w[i]) * x[i]);
+  double size = 0.0;
+  for (const double lane : lanes) size += lane;
   const double bias = weight.bias.defined() ? std::fabs(weight.bias.as<float>()[matrix * weight.out + row]) : 0.0;
   return size * (product_rounding_ + sum_error(weight.in)) + 2 * kUnit * bias;
 }
@@ -270,7 +273,7 @@ StageBounds::Bounds StageBounds::bounds(const ConvArgs& a, const StageRun& run) 
   for (int64_t r = 0; r < run.reads[0].rows; ++r) history.keys.push_back(row_of(run.reads[0], r, 0, a.channels));
   return each(run.after, [&](int64_t r, int64_t c) {
     double weight = 0.0;
-    for (float w : weight_row(run, 0, c)) weight += std::fabs(w);
+    for (const float w : std::span(weight_row(run, 0, c), static_cast<size_t>(a.kernel))) weight += std::fabs(w);
     const Tensor& biases = weights_.weights[run.stage.weights[0]].bias;
     const double bias = biases.defined() ? std::fabs(biases.as<float>()[c]) : 0.0;
     // |silu'| < 1.1

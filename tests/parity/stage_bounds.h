@@ -60,14 +60,15 @@ class StageBounds {
   template <typename A>
   Bounds bounds(const A&, const StageRun& run);  // element by element
 
-  std::vector<float> weight_row(const StageRun& run, int64_t matrix, int64_t row) const;
-  double product_bound(const StageRun& run, int64_t matrix, int64_t row, const float* x) const;
+  const float* weight_row(const StageRun& run, int64_t matrix, int64_t row);  // [in], good until the next call
+  double product_bound(const StageRun& run, int64_t matrix, int64_t row, const float* x);
 
   const Plan& plan_;
   const LoadedWeights& weights_;
   double product_rounding_, attend_rounding_;
   bool attends_in_bytes_;
   std::map<std::pair<int, int>, History> caches_, states_;
+  std::vector<float> decoded_;  // a row
 };
 
 }  // namespace arc::test

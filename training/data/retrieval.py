@@ -172,6 +172,9 @@ def retrieval(rng, split, n_tokens, filler):
     return make(rng, split, n_tokens, filler)
 
 
+TURN_TOKENS = 12  # of a turn: what the template puts around a question and before its answer, and the answer's end
+
+
 def needle_trial(rng, split, n_tokens, depth, filler, count):
     """One trial of the needle grid: one fact at `depth` (0 to 1) of a context that fills `n_tokens`, three others beside it.
 
@@ -196,5 +199,10 @@ def needle_trial(rng, split, n_tokens, depth, filler, count):
     for text in others:
         paragraphs.insert(rng.randrange(len(paragraphs) + 1), text)
     paragraphs.insert(round(depth * len(paragraphs)), needle)
-    prompt = layout.format(context="\n\n".join(paragraphs), question=question)
-    return Dialogue([user(prompt), assistant(value)], note={"tokens": n_tokens, "depth": depth})
+    facts_told = {needle, *others}
+    while True:
+        prompt = layout.format(context="\n\n".join(paragraphs), question=question)
+        if count(prompt) + count(value) + TURN_TOKENS <= n_tokens:
+            return Dialogue([user(prompt), assistant(value)], note={"tokens": n_tokens, "depth": depth})
+        longest = max((i for i, text in enumerate(paragraphs) if text not in facts_told), key=lambda i: len(paragraphs[i]))
+        paragraphs[longest] = paragraphs[longest].rpartition(" ")[0]

@@ -15,12 +15,14 @@
 namespace arc::gpu {
 namespace {
 
+Error copy_failed() {
+  return Error(ErrorCode::resource, fmt::format("copying a weight to the GPU failed ({})", Scope::path()));
+}
+
 Tensor moved(const Tensor& host, Device device) {
   if (!host.defined() || host.device() == device) return host;
   Tensor there = Tensor::zeros(host.shape(), host.dtype(), device);
-  if (!copy_bytes(there.data(), device, host.data(), {}, host.size_bytes())) {
-    throw Error(ErrorCode::resource, fmt::format("copying a weight to the GPU failed ({})", Scope::path()));
-  }
+  if (!copy_bytes(there.data(), device, host.data(), {}, host.size_bytes())) throw copy_failed();
   return there;
 }
 
@@ -76,6 +78,15 @@ std::string problem(const Plan& plan, const StepCapacity& capacity, const CudaDe
       "the GPU has {:.1f} GB free of {:.1f} GB; weights take {:.1f} GB and buffers {:.1f} GB: choose a "
       "smaller model or format, or run with --executor cpu",
       gigabytes(device.free_bytes), gigabytes(device.memory_bytes), gigabytes(weights), gigabytes(work));
+}
+
+PlaceWeight stager(Device device) {
+  const auto staging = std::make_shared<Staging>(device);
+  return [device, staging](const Shape& shape, DType dtype, std::span<const HostPiece> pieces) {
+    Tensor there = Tensor::zeros(shape, dtype, device);
+    if (!staging->copy(there.data(), pieces)) throw copy_failed();
+    return there;
+  };
 }
 
 PackWeight uploader(Device device) {

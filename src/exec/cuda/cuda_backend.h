@@ -23,6 +23,8 @@ int64_t scratch_bytes(const Plan& plan, const StepCapacity& capacity);
 
 // For load_weights(): moves each weight to the device as soon as it is loaded. Throws Error(resource) when it is full.
 PackWeight uploader(Device device);
+// Likewise: reads matrices from the file to the device through pinned memory. Throws Error(resource).
+PlaceWeight stager(Device device);
 
 // Throws Error(resource).
 std::unique_ptr<Executor> make(Plan plan, LoadedWeights weights, const StepCapacity& capacity,

@@ -53,8 +53,11 @@ const StepInputs& DecodeStep::pad(const StepInputs& inputs, int32_t n_rows) {
       to.state_read = filled(groups_[g].state_read, from.state_read, n, n_rows, -1);
       to.state_write = filled(groups_[g].state_write, from.state_write, n, n_rows, 0);
     } else {
-      const int64_t stride = from.table_stride;
-      to.block_table = filled(groups_[g].table, from.block_table, n * stride, n_rows * stride, 0);
+      std::vector<int32_t>& table = groups_[g].table;
+      table.resize(static_cast<size_t>(n_rows) * static_cast<size_t>(from.table_stride));
+      groups_[g].table_copy.write(inputs, static_cast<int>(g), plan_.groups[g].policy.tile_tokens, n, n_rows,
+                                  table.data());
+      to.block_table = table.data();
       to.slots = filled(groups_[g].slots, from.slots, n, n_rows, int64_t{0});
     }
   }

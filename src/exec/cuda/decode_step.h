@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "exec/table_copy.h"
 #include "kernels/api/step_inputs.h"
 #include "plan/plan.h"
 
@@ -22,6 +23,7 @@ class DecodeStep {
   struct Group {
     std::vector<int32_t> table, state_read, state_write;
     std::vector<int64_t> slots;
+    TableCopy table_copy;
   };
 
   const Plan& plan_;

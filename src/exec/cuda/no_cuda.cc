@@ -33,6 +33,9 @@ int64_t scratch_bytes(const Plan&, const StepCapacity&) {
 PackWeight uploader(Device) {
   absent();
 }
+PlaceWeight stager(Device) {
+  absent();
+}
 std::unique_ptr<Executor> make(Plan, LoadedWeights, const StepCapacity&, const CudaDevice&) {
   absent();
 }

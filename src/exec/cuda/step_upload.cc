@@ -39,13 +39,19 @@ StepUpload::~StepUpload() {
   cudaFree(device_);
 }
 
+// Where as many bytes go.
+size_t StepUpload::take(size_t bytes) {
+  const size_t at = used_;
+  ARC_CHECK(at + bytes <= size_) << at << " + " << bytes << " of " << size_;
+  used_ = (at + bytes + kAlignment - 1) / kAlignment * kAlignment;
+  return at;
+}
+
 template <typename T>
 const T* StepUpload::put(const T* host, int64_t count) {
   if (host == nullptr || count == 0) return nullptr;
-  const size_t bytes = static_cast<size_t>(count) * sizeof(T), at = used_;
-  ARC_CHECK(at + bytes <= size_) << at << " + " << bytes << " of " << size_;
+  const size_t bytes = static_cast<size_t>(count) * sizeof(T), at = take(bytes);
   std::memcpy(pinned_ + at, host, bytes);
-  used_ = (at + bytes + kAlignment - 1) / kAlignment * kAlignment;
   return reinterpret_cast<const T*>(device_ + at);
 }
 
@@ -65,8 +71,16 @@ const StepInputs& StepUpload::upload(const StepInputs& host, void* stream) {
       to.state_read = put(from.state_read, host.n_seqs);
       to.state_write = put(from.state_write, host.n_seqs);
     } else {
-      to.block_table = put(from.block_table, int64_t{host.n_seqs} * from.table_stride);
       to.slots = put(from.slots, host.n_tokens);
+      if (from.block_table == nullptr) {
+        tables_[g] = {};
+        continue;
+      }
+      const size_t at =
+          take(sizeof(int32_t) * static_cast<size_t>(host.n_seqs) * static_cast<size_t>(from.table_stride));
+      tables_[g].write(host, static_cast<int>(g), plan_.groups[g].policy.tile_tokens, host.n_seqs, host.n_seqs,
+                       reinterpret_cast<int32_t*>(pinned_ + at));
+      to.block_table = reinterpret_cast<const int32_t*>(device_ + at);
     }
   }
   cudaMemcpyAsync(device_, pinned_, used_, cudaMemcpyHostToDevice, static_cast<cudaStream_t>(stream));

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "exec/executor.h"
+#include "exec/table_copy.h"
 
 namespace arc {
 
@@ -23,11 +24,13 @@ class StepUpload {
  private:
   template <typename T>
   const T* put(const T* host, int64_t count);
+  size_t take(size_t bytes);
 
   const Plan& plan_;
   std::byte *pinned_ = nullptr, *device_ = nullptr;
   size_t size_ = 0, used_ = 0;
   StepInputs inputs_;
+  TableCopy tables_[kMaxCacheGroups];
 };
 
 }  // namespace arc
