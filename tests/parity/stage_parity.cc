@@ -149,32 +149,48 @@ ParityReport stage_parity(TinyModel& reference, TinyModel& other, std::span<cons
   Comparison comparison(plan, report);
   StageBounds bounds(plan, reference.weights(), product_rounding, attend_rounding,
                      other.inspected().attends_in_bytes());
-  Snapshot now(plan);  // the reference's buffers
-  size_t step = 0;
+  // What the other wrote, stage by stage of every step, which goes on with the reference's numbers.
+  struct Written {
+    size_t stage = 0;
+    int n = 0;
+    std::vector<TensorView> buffers;  // of the stage's writes
+  };
+  std::vector<Written> run;
+  other.inspected().forget();
   other.set_observer([&](size_t index, int n) {
-    const Stage& stage = plan.stages[index];
-    Snapshot& after = trace[step++];
-    const StageRun run{.stage = stage,
-                       .reads = {now.view(stage.reads[0], n), now.view(stage.reads[1], n)},
-                       .before = now.view(stage.writes[0], n),
-                       .after = after.view(stage.writes[0], n)};
-    std::vector<double> allowed = bounds.of(run);
-    for (const BufferRef& ref : stage.writes) {
+    Snapshot& after = trace[run.size()];
+    Written& written = run.emplace_back(Written{.stage = index, .n = n});
+    for (const BufferRef& ref : plan.stages[index].writes) {
       if (ref.buffer == kNone) continue;
-      const TensorView got = columns(other.inspected().read(ref.buffer, n), ref), expected = after.view(ref, n);
-      // Further outputs (a router's weights) are computed as the reference does, but for the last rounding.
-      if (&ref != stage.writes) {
-        allowed.clear();
-        for (int64_t i = 0; i < n * ref.cols; ++i)
-          allowed.push_back(0x1p-23 * std::fabs(value(expected, i / ref.cols, i % ref.cols)));
-      }
-      comparison.take(index, ref, worst_element(got, expected, allowed));
+      written.buffers.push_back(other.inspected().read_later(ref.buffer, n));
       other.inspected().write(ref.buffer, after.whole(ref.buffer, n));
-      now.take(after, ref.buffer);
     }
   });
   other.run(tokens, chunk);
   other.set_observer({});
+  Snapshot now(plan);  // the reference's buffers
+  for (size_t step = 0; step < run.size(); ++step) {
+    const auto& [index, n, buffers] = run[step];
+    const Stage& stage = plan.stages[index];
+    Snapshot& after = trace[step];
+    std::vector<double> allowed = bounds.of({.stage = stage,
+                                             .reads = {now.view(stage.reads[0], n), now.view(stage.reads[1], n)},
+                                             .before = now.view(stage.writes[0], n),
+                                             .after = after.view(stage.writes[0], n)});
+    size_t i = 0;
+    for (const BufferRef& ref : stage.writes) {
+      if (ref.buffer == kNone) continue;
+      const TensorView got = columns(buffers[i++], ref), expected = after.view(ref, n);
+      // Further outputs (a router's weights) are computed as the reference does, but for the last rounding.
+      if (&ref != stage.writes) {
+        allowed.clear();
+        for (int64_t e = 0; e < n * ref.cols; ++e)
+          allowed.push_back(0x1p-23 * std::fabs(value(expected, e / ref.cols, e % ref.cols)));
+      }
+      comparison.take(index, ref, worst_element(got, expected, allowed));
+      now.take(after, ref.buffer);
+    }
+  }
   const int64_t n_blocks = 1 + (static_cast<int64_t>(tokens.size()) + kTileTokens - 1) / kTileTokens;
   for (size_t i = 0; i < plan.stages.size(); ++i) {
     if (!std::holds_alternative<AppendArgs>(plan.stages[i].args)) continue;

@@ -50,6 +50,13 @@ class OnHost : public Inspected {
 
 }  // namespace
 
+TensorView Inspected::read_later(BufferId id, int64_t rows) {
+  const TensorView now = read(id, rows);
+  const Tensor& kept = kept_.emplace_back(Tensor::zeros({rows, now.cols}, now.dtype));
+  std::memcpy(kept.data(), now.data, kept.size_bytes());
+  return kept.view();
+}
+
 TinyModel::TinyModel(const std::string& config_json, const Checkpoint& checkpoint, const TinyOptions& options) {
   const Config config(parse_json(config_json, "config.json"));
   const Arch& arch = find_arch(config.architecture());

@@ -25,11 +25,17 @@ class Inspected {
   virtual void set_observer(std::function<void(size_t stage)> observer) = 0;
   // The first `rows` rows of a buffer; good until the next call.
   virtual TensorView read(BufferId id, int64_t rows) = 0;
+  // The same as they are now, there when the step is done; good until forget().
+  virtual TensorView read_later(BufferId id, int64_t rows);
+  virtual void forget() { kept_.clear(); }
   virtual void write(BufferId id, const TensorView& rows) = 0;
   // Blocks [0, n_blocks) of the keys and values that a stage reads or writes; empty where they have another form.
   // See StageBounds.
   virtual bool attends_in_bytes() const { return false; }
   virtual std::vector<std::byte> kv_bytes(size_t /*stage*/, int64_t /*n_blocks*/) { return {}; }
+
+ private:
+  std::vector<Tensor> kept_;
 };
 
 // How to make an executor that is neither the reference nor the CPU's.

@@ -47,7 +47,8 @@ class CudaExecutor : public Executor {
   // Why the last lease ended.
   cuda::LoopEnd lease_end() const { return lease_end_; }
 
-  // For parity tests. Called after every stage, when its buffers are complete; what it changes, the next stage sees.
+  // For parity tests. Called after every stage, which is queued by then. Copies between its buffers and pinned memory
+  // are queued behind it: what is read is there when the step is done, and what is written, the next stage sees.
   void set_observer(std::function<void(size_t stage)> observer) { observer_ = std::move(observer); }
   // For benches: median seconds of one replay of a graph of the stages that `chosen` takes. Launches cost the host
   // nothing there; what stages read may be stale.
@@ -56,7 +57,9 @@ class CudaExecutor : public Executor {
   double tape_seconds(const StepInputs& inputs, int replays);
   // For parity tests: the first stages of the tape's step of one sequence. False: the device failed.
   bool run_tape(const StepInputs& inputs, size_t n_stages);
-  // A copy on the host of the first `rows` rows; and back.
+  void queue_read(BufferId id, int64_t rows, std::byte* pinned) const;
+  void queue_write(BufferId id, int64_t rows, const std::byte* pinned) const;
+  // Once all that is queued is done: a copy on the host of the first `rows` rows; and back.
   Tensor read_buffer(BufferId id, int64_t rows) const;
   void write_buffer(BufferId id, const TensorView& rows);
   const BoundStage& stage(size_t index) const { return bound_.stage(index); }
