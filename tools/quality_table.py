@@ -7,8 +7,8 @@
 Divergence is that of the set's texts as one document, in windows of 4096 tokens, on a copy of the model with its weights as F32, made in
 the work folder: with Q8_0 weights activations are rounded to 8 bits, and that noise hides small differences. Answers come from the model
 as it is. The needle's grid is asked try by try, each one needle a cell, so what time is left for is even; only tries that every length and
-both rows of GRID have are counted. On a GPU, --whole asks all needles of a length in one run, of every preset. What is done is kept in the work folder and not done again: name another folder for another model.
-Needs numpy.
+both rows of GRID have are counted. On a GPU, --whole asks all needles of a length in one run, of every preset. What is done is kept in the
+work folder and not done again: name another folder for another model. Needs numpy.
 """
 import argparse
 import concurrent.futures
@@ -109,18 +109,19 @@ def needle_jobs(options, row, one, longest):
 def all_jobs(options, rows):
     """The most wanted first."""
     presets, others = [row for row in rows if row in PRESETS], [row for row in rows if row not in PRESETS]
+    grid = [row for row in GRID if row in rows]
     if options.only == "texts":
         return [(row, "kl") for row in presets + others]
     if options.whole:
-        pairs = zip(*(needle_jobs(options, row, 0, LENGTHS[0]) for row in GRID))
-        first = [job for pair in pairs for job in pair] + [(row, "tasks") for row in GRID]
-        rest = [job for row in presets if row not in GRID for job in (*needle_jobs(options, row, 0, LENGTHS[0]), (row, "tasks"))]
+        pairs = zip(*(needle_jobs(options, row, 0, LENGTHS[0]) for row in grid))
+        first = [job for pair in pairs for job in pair] + [(row, "tasks") for row in grid]
+        rest = [job for row in presets if row not in grid for job in (*needle_jobs(options, row, 0, LENGTHS[0]), (row, "tasks"))]
         return first + rest + ([] if options.only == "answers" else [(row, "kl") for row in presets + others])
-    jobs = ([] if options.only == "answers" else [(row, "kl") for row in presets]) + [(row, "tasks") for row in GRID]
-    tries = [[job for row in GRID for job in needle_jobs(options, row, one, LENGTHS[0])] for one in range(options.tries)]
-    jobs += tries[0] + ([] if options.only == "answers" else [(row, "kl") for row in others]) + [(row, "tasks") for row in presets if row not in GRID]
+    jobs = ([] if options.only == "answers" else [(row, "kl") for row in presets]) + [(row, "tasks") for row in grid]
+    tries = [[job for row in grid for job in needle_jobs(options, row, one, LENGTHS[0])] for one in range(options.tries)]
+    jobs += tries[0] + ([] if options.only == "answers" else [(row, "kl") for row in others]) + [(row, "tasks") for row in presets if row not in grid]
     jobs += [job for one in tries[1:3] for job in one]
-    jobs += [job for row in presets if row not in GRID for job in needle_jobs(options, row, 0, SHORT)]
+    jobs += [job for row in presets if row not in grid for job in needle_jobs(options, row, 0, SHORT)]
     return jobs + [job for one in tries[3:] for job in one]
 
 
@@ -214,7 +215,8 @@ def bytes_svg(points):
     return "\n".join([*out, "</svg>", ""])
 
 
-BYTES = {"auto": 4096, "q8": 2176, "f8e4m3": 2048, "turboquant": 944, "turboquant-3": 840, "turboquant-aggressive": 712}
+BYTES = {"auto": 4096, "q8": 2176, "f8e4m3": 2048, "turboquant": 944, "turboquant,code=trellis": 944, "turboquant-t4": 1072,
+         "turboquant-3": 840, "turboquant-t3": 820, "turboquant-aggressive": 712}
 
 
 def print_results(options, runs, rows):
@@ -232,7 +234,7 @@ def print_results(options, runs, rows):
         answers.append([f"`{row}`", "-" if tasks is None else found(tasks["tasks"].values()), "-" if needles is None else found(needles),
                         "-" if needles is None else compressed(needles)])
     print_table(["cache", "tasks right", f"needles found (to {short} tokens)", "compressed"], answers)
-    tries = max((t for t in range(options.tries + 1) if all(runs.needles(row, t, LENGTHS[0]) for row in GRID)), default=0)
+    tries = max((t for t in range(options.tries + 1) if all(runs.needles(row, t, LENGTHS[0]) for row in GRID if row in rows)), default=0)
     if not tries:
         return
     grids = [(row, whole) for row in rows if (whole := runs.needles(row, tries, LENGTHS[0]))]
