@@ -55,13 +55,13 @@ def picture(lines, caption):
     return "\n".join([*out, "</svg>", ""])
 
 
-def decode_speed(table):
+def decode_speed(cells, device):
     lines = {}
-    for cell in table["cells"]:
+    for cell in cells:
         if cell.get("batch") == 1 and "tokens_per_s" in cell:
             lines.setdefault(f"{cell['shape']}, {cell['cache']}", []).append((cell["context"], cell["tokens_per_s"]))
     return picture([(name, points) for name, points in sorted(lines.items()) if len(points) > 1],
-                   f"tokens of context; upwards: tokens per second of one sequence ({table['device']})")
+                   f"tokens of context; upwards: tokens per second of one sequence ({device})")
 
 
 def serve_latency(files):
@@ -82,7 +82,9 @@ def main():
     parser.add_argument("--serve", type=pathlib.Path, nargs="+")
     options = parser.parse_args()
     if options.table:
-        (options.folder / "decode-speed.svg").write_text(decode_speed(json.loads(options.table.read_text())))
+        rows = [json.loads(line) for line in options.table.read_text().splitlines()]
+        device = next(row["device"] for row in rows if "device" in row)
+        (options.folder / "decode-speed.svg").write_text(decode_speed(rows, device))
     if options.serve:
         files = [json.loads(path.read_text()) for path in options.serve]
         (options.folder / "serve-latency.svg").write_text(serve_latency(files))

@@ -308,8 +308,8 @@ constexpr char kUsage[] =
     "                   sequence on the persistent grid; serve: a trace on the engine, or without, a prefix hit\n"
     "  --seconds N      of the table: what would begin later is not measured; default 200\n"
     "  --out FILE       the table, each cell a line of JSON as soon as it is there; or what serve measures\n"
-    "  --trace FILE     of serve: the first 5 minutes of a trace, see bench/serve/README.md; --rates 1,2,4 requests\n"
-    "                   per second, --run-seconds N each, --step-ms MS as of arc\n"
+    "  --trace FILE     of serve: 5 minutes of a trace, see bench/serve/README.md, from --begin 600 s on; --rates 1,2\n"
+    "                   requests per second, --run-seconds N each, --step-ms MS as of arc\n"
     "  --cache TYPE     of loads, products and loop, as --pa-cache-type of arc; default auto\n"
     "  --weights CODE   likewise: Q8_0, Q4_0, Q4_K, Q5_K or Q6_K instead of bf16\n"
     "  --few            short decode loads only\n";
@@ -338,6 +338,8 @@ std::optional<Options> parse(std::span<char* const> args) {
       options.seconds = std::atof(args[++i]);
     } else if (arg == "--trace" && more) {
       options.serve.trace = args[++i];
+    } else if (arg == "--begin" && more) {
+      options.serve.begin = std::atof(args[++i]);
     } else if (arg == "--rates" && more) {
       options.serve.rates = numbers(args[++i]);
     } else if (arg == "--run-seconds" && more) {

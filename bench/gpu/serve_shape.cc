@@ -72,7 +72,7 @@ void serve_shape(const Shape& shape, const ServeOptions& options, const CudaDevi
     std::printf("%s\n", json.dump(1).c_str());
     return save();
   }
-  const std::vector<TraceRequest> trace = read_trace(options.trace, 0, 300);
+  const std::vector<TraceRequest> trace = read_trace(options.trace, options.begin, 300);
   json["trace"] = std::filesystem::path(options.trace).filename().string();
   for (const double rate : options.rates) {
     json["runs"].push_back(replay(engine, trace, {.rate = rate, .seconds = options.seconds}));

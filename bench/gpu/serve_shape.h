@@ -11,6 +11,7 @@ struct ServeOptions {
   BlockCode weights = BlockCode::none;
   std::string trace;  // none: only what a hit costs
   std::vector<double> rates = {1, 2, 4};
+  double begin = 600;   // of the slice of 300 s, in seconds of the trace
   double seconds = 15;  // of a run
   int32_t max_seqs = 64, max_batched_tokens = 2048;
   double step_ms = 50;

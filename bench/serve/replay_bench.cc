@@ -18,7 +18,7 @@ int main_checked(int argc, char** argv) {
   HitOptions hit{.context = 0};
   std::string trace;
   std::vector<double> rates = {1, 2, 4};
-  double begin = 0, slice = 300;
+  double begin = 600, slice = 300;
   CLI::App app("A trace on an engine", "replay_bench");
   app.add_option("--model", config.model, "default: the built-in one");
   app.add_option("--executor", config.executor)->capture_default_str();

@@ -165,7 +165,7 @@ std::vector<TraceRequest> read_trace(const std::filesystem::path& file, double b
     if (line.empty() || line.starts_with("TIMESTAMP")) continue;
     all.push_back(azure ? azure_request(line) : mooncake_request(line));
   }
-  std::ranges::stable_sort(all, {}, &TraceRequest::at);
+  std::ranges::sort(all, {}, &TraceRequest::at);
   const double begin = all.empty() ? 0 : all.front().at + begin_s;
   for (TraceRequest& request : all) {
     request.at -= begin;

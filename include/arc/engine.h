@@ -154,7 +154,7 @@ struct EngineStats {
   int64_t prompt_tokens_total = 0, cached_tokens_total = 0, generated_tokens_total = 0;
   int64_t preemptions_swap = 0, preemptions_recompute = 0;
   int64_t steps_total = 0, lease_steps_total = 0;  // the latter: of all, those that ran in leases, without the host
-  double execute_seconds = 0, host_seconds = 0;  // in the executor, and of the engine's thread before and after steps
+  double execute_seconds = 0, host_seconds = 0;    // in the executor, and of the engine's thread before and after steps
   // Pairs of a query's token and a key's, in all layers; of the latter the cache held a code, not the number itself.
   int64_t keys_read = 0, coded_keys_read = 0;
   int32_t running = 0, waiting = 0;

@@ -1,3 +1,4 @@
+// A copy of block tables that moves and is filled again has what each step may read.
 #include "exec/table_copy.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// What the pacer learns, and what it keeps a simulated machine to.
 #include "sched/step_pacer.h"
 
 #include <algorithm>

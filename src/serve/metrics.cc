@@ -27,8 +27,7 @@ std::string metrics_text(const EngineStats& stats) {
   metric("counter", "steps_total", "Steps of the engine.", stats.steps_total);
   metric("counter", "lease_steps_total", "Steps that ran on the GPU without the host.", stats.lease_steps_total);
   metric("counter", "execute_seconds_total", "Seconds in which the executor ran steps.", stats.execute_seconds);
-  metric("counter", "host_seconds_total", "Seconds of the engine's thread before and after steps.",
-         stats.host_seconds);
+  metric("counter", "host_seconds_total", "Seconds of the engine's thread before and after steps.", stats.host_seconds);
   metric("gauge", "requests_running", "Requests being computed.", stats.running);
   metric("gauge", "requests_waiting", "Requests in the queue.", stats.waiting);
   metric("gauge", "cache_usage_ratio", "Share of the cache's blocks in use.", stats.cache_usage);
