@@ -21,6 +21,7 @@ using tape::kParts;
 using tape::kQNorm;
 using tape::kResidual;
 using tape::kRope;
+using tape::kScores;
 using tape::kSquares;
 using tape::kTileColumns;
 using tape::kTileRows;
@@ -50,6 +51,7 @@ struct LayerStages {
   const Stage *pre = nullptr, *qkv = nullptr, *q_norm = nullptr, *k_norm = nullptr, *q_rope = nullptr,
               *k_rope = nullptr, *append = nullptr, *attend = nullptr, *out = nullptr;
   const Stage *ffn_pre = nullptr, *gate_up = nullptr, *act = nullptr, *down = nullptr;
+  const Stage *router = nullptr, *route = nullptr, *expert_sum = nullptr;  // null: a dense MLP
 };
 
 // Takes stages in order. Each reads what the one before it wrote, or the residual stream.
@@ -88,6 +90,26 @@ BufferId output(const Stage* stage) {
   return stage->writes[0].buffer;
 }
 
+void take_mlp(LayerStages& s, const Stage* gate_up, StageReader& reader) {
+  s.gate_up = gate_up;
+  s.act = reader.take<ActArgs>("the activation", output(s.gate_up));
+  s.down = reader.take<LinearArgs>("the product behind the MLP", output(s.act));
+}
+
+void take_experts(LayerStages& s, const Stage* router, StageReader& reader) {
+  const BufferId x = output(s.ffn_pre);
+  s.router = router;
+  s.route = reader.take<RouteArgs>("the choice of experts", output(router));
+  s.gate_up = reader.take<ExpertLinearArgs>("gate and up of experts", x);
+  s.act = reader.take<ActArgs>("the activation", output(s.gate_up));
+  s.down = reader.take<ExpertLinearArgs>("the experts' last product", output(s.act));
+  s.expert_sum = reader.take<ExpertSumArgs>("the sum of experts", output(s.down));
+  const BufferId ids = s.route->writes[0].buffer, weights = s.route->writes[1].buffer;
+  require(
+      s.gate_up->reads[1].buffer == ids && s.down->reads[1].buffer == ids && s.expert_sum->reads[1].buffer == weights,
+      "experts of another choice");
+}
+
 LayerStages take_layer(const Plan& plan, StageReader& reader) {
   const BufferId x = plan.residual;
   LayerStages s;
@@ -105,10 +127,13 @@ LayerStages take_layer(const Plan& plan, StageReader& reader) {
   s.out = reader.take<LinearArgs>("the product behind attention", output(s.attend));
   reader.take<AddArgs>("the residual", output(s.out), x);
   s.ffn_pre = reader.take_norm("a norm before the MLP", x, kNone, plan.dim);
-  s.gate_up = reader.take<LinearArgs>("gate and up", output(s.ffn_pre));
-  s.act = reader.take<ActArgs>("the activation", output(s.gate_up));
-  s.down = reader.take<LinearArgs>("the product behind the MLP", output(s.act));
-  reader.take<AddArgs>("the residual", output(s.down), x);
+  const Stage* first = reader.take<LinearArgs>("a product in front of the MLP", output(s.ffn_pre));
+  if (reader.next_is<RouteArgs>()) {
+    take_experts(s, first, reader);
+  } else {
+    take_mlp(s, first, reader);
+  }
+  reader.take<AddArgs>("the residual", output(s.expert_sum != nullptr ? s.expert_sum : s.down), x);
   return s;
 }
 
@@ -153,7 +178,7 @@ constexpr uint64_t kTagged16 = 4, kTagged32 = 8;
 struct StepBuffers {
   TapeBuffer x, squares;    // input of a layer's first half (qkv) and of the head
   TapeBuffer z, z_squares;  // input of a layer's second half
-  TapeBuffer qkv, attended, parts, h, residual;
+  TapeBuffer qkv, attended, parts, scores, h, residual;
 };
 
 // ---- the tape ------------------------------------------------------------------------------------------------------
@@ -166,11 +191,12 @@ class Lowering {
   Tape run();
 
  private:
-  enum Deal : uint32_t { kDealQkv, kDealResidual, kDealGateUp, kDealHead };
+  enum Deal : uint32_t { kDealQkv, kDealResidual, kDealGateUp, kDealHead, kDealRouter, kDeals };
 
   void read_plan();
   void check_model() const;
   void check_attention(const LayerStages& layer) const;
+  void check_experts(const LayerStages& layer) const;
   void deal_all();
   std::vector<tape::DealShare> deal(uint32_t n_groups, uint32_t tiles_per_group, bool even,
                                     std::vector<uint32_t>& load) const;
@@ -181,6 +207,9 @@ class Lowering {
     return id == kNone || places_.weights.empty() ? 0 : places_.weights[static_cast<size_t>(id)];
   }
   uint64_t gains(const Stage* norm) const { return norm == nullptr ? 0 : address(norm->weights[0]); }
+  bool is_moe() const { return layers_[0].route != nullptr; }
+  const RouteArgs& route(const LayerStages& layer) const { return std::get<RouteArgs>(layer.route->args); }
+  tape::ExpertArgs experts(const LayerStages& layer) const;
   uint32_t per_sm(uint32_t n_out) const { return ceil_div(ceil_div(n_out, kTileRows), n_sms_); }
   static uint32_t passes(uint32_t wanted, uint32_t n_in);
 
@@ -190,7 +219,9 @@ class Lowering {
   TapeStage attend(const LayerStages& layer);
   TapeStage to_residual(const Stage* stage, const Stage* next_norm, const BufferRef& from, uint32_t pass_groups,
                         TapeBuffer& to, TapeBuffer& squares);
+  TapeStage norm_router(const LayerStages& layer);
   TapeStage norm_gate_up(const LayerStages& layer);
+  TapeStage down(const LayerStages& layer, const Stage* next_norm);
   TapeStage norm_head();
 
   const Plan& plan_;
@@ -201,7 +232,9 @@ class Lowering {
   const Stage *embed_ = nullptr, *final_norm_ = nullptr, *head_ = nullptr;
   std::vector<LayerStages> layers_;
   // Sizes, equal in all layers.
-  uint32_t dim_ = 0, n_heads_ = 0, n_kv_heads_ = 0, qkv_rows_ = 0, ffn_ = 0;
+  uint32_t dim_ = 0, n_heads_ = 0, n_kv_heads_ = 0, qkv_rows_ = 0;
+  uint32_t hidden_ = 0, top_k_ = 1, n_experts_ = 0;  // of an MLP, and of experts
+  uint32_t ffn_ = 0;                                 // hidden columns that a step meets
   std::optional<StepBuffers> b_;
 };
 
@@ -221,19 +254,35 @@ void Lowering::check_model() const {
   require(plan_.shard.size == 1 && !plan_.bidirectional && plan_.rope_switch == 0, "this kind of model");
   require(plan_.groups.size() == 1 && plan_.groups[0].kind == CacheKind::full, "several groups of cache, or windows");
   require(plan_.groups[0].policy == KvPolicy::raw_of(DType::bf16), "this cache type");
-  require(dim_ % kTileRows == 0 && ffn_ % kTileRows == 0, "widths that are no multiples of 8");
+  require(dim_ % kTileRows == 0 && hidden_ % kTileRows == 0, "widths that are no multiples of 8");
   require(n_kv_heads_ > 0 && n_heads_ % n_kv_heads_ == 0 && n_heads_ / n_kv_heads_ <= 8,
           "more than 8 query heads per kv head");
   for (const LayerStages& layer : layers_) {
     check_attention(layer);
     const auto& act = std::get<ActArgs>(layer.act->args);
-    require(act.act == Act::silu && act.gated && act.hidden == static_cast<int32_t>(ffn_), "this activation");
+    require(act.act == Act::silu && act.gated && act.hidden == static_cast<int32_t>(hidden_), "this activation");
+    check_experts(layer);
     for (const Stage* stage : {layer.out, layer.gate_up, layer.down})
       require(slot(stage).bias_parts.empty(), "biases but those of q, k and v");
   }
   require(slot(head_).bias_parts.empty(), "a bias of the head");
   require(slot(embed_).format == WeightFormat::plain(DType::bf16), "an embedding that is not bf16");
   require(n_sms_ >= n_kv_heads_, "a model as narrow as this");
+}
+
+void Lowering::check_experts(const LayerStages& layer) const {
+  require((layer.route != nullptr) == is_moe(), "dense layers between layers of experts");
+  if (layer.route == nullptr) return;
+  const RouteArgs& r = route(layer);
+  require((r.score == RouterScore::softmax || r.score == RouterScore::softmax_selected) && !r.correction &&
+              r.groups == r.top_groups && slot(layer.router).bias_parts.empty(),
+          "this router");
+  require(r.top_k == static_cast<int32_t>(top_k_) && r.experts == static_cast<int32_t>(n_experts_),
+          "layers that differ");
+  require(top_k_ <= tape::kMaxChosen && n_experts_ <= tape::kMaxExperts, "as many experts");
+  for (const Stage* stage : {layer.gate_up, layer.down}) {
+    require(slot(stage).count == r.experts && slot(stage).bias_parts.empty(), "these experts");
+  }
 }
 
 void Lowering::check_attention(const LayerStages& layer) const {
@@ -280,15 +329,27 @@ std::vector<tape::DealShare> Lowering::deal(uint32_t n_groups, uint32_t tiles_pe
   return shares;
 }
 
+// How a layer's experts are chosen and lie; of a dense layer nothing.
+tape::ExpertArgs Lowering::experts(const LayerStages& layer) const {
+  if (layer.route == nullptr) return {};
+  const RouteArgs& r = route(layer);
+  return {.top_k = top_k_,
+          .n_experts = n_experts_,
+          .hidden = hidden_,
+          .over_chosen = r.renormalize || r.score == RouterScore::softmax_selected,
+          .scale = r.scale};
+}
+
 // o, down and embed share one owner per row. Every product is even in itself, so that no SM finishes it late; gate and
 // up, with many small groups and a long time until the last of h is needed, even out what the others leave. Every SM
 // takes part in qkv and gate/up: so none can be a layer ahead.
 void Lowering::deal_all() {
-  const uint32_t residual_tiles = slices(n_heads_ * tape::kHeadDim) + slices(ffn_);
+  const uint32_t residual_tiles = slices(n_heads_ * tape::kHeadDim) + top_k_ * slices(hidden_);
   std::vector<uint32_t> load(n_sms_, 0), head_load(n_sms_, 0);
-  std::vector<tape::DealShare> shares[4];
+  std::vector<tape::DealShare> shares[kDeals];
   shares[kDealResidual] = deal(dim_ / kTileRows, residual_tiles, true, load);
   shares[kDealQkv] = deal(qkv_rows_ / kTileRows, slices(dim_), true, load);
+  if (is_moe()) shares[kDealRouter] = deal(ceil_div(n_experts_, kTileRows), slices(dim_), true, load);
   const auto idle = [](const tape::DealShare& share) { return share.n_rounds + share.n_tail == 0; };
   for (const bool even : {false, true}) {
     std::vector<uint32_t> sum = load;
@@ -316,15 +377,17 @@ void Lowering::place_buffers() {
                          .qkv = add(kTagged16 * qkv_rows_, n_layers),
                          .attended = add(kTagged16 * n_heads_ * tape::kHeadDim, n_layers),
                          .parts = add(kTagged32 * n_heads_ * n_splits * tape::kPartWords, n_layers),
+                         .scores = add(kTagged32 * n_experts_, n_layers),
                          .h = add(kTagged16 * ffn_, n_layers),
                          .residual = add(4 * uint64_t{dim_}, 0)});
 }
 
 TapeStage Lowering::product(const Stage* stage, tape::Epilogue epilogue, Deal deal, uint32_t pass_groups) {
   const WeightSlot& weight = slot(stage);
-  const auto n_out = static_cast<uint32_t>(weight.out), n_in = static_cast<uint32_t>(weight.in);
+  const auto n_out = static_cast<uint32_t>(weight.out), n_in = static_cast<uint32_t>(weight.in),
+             count = static_cast<uint32_t>(weight.count);
   const uint32_t parts = epilogue == tape::Epilogue::silu_mul ? 2 : 1;
-  require(weight.format == WeightFormat::plain(DType::bf16) && weight.count == 1, "weights that are not bf16");
+  require(weight.format == WeightFormat::plain(DType::bf16), "weights that are not bf16");
   require(n_in % 8 == 0, "widths that are no multiples of 8");
   TapeStage out{.op = tape::Op::product};
   out.product = {.epilogue = epilogue,
@@ -335,7 +398,8 @@ TapeStage Lowering::product(const Stage* stage, tape::Epilogue epilogue, Deal de
                  .pass_groups = passes(pass_groups, n_in)};
   out.weights[kMatrix].address = places_.maps + tape_.matrices.size() * kMapBytes;
   out.cost.weight_bytes = static_cast<uint64_t>(stage->cost.weight_bytes);
-  tape_.matrices.push_back({.weight = stage->weights[0], .parts = parts, .rows = n_out / parts, .n_in = n_in});
+  tape_.matrices.push_back(
+      {.weight = stage->weights[0], .count = count, .parts = parts, .rows = n_out / parts, .n_in = n_in});
   return out;
 }
 
@@ -399,12 +463,38 @@ TapeStage Lowering::to_residual(const Stage* stage, const Stage* next_norm, cons
   return out;
 }
 
-TapeStage Lowering::norm_gate_up(const LayerStages& layer) {
-  TapeStage stage = product(layer.gate_up, tape::Epilogue::silu_mul, kDealGateUp, ceil_div(per_sm(2 * ffn_), 4));
+// Scores of the experts; as f32, since a choice hangs on them.
+TapeStage Lowering::norm_router(const LayerStages& layer) {
+  TapeStage stage = product(layer.router, tape::Epilogue::scores, kDealRouter, tape::kRegionFloats);
   stage.product.eps = std::get<NormArgs>(layer.ffn_pre->args).eps;
   stage.reads[kVector] = b_->z.last();
   stage.reads[kSquares] = b_->z_squares.last();
+  stage.writes[kVector] = b_->scores.next();
+  return stage;
+}
+
+TapeStage Lowering::norm_gate_up(const LayerStages& layer) {
+  TapeStage stage = product(layer.gate_up, tape::Epilogue::silu_mul, kDealGateUp, ceil_div(per_sm(2 * ffn_), 4));
+  stage.product.eps = std::get<NormArgs>(layer.ffn_pre->args).eps;
+  stage.product.n_out = 2 * ffn_;  // of all experts that a step meets
+  stage.product.n_groups = 2 * ffn_ / kTileRows;
+  stage.experts = experts(layer);
+  stage.reads[kVector] = b_->z.last();
+  stage.reads[kSquares] = b_->z_squares.last();
+  if (is_moe()) stage.reads[kScores] = b_->scores.last();
   stage.writes[kVector] = b_->h.next();
+  return stage;
+}
+
+// Dense: all but the last group of an SM in one pass; the last, small one ends soon after the others have been
+// published. Experts' columns come one expert after another: one pass waits for none of them twice.
+TapeStage Lowering::down(const LayerStages& layer, const Stage* next_norm) {
+  const uint32_t pass_groups = is_moe() ? per_sm(dim_) : std::max(2u, per_sm(dim_)) - 1;
+  TapeStage stage = to_residual(layer.down, next_norm, b_->h.last(), pass_groups, b_->x, b_->squares);
+  stage.product.n_in = ffn_;
+  stage.product.pass_groups =
+      std::min(stage.product.pass_groups, tape::kRegionFloats / (kTileRows * top_k_ * slices(hidden_)));
+  stage.experts = experts(layer);
   return stage;
 }
 
@@ -424,14 +514,17 @@ Tape Lowering::run() {
   n_heads_ = static_cast<uint32_t>(attend_args.heads);
   n_kv_heads_ = static_cast<uint32_t>(attend_args.kv_heads);
   qkv_rows_ = (n_heads_ + 2 * n_kv_heads_) * tape::kHeadDim;
-  ffn_ = static_cast<uint32_t>(slot(layers_[0].down).in);
+  hidden_ = static_cast<uint32_t>(slot(layers_[0].down).in);
+  if (is_moe()) {
+    top_k_ = static_cast<uint32_t>(route(layers_[0]).top_k);
+    n_experts_ = static_cast<uint32_t>(route(layers_[0]).experts);
+  }
+  ffn_ = top_k_ * hidden_;
   n_sms_ = std::min({n_sms_, qkv_rows_ / kTileRows, 2 * ffn_ / kTileRows});  // each has a part of these
   tape_.n_sms = n_sms_;
   check_model();
   deal_all();
   place_buffers();
-  // All but the last group of an SM in one pass: the last, small one ends soon after the others have been published.
-  const uint32_t down_groups = std::max(2u, per_sm(dim_)) - 1;
   const auto add = [&](size_t layer, TapeStage stage) {
     stage.layer = static_cast<uint16_t>(layer);
     tape_.stages.push_back(stage);
@@ -443,8 +536,9 @@ Tape Lowering::run() {
     add(l, norm_qkv(layer));
     add(l, attend(layer));
     add(l, to_residual(layer.out, layer.ffn_pre, b_->attended.last(), 1, b_->z, b_->z_squares));
+    if (is_moe()) add(l, norm_router(layer));
     add(l, norm_gate_up(layer));
-    add(l, to_residual(layer.down, next, b_->h.last(), down_groups, b_->x, b_->squares));
+    add(l, down(layer, next));
   }
   add(layers_.size(), norm_head());
   if (tape_.stages.size() < tape::kMinStages) refuse("the model has too few layers");

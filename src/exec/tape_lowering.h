@@ -21,10 +21,10 @@ struct TapePlaces {
   uint64_t cache_layer_bytes = 0;
 };
 
-// A matrix whose tiles the tape's kernel loads: [parts * rows, n_in].
+// A matrix whose tiles the tape's kernel loads, or a stack of experts: [count, parts * rows, n_in].
 struct TapeMatrix {
   WeightId weight = kNone;
-  uint32_t parts = 1, rows = 0, n_in = 0;
+  uint32_t count = 1, parts = 1, rows = 0, n_in = 0;
 };
 
 struct Tape {

@@ -44,11 +44,21 @@ std::string config(const char* arch, int dim, int heads, int kv_heads, int ffn, 
                      arch, vocab, dim, ffn, layers, heads, kv_heads, more);
 }
 
+std::string experts_config(int dim, int heads, int kv_heads, int hidden, int experts, int top_k, bool over_chosen) {
+  return config("Qwen3MoeForCausalLM", dim, heads, kv_heads, 4 * hidden, 3, 1003,
+                fmt::format(R"(, "moe_intermediate_size": {}, "num_experts": {}, "num_experts_per_tok": {},
+ "norm_topk_prob": {})",
+                            hidden, experts, top_k, over_chosen)
+                    .c_str());
+}
+
 std::vector<TapeCase> cases() {
   return {{"qwen3 of odd widths", config("Qwen3ForCausalLM", 1352, 16, 4, 2824, 3, 1003), 4200, {0, 29, 61, 700, 4090}},
           {"one kv head", config("Qwen3ForCausalLM", 512, 8, 1, 1280, 2, 4099), 700, {0, 31, 600}},
           {"narrow", config("Qwen3ForCausalLM", 64, 4, 2, 96, 2, 250), 200, {0, 90}},
           {"wide", config("Qwen3ForCausalLM", 5120, 64, 8, 25600, 2, 8192), 1200, {5, 1100}},
+          {"experts", experts_config(2048, 32, 4, 768, 24, 8, true), 700, {0, 600}},
+          {"wide experts", experts_config(520, 8, 2, 1400, 7, 4, false), 200, {0, 90}},
           {"biases, no norms", config("Qwen2ForCausalLM", 896, 7, 1, 4864, 2, 1000), 700, {0, 600}}};
 }
 
@@ -60,7 +70,8 @@ Plan lower_config(const std::string& json) {
                {.kernels = &gpu::kernels(), .policy = [](int) { return KvPolicy::raw_of(DType::bf16); }});
 }
 
-// Matrices that keep a vector's size, gains around 1, small biases.
+// Matrices that keep a vector's size, gains around 1, small biases. Scores of experts lie apart, so that the last one
+// chosen, which rounding may exchange for the next, has little weight.
 LoadedWeights random_weights(const Plan& plan) {
   LoadedWeights loaded;
   for (const WeightSlot& slot : plan.weights) {
@@ -68,8 +79,8 @@ LoadedWeights random_weights(const Plan& plan) {
     std::mt19937 random(static_cast<unsigned>(loaded.weights.size()));
     const auto uniform = [&](float size) { return (static_cast<float>(random() >> 8) * 0x1p-23f - 1.0f) * size; };
     if (slot.role == WeightSlot::Role::matrix) {
-      w.data = Tensor::zeros({slot.out, slot.in}, DType::bf16);
-      const float size = std::sqrt(3.0f / static_cast<float>(slot.in));
+      w.data = Tensor::zeros({slot.count * slot.out, slot.in}, DType::bf16);
+      const float size = std::sqrt(3.0f / static_cast<float>(slot.in)) * (slot.name.ends_with("router") ? 4.0f : 1.0f);
       for (int64_t i = 0; i < w.data.numel(); ++i) w.data.as<uint16_t>()[i] = float_to_bf16(uniform(size));
       if (!slot.bias_parts.empty()) {
         w.bias = Tensor::zeros({slot.out}, DType::f32);

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 #include <numbers>
+#include <numeric>
 
 #include "base/dtype.h"
 
@@ -78,14 +79,48 @@ std::vector<double> TapeOracle::vector(const tape::BufferRef& ref, size_t count,
   return values;
 }
 
-double TapeOracle::sum_of_squares(const tape::BufferRef& ref, Shares& shares) const {
+std::vector<double> TapeOracle::tagged32(const tape::BufferRef& ref, size_t count, Shares& shares) const {
   const uint32_t tag = executor_.tape()->last_step() * ref.per_step + ref.version;
-  double sum = 0.0;
-  for (const uint64_t word : read<uint64_t>(ref.address, tape().n_sms)) {
+  std::vector<double> values;
+  for (const uint64_t word : read<uint64_t>(ref.address, count)) {
     if (static_cast<uint32_t>(word >> 32) != tag) shares["tags"] = std::numeric_limits<double>::infinity();
-    sum += std::bit_cast<float>(static_cast<uint32_t>(word));
+    values.push_back(std::bit_cast<float>(static_cast<uint32_t>(word)));
   }
-  return sum;
+  return values;
+}
+
+double TapeOracle::sum_of_squares(const tape::BufferRef& ref, Shares& shares) const {
+  const std::vector<double> squares = tagged32(ref, tape().n_sms, shares);
+  return std::accumulate(squares.begin(), squares.end(), 0.0);
+}
+
+// Where an element of a stage's matrix lies: gate, then up, of one chosen expert after another; or columns of one after
+// another.
+size_t TapeOracle::weight_at(const tape::TapeStage& stage, size_t row, size_t column) const {
+  const tape::ProductArgs& args = stage.product;
+  const size_t hidden = stage.experts.hidden;
+  if (hidden == 0) return row * args.n_in + column;
+  if (args.epilogue == tape::Epilogue::add_residual)
+    return (chosen_[column / hidden].id * args.n_out + row) * hidden + column % hidden;
+  const size_t half = args.n_out / 2, up = row / half, i = row % half;
+  return (chosen_[i / hidden].id * 2 * hidden + up * hidden + i % hidden) * args.n_in + column;
+}
+
+// The experts with the best scores, of equal ones the first, and their weights.
+void TapeOracle::choose_experts(const tape::TapeStage& stage, Shares& shares) {
+  const tape::ExpertArgs& args = stage.experts;
+  const std::vector<double> scores = tagged32(stage.reads[tape::kScores], args.n_experts, shares);
+  std::vector<size_t> order(scores.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::ranges::stable_sort(order, [&](size_t a, size_t b) { return scores[a] > scores[b]; });
+  chosen_.clear();
+  double mass = 0.0;
+  for (size_t i = 0; i < order.size(); ++i) {
+    const double weight = std::exp(scores[order[i]] - scores[order[0]]);
+    if (i < args.top_k) chosen_.push_back({.id = order[i], .weight = weight});
+    if (i < args.top_k || !args.over_chosen) mass += weight;
+  }
+  for (Chosen& c : chosen_) c.weight *= args.scale / mass;
 }
 
 TapeOracle::Sums TapeOracle::multiply(const tape::TapeStage& stage, const std::vector<double>& x) const {
@@ -94,12 +129,12 @@ TapeOracle::Sums TapeOracle::multiply(const tape::TapeStage& stage, const std::v
   const auto* weights = host_.weights[static_cast<size_t>(tape().matrices[map].weight)].data.as<uint16_t>();
   const size_t n_in = stage.product.n_in;
   // A lane adds 32 products per slice, then come 5 additions over lanes and one per slice.
-  const double n_additions = 40.0 + static_cast<double>(n_in / tape::kTileColumns + 1);
+  const double n_additions = 40.0 + static_cast<double>(n_in / tape::kTileColumns + 1 + stage.experts.top_k);
   Sums sums;
   for (size_t row = 0; row < stage.product.n_out; ++row) {
     double sum = 0.0, size = 0.0;
     for (size_t c = 0; c < n_in; ++c) {
-      const double p = double{bf16_to_float(weights[row * n_in + c])} * x[c];
+      const double p = double{bf16_to_float(weights[weight_at(stage, row, c)])} * x[c];
       sum += p;
       size += std::fabs(p);
     }
@@ -146,6 +181,8 @@ void TapeOracle::check_residual(const tape::TapeStage& stage, const std::vector<
 
 void TapeOracle::check_product(const tape::TapeStage& stage, Shares& shares) {
   const tape::ProductArgs& args = stage.product;
+  if (stage.reads[tape::kScores].address != 0 && args.epilogue == tape::Epilogue::silu_mul)
+    choose_experts(stage, shares);
   const Sums sums = multiply(stage, vector(stage.reads[tape::kVector], args.n_in, shares));
   const bool normed = stage.reads[tape::kSquares].address != 0;
   const double square = normed ? sum_of_squares(stage.reads[tape::kSquares], shares) : 0.0;
@@ -164,11 +201,17 @@ void TapeOracle::check_product(const tape::TapeStage& stage, Shares& shares) {
   if (args.epilogue == tape::Epilogue::silu_mul) {
     const std::vector<double> h = vector(stage.writes[tape::kVector], n / 2, shares);
     for (size_t i = 0; i < n / 2; ++i) {
-      const double gate = value(i), up = value(n / 2 + i), silu = gate / (1 + std::exp(-gate)), v = silu * up;
+      const double weight = stage.experts.hidden > 0 ? chosen_[i / stage.experts.hidden].weight : 1.0;
+      const double gate = value(i), up = value(n / 2 + i), silu = gate / (1 + std::exp(-gate)), v = silu * up * weight;
       const double b =
-          1.1 * bound(i) * std::fabs(up) + std::fabs(silu) * bound(n / 2 + i) + 64 * kUlpF32 * std::fabs(v);
+          weight * (1.1 * bound(i) * std::fabs(up) + std::fabs(silu) * bound(n / 2 + i)) + 128 * kUlpF32 * std::fabs(v);
       compare("h", h[i], v, with_rounding(v, b), shares);
     }
+    return;
+  }
+  if (args.epilogue == tape::Epilogue::scores) {
+    const std::vector<double> scores = tagged32(stage.writes[tape::kVector], n, shares);
+    for (size_t i = 0; i < n; ++i) compare("scores", scores[i], value(i), bound(i), shares);
     return;
   }
   if (args.epilogue == tape::Epilogue::logits) {

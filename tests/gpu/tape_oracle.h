@@ -28,8 +28,11 @@ class TapeOracle {
   template <typename T>
   std::vector<T> read(uint64_t address, size_t count) const;
   std::vector<double> vector(const tape::BufferRef& ref, size_t count, Shares& shares) const;
+  std::vector<double> tagged32(const tape::BufferRef& ref, size_t count, Shares& shares) const;
   double sum_of_squares(const tape::BufferRef& ref, Shares& shares) const;
+  size_t weight_at(const tape::TapeStage& stage, size_t row, size_t column) const;
   Sums multiply(const tape::TapeStage& stage, const std::vector<double>& x) const;
+  void choose_experts(const tape::TapeStage& stage, Shares& shares);
   void check_embed(int32_t token, Shares& shares);
   void check_product(const tape::TapeStage& stage, Shares& shares);
   void check_residual(const tape::TapeStage& stage, const std::vector<double>& expected,
@@ -39,6 +42,11 @@ class TapeOracle {
   const CudaExecutor& executor_;
   const LoadedWeights& host_;
   std::vector<float> residual_;  // before the stage
+  struct Chosen {
+    size_t id = 0;
+    double weight = 0.0;
+  };
+  std::vector<Chosen> chosen_;  // of the layer, the best first
 };
 
 }  // namespace arc::test

@@ -23,6 +23,11 @@ namespace {
 constexpr char kQwen3_32b[] = R"({"architectures": ["Qwen3ForCausalLM"], "vocab_size": 151936, "hidden_size": 5120,
  "intermediate_size": 25600, "num_hidden_layers": 64, "num_attention_heads": 64, "num_key_value_heads": 8,
  "head_dim": 128, "max_position_embeddings": 40960, "rms_norm_eps": 1e-6, "rope_theta": 1000000})";
+constexpr char kQwen3Experts[] = R"({"architectures": ["Qwen3MoeForCausalLM"], "vocab_size": 151936,
+ "hidden_size": 2048, "intermediate_size": 6144, "moe_intermediate_size": 768, "num_experts": 128,
+ "num_experts_per_tok": 8, "norm_topk_prob": true, "num_hidden_layers": 48, "num_attention_heads": 32,
+ "num_key_value_heads": 4, "head_dim": 128, "max_position_embeddings": 40960, "rms_norm_eps": 1e-6,
+ "rope_theta": 1000000})";
 constexpr uint32_t kSms = 132;
 
 Plan lowered(const std::string& json, bool fused, DType cache = DType::bf16) {
@@ -174,11 +179,54 @@ TEST(TapeTest, TinyModelsAreThePlanOrSayWhyNot) {
   EXPECT_THROW(lower_tape(lowered(kQwen3_32b, false, DType::f32), kSms, {}), Error);
 }
 
+// The stages of experts, beside what the plan says of them.
+TEST(TapeTest, ExpertsAreThePlan) {
+  const Plan plan = lowered(kQwen3Experts, false);
+  const TapePlaces places = places_of(plan);
+  const Tape tape = lower_tape(plan, kSms, places);
+  ASSERT_EQ(tape.stages.size(), 48 * 6 + 2u);
+  const auto weight = [&](const tape::TapeStage& stage) -> const TapeMatrix& {
+    return tape.matrices[(stage.weights[tape::kMatrix].address - places.maps) / tape::kMapBytes];
+  };
+  for (size_t layer = 0; layer < 48; ++layer) {
+    const tape::TapeStage* stages = &tape.stages[1 + 6 * layer + 3];
+    const std::string prefix = fmt::format("layers.{}.moe.", layer);
+    EXPECT_EQ(plan.weights[weight(stages[0]).weight].name, prefix + "router");
+    EXPECT_EQ(plan.weights[weight(stages[1]).weight].name, prefix + "gate_up");
+    EXPECT_EQ(plan.weights[weight(stages[2]).weight].name, prefix + "down");
+    EXPECT_EQ(stages[0].product.epilogue, tape::Epilogue::scores);
+    EXPECT_EQ(stages[0].product.n_out, 128u);
+    EXPECT_EQ(stages[1].reads[tape::kScores].address, stages[0].writes[tape::kVector].address);
+    EXPECT_EQ(stages[1].product.n_out, 8 * 2 * 768u);
+    EXPECT_EQ(stages[2].product.n_in, 8 * 768u);
+    for (const tape::TapeStage* stage : {&stages[1], &stages[2]}) {
+      EXPECT_EQ(stage->experts.top_k, 8u);
+      EXPECT_EQ(stage->experts.n_experts, 128u);
+      EXPECT_EQ(stage->experts.hidden, 768u);
+      EXPECT_TRUE(stage->experts.over_chosen);
+      EXPECT_EQ(weight(*stage).count, 128u);
+      EXPECT_EQ(stage->cost.weight_bytes, 8u * stage->product.n_out * stage->product.n_in * 2 / 8);
+    }
+  }
+}
+
+TEST(TapeTest, ExpertsWithoutDeviceFunctionsAreRefused) {
+  for (const auto& [key, value] :
+       std::map<std::string, Json>{{"num_experts", 257}, {"num_experts_per_tok", 17}, {"mlp_only_layers", {3}}}) {
+    SCOPED_TRACE(key);
+    Json config = parse_json(kQwen3Experts, "config.json");
+    config[key] = value;
+    EXPECT_THROW(lower_tape(lowered(config.dump(), false), kSms, {}), Error);
+  }
+}
+
+class TapeOf : public testing::TestWithParam<const char*> {};
+
 // A reader names the version that was written last; each write is the next one, and as many as the buffer says.
-TEST(TapeTest, VersionsFollowEachOther) {
-  const TapeIsPlan model(kQwen3_32b);
+TEST_P(TapeOf, VersionsFollowEachOther) {
+  const Plan plan = lowered(GetParam(), false);
   std::map<uint64_t, uint32_t> written, per_step;
-  for (const tape::TapeStage& stage : model.tape().stages) {
+  for (const tape::TapeStage& stage : lower_tape(plan, kSms, places_of(plan)).stages) {
     for (const tape::BufferRef& ref : stage.reads) {
       if (ref.per_step > 0) {
         EXPECT_EQ(ref.version, written[ref.address]);
@@ -193,9 +241,9 @@ TEST(TapeTest, VersionsFollowEachOther) {
   EXPECT_EQ(written, per_step);
 }
 
-TEST(TapeTest, EveryGroupIsDealtOnceAndEverySmHasWork) {
+TEST_P(TapeOf, EveryGroupIsDealtOnceAndEverySmHasWork) {
   for (const uint32_t n_sms : {132u, 114u, 78u}) {
-    const Plan plan = lowered(kQwen3_32b, false);
+    const Plan plan = lowered(GetParam(), false);
     const Tape tape = lower_tape(plan, n_sms, {});
     ASSERT_EQ(tape.n_sms, n_sms);
     std::map<uint32_t, uint64_t> tiles;  // of a layer, by SM
@@ -208,9 +256,13 @@ TEST(TapeTest, EveryGroupIsDealtOnceAndEverySmHasWork) {
         for (uint32_t i = 0; i < share.n_rounds; ++i) groups.insert(i * n_sms + sm);
         for (uint32_t i = 0; i < share.n_tail; ++i) groups.insert(share.first_tail + i);
         n += share.n_rounds + share.n_tail;
-        const auto columns = (stage.product.n_in + tape::kTileColumns - 1) / tape::kTileColumns;
+        const bool in_columns = stage.experts.top_k > 0 && stage.product.epilogue == tape::Epilogue::add_residual;
+        const auto columns =
+            in_columns ? stage.experts.top_k : (stage.product.n_in + tape::kTileColumns - 1) / tape::kTileColumns;
         if (stage.layer == 0) tiles[sm] += (share.n_rounds + share.n_tail) * columns;
-        EXPECT_GT(share.n_rounds + share.n_tail, 0u);
+        if (stage.product.epilogue != tape::Epilogue::scores) {
+          EXPECT_GT(share.n_rounds + share.n_tail, 0u);
+        }
       }
       EXPECT_EQ(n, stage.product.n_groups);
       EXPECT_EQ(groups.size(), n);
@@ -218,9 +270,11 @@ TEST(TapeTest, EveryGroupIsDealtOnceAndEverySmHasWork) {
     }
     uint64_t least = UINT64_MAX, most = 0;
     for (const auto& [sm, count] : tiles) least = std::min(least, count), most = std::max(most, count);
-    EXPECT_LE(most - least, 5u) << n_sms;  // a group of gate and up has five tiles
+    EXPECT_LE(most - least, 5u) << n_sms;  // a group of gate and up has five tiles, one of experts two
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Models, TapeOf, testing::Values(kQwen3_32b, kQwen3Experts));
 
 }  // namespace
 }  // namespace arc::test

@@ -62,7 +62,7 @@ void TapeDecoder::bind(const Plan& plan, const LoadedWeights& weights, const Cac
   bool made = true;
   for (size_t i = 0; i < tape_.matrices.size(); ++i) {
     const TapeMatrix& m = tape_.matrices[i];
-    made &= tape::matrix_map(&maps[i], places.weights[static_cast<size_t>(m.weight)], m.parts, m.rows, m.n_in);
+    made &= tape::matrix_map(&maps[i], places.weights[static_cast<size_t>(m.weight)], m.count, m.parts, m.rows, m.n_in);
   }
   made &= tape::cache_map(&maps.back(), places.cache, layer_bytes * plan.groups[0].layers.size() / tape::kRowBytes);
   if (!made) throw Error(ErrorCode::resource, "the GPU's driver makes no tensor maps");

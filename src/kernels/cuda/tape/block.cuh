@@ -36,8 +36,24 @@ struct StageView {
   __device__ __forceinline__ uint32_t pass_end(uint32_t pass) const {
     return min(pass_begin(pass) + stage.product.pass_groups, n_groups);
   }
+
+  // Experts stand in rows or in columns. Slices and groups do not cross from one to the next.
+  __device__ __forceinline__ bool gated() const { return stage.product.epilogue == Epilogue::silu_mul; }
+  __device__ __forceinline__ bool experts_in_rows() const { return stage.experts.top_k > 0 && gated(); }
+  __device__ __forceinline__ bool experts_in_columns() const { return stage.experts.top_k > 0 && !gated(); }
+  __device__ __forceinline__ uint32_t part_slices() const {
+    return experts_in_columns() ? (stage.experts.hidden + kTileColumns - 1) / kTileColumns : n_slices;
+  }
+  __device__ __forceinline__ uint32_t part_columns() const {
+    return experts_in_columns() ? stage.experts.hidden : stage.product.n_in;
+  }
+  __device__ __forceinline__ uint32_t slice_begin(uint32_t slice) const {
+    if (!experts_in_columns()) return slice * kTileColumns;
+    return slice / part_slices() * part_columns() + slice % part_slices() * kTileColumns;
+  }
   __device__ __forceinline__ uint32_t slice_columns(uint32_t slice) const {
-    return min(kTileColumns, stage.product.n_in - slice * kTileColumns);
+    if (experts_in_columns()) slice %= part_slices();
+    return min(kTileColumns, part_columns() - slice * kTileColumns);
   }
 };
 
@@ -46,6 +62,12 @@ struct Step {
   uint32_t number = 0;  // makes the tags
   int32_t token = 0;
   uint32_t position = 0;
+};
+
+// The experts of a layer, the best first.
+struct Choice {
+  uint32_t ids[kMaxChosen];
+  float weights[kMaxChosen];
 };
 
 struct Shared {
@@ -57,6 +79,8 @@ struct Shared {
   uint64_t slot_full[kSlots], slot_empty[kSlots];
   uint64_t region_full[kRegions], region_empty[kRegions];
   uint64_t stage_full[kStageSlots], stage_empty[kStageSlots];
+  uint64_t choice_made;
+  Choice choice;
   Step step;
 };
 

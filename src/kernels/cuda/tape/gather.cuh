@@ -72,7 +72,7 @@ class Gather {
       for (uint32_t slice = 0; slice < view.n_slices; ++slice, next_.advance(1)) {
         if (!mine(next_)) continue;
         uint8_t* slot = open_slot(next_);
-        const uint32_t* words = at<const uint32_t>(from.address) + slice * kTileColumns;
+        const uint32_t* words = at<const uint32_t>(from.address) + view.slice_begin(slice);
         const uint32_t n_columns = view.slice_columns(slice), n_chunks = (n_columns + 255) / 256 * 2;
         uint4 w[kTileColumns / kChunkWords];
         load_fresh(w, words, kChunkWords, n_columns - 4, tag_at(from, shared_.step));

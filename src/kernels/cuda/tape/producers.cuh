@@ -21,7 +21,8 @@ __device__ __forceinline__ void complete_view(StageView& view, const LaunchArgs&
   view.first_tail = share.first_tail;
   if (stage.op == Op::embed) return;
   prefetch_map(stage.weights[kMatrix].address);
-  view.n_slices = (stage.product.n_in + kTileColumns - 1) / kTileColumns;
+  view.n_slices = view.experts_in_columns() ? stage.experts.top_k * view.part_slices()
+                                            : (stage.product.n_in + kTileColumns - 1) / kTileColumns;
   view.n_passes = (view.n_groups + stage.product.pass_groups - 1) / stage.product.pass_groups;
   view.holds_vector = view.n_passes > 1 && view.n_slices <= kSlots;
 }
@@ -45,6 +46,8 @@ __device__ __forceinline__ void load_stages(Shared& shared, const LaunchArgs& la
 
 // ---- tiles. One lane. Tiles come in the order in which the consumers take them: stage, pass, column slice, group.
 class TileProducer {
+  static constexpr uint32_t kSliceElements = kTileColumns / kMapColumns;
+
  public:
   __device__ __forceinline__ TileProducer(Shared& shared, const LaunchArgs& launch)
       : shared_(shared), launch_(launch), policy_(evict_first_policy()) {}
@@ -63,17 +66,36 @@ class TileProducer {
  private:
   __device__ __forceinline__ void stream_matrix(const StageView& view) {
     const uint64_t map = view.stage.weights[kMatrix].address;
-    const uint32_t group_rows = view.stage.product.epilogue == Epilogue::silu_mul ? kTileRows / 2 : kTileRows;
+    if (view.experts_in_rows()) {
+      barrier_wait(&shared_.choice_made, n_choices_++ & 1, "choice of experts");
+    }
     for (uint32_t pass = 0; pass < view.n_passes; ++pass) {
       const uint32_t begin = view.pass_begin(pass), end = view.pass_end(pass);
       for (uint32_t slice = 0; slice < view.n_slices; ++slice) {
         for (uint32_t i = begin; i < end; ++i) {
+          const Box box = box_of(view, slice, i);
           const Place place = open_tile();
-          copy_box(place.tile, map, slice * (kTileColumns / kMapColumns), view.group(i) * group_rows, 0, place.full,
-                   policy_);
+          copy_box(place.tile, map, box.x, box.y, box.z, place.full, policy_);
         }
       }
     }
+  }
+
+  struct Box {
+    uint32_t x, y, z;
+  };
+  // Tile of a column slice and the i-th group of this SM.
+  __device__ __forceinline__ Box box_of(const StageView& view, uint32_t slice, uint32_t i) const {
+    const uint32_t row = view.group(i) * (view.gated() ? kTileRows / 2 : kTileRows);
+    if (view.experts_in_rows()) {
+      const uint32_t part = row / view.stage.experts.hidden;
+      return {slice * kSliceElements, row - part * view.stage.experts.hidden, 2 * shared_.choice.ids[part]};
+    }
+    if (view.experts_in_columns()) {
+      const uint32_t part = slice / view.part_slices();
+      return {(slice - part * view.part_slices()) * kSliceElements, row, shared_.choice.ids[part]};
+    }
+    return {slice * kSliceElements, row, 0};
   }
 
   __device__ __forceinline__ void stream_cache(const StageView& view) {
@@ -110,6 +132,7 @@ class TileProducer {
   const LaunchArgs& launch_;
   const uint64_t policy_;
   Cursor<kTiles> next_;
+  uint32_t n_choices_ = 0;
 };
 
 }  // namespace arc::tape

@@ -21,6 +21,7 @@ enum class Epilogue : uint8_t {
   store,         // y = v + bias
   add_residual,  // r += v; y = r * next_norm; squares = sums of r^2, one per SM
   silu_mul,      // a group holds 4 rows of gate, then the same rows of up: y = silu(gate) * up
+  scores,        // y = v in f32, tagged: one for each expert
   logits,        // y = v in f32, plain
 };
 
@@ -55,6 +56,17 @@ struct ProductArgs {
   float eps = 0;                 // of the norm that opens the stage
 };
 
+// Of a product with a stack of experts: the step's `top_k`, those with the best scores, as if they were one matrix.
+// Rows of gate and up stand one expert behind the other, and so do columns of down. A chosen expert's weight is part of
+// h.
+struct ExpertArgs {
+  uint32_t top_k = 0;  // 0: a plain matrix
+  uint32_t n_experts = 0;
+  uint32_t hidden = 0;      // rows of gate, columns of down of one expert
+  bool over_chosen = true;  // weights are a softmax over the chosen experts, else over all
+  float scale = 1;          // of the weights
+};
+
 struct AttendArgs {
   uint32_t n_heads = 0, n_kv_heads = 0;  // H / K is 1 to 8; head dim is 128
   uint32_t n_splits = 0;                 // SMs per kv head, at most kMaxSplits
@@ -72,12 +84,13 @@ struct StageCost {
 //            weights                                   reads                   writes
 //   embed    table bf16 [V, C], next_norm              -                       x, squares, residual
 //   product  tensor map of W [n_out, n_in], next_norm, x, squares, residual    y, squares, residual
-//            bias
+//            bias                                      or scores of experts
 //   attend   q_norm, k_norm, frequencies f64 [D / 2]   qkv                     attended, parts
 struct alignas(16) TapeStage {
   Op op = Op::embed;
   uint16_t layer = 0;  // for messages
   ProductArgs product{};
+  ExpertArgs experts{};
   AttendArgs attend{};
   StaticRef weights[3]{};
   IndexedRef cache{};
@@ -89,7 +102,7 @@ static_assert(sizeof(TapeStage) <= 256 && sizeof(TapeStage) % 16 == 0);
 
 // Indices into weights, reads and writes.
 enum : int { kMatrix = 0, kNextNorm = 1, kBias = 2, kQNorm = 0, kKNorm = 1, kRope = 2 };
-enum : int { kVector = 0, kSquares = 1, kParts = 1, kResidual = 2 };
+enum : int { kVector = 0, kSquares = 1, kParts = 1, kResidual = 2, kScores = 2 };
 
 // How the row groups of a product are dealt to the SMs. SM s takes group i * n_sms + s in round i < n_rounds
 // (neighbours read neighbouring addresses at the same time), then n_tail groups from first_tail on.
@@ -124,6 +137,8 @@ constexpr uint32_t kResidualGroups = 8;
 constexpr uint32_t kRegionFloats = 1024;
 
 constexpr uint32_t kMaxSms = 160;
+
+constexpr uint32_t kMaxExperts = 256, kMaxChosen = 16;
 
 // A step has at least as many stages as a block holds records of.
 constexpr uint32_t kMinStages = 8;

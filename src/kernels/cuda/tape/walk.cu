@@ -31,6 +31,7 @@ __device__ void prepare(Shared& shared, const LaunchArgs& launch) {
     barrier_init(&shared.stage_full[i], 1);
     barrier_init(&shared.stage_empty[i], kTapeReaders);
   }
+  barrier_init(&shared.choice_made, 1);
   shared.step = {.number = *launch.step, .token = *launch.token, .position = uint32_t(*launch.position)};
   asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
 }
@@ -115,8 +116,8 @@ int load_walk() noexcept {
   return cudaFuncSetAttribute(walk_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(sizeof(Shared)));
 }
 
-bool matrix_map(void* map, uint64_t data, uint32_t parts, uint32_t rows, uint32_t n_in) noexcept {
-  const cuuint64_t sizes[] = {n_in / kMapColumns, rows, parts}, row_bytes = cuuint64_t{n_in} * 2;
+bool matrix_map(void* map, uint64_t data, uint32_t count, uint32_t parts, uint32_t rows, uint32_t n_in) noexcept {
+  const cuuint64_t sizes[] = {n_in / kMapColumns, rows, cuuint64_t{count} * parts}, row_bytes = cuuint64_t{n_in} * 2;
   const cuuint64_t strides[] = {row_bytes, row_bytes * rows};
   const cuuint32_t box[] = {kTileColumns / kMapColumns, kTileRows / parts, parts}, steps[] = {1, 1, 1};
   return encode() != nullptr &&
