@@ -211,7 +211,7 @@ class Lowering {
   const RouteArgs& route(const LayerStages& layer) const { return std::get<RouteArgs>(layer.route->args); }
   tape::ExpertArgs experts(const LayerStages& layer) const;
   uint32_t per_sm(uint32_t n_out) const { return ceil_div(ceil_div(n_out, kTileRows), n_sms_); }
-  static uint32_t passes(uint32_t wanted, uint32_t n_in);
+  static uint32_t passes(uint32_t wanted, uint32_t n_slices);
 
   TapeStage product(const Stage* stage, tape::Epilogue epilogue, Deal deal, uint32_t pass_groups);
   TapeStage embed(const Stage* first_norm);
@@ -360,8 +360,8 @@ void Lowering::deal_all() {
   for (const auto& list : shares) tape_.deals.insert(tape_.deals.end(), list.begin(), list.end());
 }
 
-uint32_t Lowering::passes(uint32_t wanted, uint32_t n_in) {
-  const uint32_t limit = tape::kRegionFloats / (kTileRows * slices(n_in));
+uint32_t Lowering::passes(uint32_t wanted, uint32_t n_slices) {
+  const uint32_t limit = tape::kRegionFloats / (kTileRows * n_slices);
   require(limit > 0, "rows this wide");
   return std::clamp(wanted, 1u, limit);
 }
@@ -395,7 +395,7 @@ TapeStage Lowering::product(const Stage* stage, tape::Epilogue epilogue, Deal de
                  .n_in = n_in,
                  .n_groups = ceil_div(n_out, kTileRows),
                  .deal = deal,
-                 .pass_groups = passes(pass_groups, n_in)};
+                 .pass_groups = passes(pass_groups, slices(n_in))};
   out.weights[kMatrix].address = places_.maps + tape_.matrices.size() * kMapBytes;
   out.cost.weight_bytes = static_cast<uint64_t>(stage->cost.weight_bytes);
   tape_.matrices.push_back(
@@ -492,8 +492,7 @@ TapeStage Lowering::down(const LayerStages& layer, const Stage* next_norm) {
   const uint32_t pass_groups = is_moe() ? per_sm(dim_) : std::max(2u, per_sm(dim_)) - 1;
   TapeStage stage = to_residual(layer.down, next_norm, b_->h.last(), pass_groups, b_->x, b_->squares);
   stage.product.n_in = ffn_;
-  stage.product.pass_groups =
-      std::min(stage.product.pass_groups, tape::kRegionFloats / (kTileRows * top_k_ * slices(hidden_)));
+  stage.product.pass_groups = passes(stage.product.pass_groups, top_k_ * slices(hidden_));
   stage.experts = experts(layer);
   return stage;
 }
