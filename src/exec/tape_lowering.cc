@@ -208,8 +208,7 @@ class Lowering {
   }
   uint64_t gains(const Stage* norm) const { return norm == nullptr ? 0 : address(norm->weights[0]); }
   bool is_moe() const { return layers_[0].route != nullptr; }
-  const RouteArgs& route(const LayerStages& layer) const { return std::get<RouteArgs>(layer.route->args); }
-  tape::ExpertArgs experts(const LayerStages& layer) const;
+  tape::ExpertArgs experts_of(const LayerStages& layer) const;
   uint32_t per_sm(uint32_t n_out) const { return ceil_div(ceil_div(n_out, kTileRows), n_sms_); }
   static uint32_t passes(uint32_t wanted, uint32_t n_slices);
 
@@ -221,7 +220,6 @@ class Lowering {
                         TapeBuffer& to, TapeBuffer& squares);
   TapeStage norm_router(const LayerStages& layer);
   TapeStage norm_gate_up(const LayerStages& layer);
-  TapeStage down(const LayerStages& layer, const Stage* next_norm);
   TapeStage norm_head();
 
   const Plan& plan_;
@@ -233,8 +231,8 @@ class Lowering {
   std::vector<LayerStages> layers_;
   // Sizes, equal in all layers.
   uint32_t dim_ = 0, n_heads_ = 0, n_kv_heads_ = 0, qkv_rows_ = 0;
-  uint32_t hidden_ = 0, top_k_ = 1, n_experts_ = 0;  // of an MLP, and of experts
-  uint32_t ffn_ = 0;                                 // hidden columns that a step meets
+  tape::ExpertArgs experts_;
+  uint32_t hidden_ = 0, top_k_ = 1, ffn_ = 0;  // columns of an MLP, MLPs that a step meets, all their columns
   std::optional<StepBuffers> b_;
 };
 
@@ -273,13 +271,12 @@ void Lowering::check_model() const {
 void Lowering::check_experts(const LayerStages& layer) const {
   require((layer.route != nullptr) == is_moe(), "dense layers between layers of experts");
   if (layer.route == nullptr) return;
-  const RouteArgs& r = route(layer);
+  const auto& r = std::get<RouteArgs>(layer.route->args);
   require((r.score == RouterScore::softmax || r.score == RouterScore::softmax_selected) && !r.correction &&
               r.groups == r.top_groups && slot(layer.router).bias_parts.empty(),
           "this router");
-  require(r.top_k == static_cast<int32_t>(top_k_) && r.experts == static_cast<int32_t>(n_experts_),
-          "layers that differ");
-  require(top_k_ <= tape::kMaxChosen && n_experts_ <= tape::kMaxExperts, "as many experts");
+  require(experts_of(layer) == experts_, "layers that differ");
+  require(top_k_ <= tape::kMaxChosen && experts_.n_experts <= tape::kMaxExperts, "as many experts");
   for (const Stage* stage : {layer.gate_up, layer.down}) {
     require(slot(stage).count == r.experts && slot(stage).bias_parts.empty(), "these experts");
   }
@@ -330,11 +327,11 @@ std::vector<tape::DealShare> Lowering::deal(uint32_t n_groups, uint32_t tiles_pe
 }
 
 // How a layer's experts are chosen and lie; of a dense layer nothing.
-tape::ExpertArgs Lowering::experts(const LayerStages& layer) const {
+tape::ExpertArgs Lowering::experts_of(const LayerStages& layer) const {
   if (layer.route == nullptr) return {};
-  const RouteArgs& r = route(layer);
-  return {.top_k = top_k_,
-          .n_experts = n_experts_,
+  const auto& r = std::get<RouteArgs>(layer.route->args);
+  return {.top_k = static_cast<uint32_t>(r.top_k),
+          .n_experts = static_cast<uint32_t>(r.experts),
           .hidden = hidden_,
           .over_chosen = r.renormalize || r.score == RouterScore::softmax_selected,
           .scale = r.scale};
@@ -349,7 +346,7 @@ void Lowering::deal_all() {
   std::vector<tape::DealShare> shares[kDeals];
   shares[kDealResidual] = deal(dim_ / kTileRows, residual_tiles, true, load);
   shares[kDealQkv] = deal(qkv_rows_ / kTileRows, slices(dim_), true, load);
-  if (is_moe()) shares[kDealRouter] = deal(ceil_div(n_experts_, kTileRows), slices(dim_), true, load);
+  if (is_moe()) shares[kDealRouter] = deal(ceil_div(experts_.n_experts, kTileRows), slices(dim_), true, load);
   const auto idle = [](const tape::DealShare& share) { return share.n_rounds + share.n_tail == 0; };
   for (const bool even : {false, true}) {
     std::vector<uint32_t> sum = load;
@@ -377,29 +374,35 @@ void Lowering::place_buffers() {
                          .qkv = add(kTagged16 * qkv_rows_, n_layers),
                          .attended = add(kTagged16 * n_heads_ * tape::kHeadDim, n_layers),
                          .parts = add(kTagged32 * n_heads_ * n_splits * tape::kPartWords, n_layers),
-                         .scores = add(kTagged32 * n_experts_, n_layers),
+                         .scores = add(kTagged32 * experts_.n_experts, n_layers),
                          .h = add(kTagged16 * ffn_, n_layers),
                          .residual = add(4 * uint64_t{dim_}, 0)});
 }
 
+// A stack of experts counts as the matrix of those that a step meets.
 TapeStage Lowering::product(const Stage* stage, tape::Epilogue epilogue, Deal deal, uint32_t pass_groups) {
   const WeightSlot& weight = slot(stage);
-  const auto n_out = static_cast<uint32_t>(weight.out), n_in = static_cast<uint32_t>(weight.in),
-             count = static_cast<uint32_t>(weight.count);
-  const uint32_t parts = epilogue == tape::Epilogue::silu_mul ? 2 : 1;
+  const bool gated = epilogue == tape::Epilogue::silu_mul,
+             stacked = std::holds_alternative<ExpertLinearArgs>(stage->args);
+  const auto rows = static_cast<uint32_t>(weight.out), columns = static_cast<uint32_t>(weight.in);
+  const uint32_t parts = gated ? 2 : 1, down = stacked && !gated ? top_k_ : 1, up = stacked && gated ? top_k_ : 1;
   require(weight.format == WeightFormat::plain(DType::bf16), "weights that are not bf16");
-  require(n_in % 8 == 0, "widths that are no multiples of 8");
+  require(columns % 8 == 0, "widths that are no multiples of 8");
   TapeStage out{.op = tape::Op::product};
   out.product = {.epilogue = epilogue,
-                 .n_out = n_out,
-                 .n_in = n_in,
-                 .n_groups = ceil_div(n_out, kTileRows),
+                 .n_out = up * rows,
+                 .n_in = down * columns,
+                 .n_groups = ceil_div(up * rows, kTileRows),
                  .deal = deal,
-                 .pass_groups = passes(pass_groups, slices(n_in))};
+                 .pass_groups = passes(pass_groups, down * slices(columns))};
+  if (stacked) out.experts = experts_;
   out.weights[kMatrix].address = places_.maps + tape_.matrices.size() * kMapBytes;
   out.cost.weight_bytes = static_cast<uint64_t>(stage->cost.weight_bytes);
-  tape_.matrices.push_back(
-      {.weight = stage->weights[0], .count = count, .parts = parts, .rows = n_out / parts, .n_in = n_in});
+  tape_.matrices.push_back({.weight = stage->weights[0],
+                            .count = static_cast<uint32_t>(weight.count),
+                            .parts = parts,
+                            .rows = rows / parts,
+                            .n_in = columns});
   return out;
 }
 
@@ -476,24 +479,10 @@ TapeStage Lowering::norm_router(const LayerStages& layer) {
 TapeStage Lowering::norm_gate_up(const LayerStages& layer) {
   TapeStage stage = product(layer.gate_up, tape::Epilogue::silu_mul, kDealGateUp, ceil_div(per_sm(2 * ffn_), 4));
   stage.product.eps = std::get<NormArgs>(layer.ffn_pre->args).eps;
-  stage.product.n_out = 2 * ffn_;  // of all experts that a step meets
-  stage.product.n_groups = 2 * ffn_ / kTileRows;
-  stage.experts = experts(layer);
   stage.reads[kVector] = b_->z.last();
   stage.reads[kSquares] = b_->z_squares.last();
   if (is_moe()) stage.reads[kScores] = b_->scores.last();
   stage.writes[kVector] = b_->h.next();
-  return stage;
-}
-
-// Dense: all but the last group of an SM in one pass; the last, small one ends soon after the others have been
-// published. Experts' columns come one expert after another: one pass waits for none of them twice.
-TapeStage Lowering::down(const LayerStages& layer, const Stage* next_norm) {
-  const uint32_t pass_groups = is_moe() ? per_sm(dim_) : std::max(2u, per_sm(dim_)) - 1;
-  TapeStage stage = to_residual(layer.down, next_norm, b_->h.last(), pass_groups, b_->x, b_->squares);
-  stage.product.n_in = ffn_;
-  stage.product.pass_groups = passes(stage.product.pass_groups, top_k_ * slices(hidden_));
-  stage.experts = experts(layer);
   return stage;
 }
 
@@ -514,16 +503,17 @@ Tape Lowering::run() {
   n_kv_heads_ = static_cast<uint32_t>(attend_args.kv_heads);
   qkv_rows_ = (n_heads_ + 2 * n_kv_heads_) * tape::kHeadDim;
   hidden_ = static_cast<uint32_t>(slot(layers_[0].down).in);
-  if (is_moe()) {
-    top_k_ = static_cast<uint32_t>(route(layers_[0]).top_k);
-    n_experts_ = static_cast<uint32_t>(route(layers_[0]).experts);
-  }
+  experts_ = experts_of(layers_[0]);
+  if (is_moe()) top_k_ = experts_.top_k;
   ffn_ = top_k_ * hidden_;
   n_sms_ = std::min({n_sms_, qkv_rows_ / kTileRows, 2 * ffn_ / kTileRows});  // each has a part of these
   tape_.n_sms = n_sms_;
   check_model();
   deal_all();
   place_buffers();
+  // All but the last group of an SM in one pass: the last, small one ends soon after the others have been published.
+  // Experts' columns come one expert after another, for all groups at once.
+  const uint32_t down_groups = is_moe() ? per_sm(dim_) : std::max(2u, per_sm(dim_)) - 1;
   const auto add = [&](size_t layer, TapeStage stage) {
     stage.layer = static_cast<uint16_t>(layer);
     tape_.stages.push_back(stage);
@@ -537,7 +527,7 @@ Tape Lowering::run() {
     add(l, to_residual(layer.out, layer.ffn_pre, b_->attended.last(), 1, b_->z, b_->z_squares));
     if (is_moe()) add(l, norm_router(layer));
     add(l, norm_gate_up(layer));
-    add(l, down(layer, next));
+    add(l, to_residual(layer.down, next, b_->h.last(), down_groups, b_->x, b_->squares));
   }
   add(layers_.size(), norm_head());
   if (tape_.stages.size() < tape::kMinStages) refuse("the model has too few layers");

@@ -65,6 +65,8 @@ struct ExpertArgs {
   uint32_t hidden = 0;      // rows of gate, columns of down of one expert
   bool over_chosen = true;  // weights are a softmax over the chosen experts, else over all
   float scale = 1;          // of the weights
+
+  bool operator==(const ExpertArgs&) const = default;
 };
 
 struct AttendArgs {
