@@ -17,8 +17,11 @@ struct TapePlaces {
   std::vector<uint64_t> weights;  // by WeightId
   std::vector<uint64_t> biases;   // likewise
   uint64_t logits = 0;            // f32 [V]
-  uint64_t cache = 0;             // block 0 of the first layer
-  uint64_t cache_layer_bytes = 0;
+  struct Group {
+    uint64_t cache = 0;  // block 0 of the first layer
+    uint64_t layer_bytes = 0;
+  };
+  std::vector<Group> groups;  // of the cache
 };
 
 // A matrix whose tiles the tape's kernel loads: [parts * rows, n_in].
@@ -28,6 +31,8 @@ struct TapeMatrix {
 };
 
 struct Tape {
+  int32_t rows_group = 0;             // group of the cache whose rows the stages append to
+  std::vector<int32_t> codec_groups;  // groups of packed tiles: AttendArgs::codec is a place in it
   std::vector<tape::TapeStage> stages;
   std::vector<tape::DealShare> deals;  // [deal][SM]
   std::vector<TapeMatrix> matrices;

@@ -4,6 +4,7 @@
 
 #include "kernels/cuda/tape/block.cuh"
 #include "kernels/cuda/tape/products.cuh"
+#include "kernels/cuda/tape/turned_rows.cuh"
 
 namespace arc::tape {
 
@@ -11,13 +12,17 @@ constexpr uint32_t kChunkWords = 128;  // what a warp loads at once, 16 bytes a 
 
 class Gather {
  public:
-  __device__ __forceinline__ Gather(Shared& shared, uint32_t which)
-      : shared_(shared), which_(which), lane_(lane_id()) {}
+  __device__ __forceinline__ Gather(Shared& shared, const LaunchArgs& launch, uint32_t which)
+      : shared_(shared), launch_(launch), which_(which), lane_(lane_id()) {}
 
   __device__ __forceinline__ void visit(const StageView& view) {
     if (view.stage.op == Op::product) gather_slices(view);
     if (view.stage.op == Op::attend) {
-      gather_heads(view);
+      if (view.stage.attend.form == CacheForm::bf16) {
+        gather_heads(view);
+      } else {
+        gather_bytes(view);
+      }
       merge_parts(view);
     }
   }
@@ -127,17 +132,19 @@ class Gather {
     rope_[1] = {factor * c[2], factor * s[2], factor * c[3], factor * s[3]};
   }
   // One head, given the sum of its squares. The other half of each rotated pair is in lane ^ 16.
-  __device__ __forceinline__ uint2 rotate_head(const uint4& w, float squares, const Rotation& r) const {
+  __device__ __forceinline__ float4 rotated(const uint4& w, float squares, const Rotation& r) const {
     const float scale = r.normed ? rsqrtf(squares / kHeadDim + r.eps) : 1.0f, sign = lane_ < 16 ? -1.0f : 1.0f;
     const float4 raw = values_of(w);
     const float4 v = {raw.x * scale * r.gain.x, raw.y * scale * r.gain.y, raw.z * scale * r.gain.z,
                       raw.w * scale * r.gain.w};
     const float4 partner = {__shfl_xor_sync(kAllLanes, v.x, 16), __shfl_xor_sync(kAllLanes, v.y, 16),
                             __shfl_xor_sync(kAllLanes, v.z, 16), __shfl_xor_sync(kAllLanes, v.w, 16)};
-    return make_uint2(pack_bf16(v.x * r.rope[0].x + sign * partner.x * r.rope[0].y,
-                                v.y * r.rope[0].z + sign * partner.y * r.rope[0].w),
-                      pack_bf16(v.z * r.rope[1].x + sign * partner.z * r.rope[1].y,
-                                v.w * r.rope[1].z + sign * partner.w * r.rope[1].w));
+    return {v.x * r.rope[0].x + sign * partner.x * r.rope[0].y, v.y * r.rope[0].z + sign * partner.y * r.rope[0].w,
+            v.z * r.rope[1].x + sign * partner.z * r.rope[1].y, v.w * r.rope[1].z + sign * partner.w * r.rope[1].w};
+  }
+  __device__ __forceinline__ uint2 rotate_head(const uint4& w, float squares, const Rotation& r) const {
+    const float4 v = rotated(w, squares, r);
+    return make_uint2(pack_bf16(v.x, v.y), pack_bf16(v.z, v.w));
   }
 
   // First slot: the rotated queries of this SM's kv head, rows of 256 bytes, 16-byte chunks of row r permuted by xor
@@ -187,20 +194,99 @@ class Gather {
     close_slot(next_);
   }
 
-  // Merges the splits' parts of 32 dims of one head at a time, in order of split, and publishes them.
-  __device__ __forceinline__ void merge_parts(const StageView& view) {
-    constexpr uint32_t kQuarters = kHeadDim / 32;
-    const uint32_t n_units = view.stage.attend.n_heads * kQuarters;
-    for (uint32_t unit = which_ * gridDim.x + blockIdx.x; unit < n_units; unit += kGatherWarps * gridDim.x)
-      merge_unit(view, unit / kQuarters, unit % kQuarters);
+  __device__ __forceinline__ void sync_gatherers() {
+    asm volatile("bar.sync 2, %0;" ::"n"(32 * kGatherWarps) : "memory");
   }
 
-  __device__ __forceinline__ void merge_unit(const StageView& view, uint32_t head, uint32_t quarter) {
+  // The same for caches of bytes: all gather warps take part, heads in turn. First slot: the queries, turned if the
+  // cache is, as whole numbers. Second slot, only where the newest granule is: the new token's rows.
+  __device__ __forceinline__ void gather_bytes(const StageView& view) {
+    const AttendShare share = attend_share(view, shared_.step.position);
+    if (share.n_tiles == 0) return;
+    const Cursor<kSlots> q_slot = next_, new_slot = next_.plus(1);
+    next_.advance(share.owns_newest ? 2 : 1);
+    put_queries(view, *reinterpret_cast<bytes::Queries*>(open_slot(q_slot)));
+    if (share.owns_newest) put_new_token(view, *reinterpret_cast<bytes::NewToken*>(open_slot(new_slot)));
+    sync_gatherers();
+    if (mine(q_slot)) close_slot(q_slot);
+    if (!share.owns_newest) return;
+    if (mine(new_slot)) close_slot(new_slot);
+    if (which_ == 0 && lane_ == 0) store_release(&shared_.n_appended, ++n_appended_);
+  }
+
+  __device__ __forceinline__ void put_queries(const StageView& view, bytes::Queries& to) {
+    constexpr uint32_t kMost = 8 / kGatherWarps;  // heads of a warp
+    const AttendArgs& a = view.stage.attend;
+    const BufferRef& qkv = view.stage.reads[kVector];
+    const uint32_t n_queries = a.n_heads / a.n_kv_heads;
+    const uint32_t* q = at<const uint32_t>(qkv.address) + view.kv_head * n_queries * kHeadDim;
+    if (which_ >= n_queries) return;
+    const Rotation rotation = load_rotation(view, kQNorm);
+    uint4 w[kMost];
+    load_fresh(w, q + which_ * kHeadDim, kGatherWarps * kHeadDim, (n_queries - which_) * kHeadDim - 4,
+               tag_at(qkv, shared_.step));
+#pragma unroll
+    for (uint32_t x = 0; x < kMost; ++x) {
+      const uint32_t row = which_ + x * kGatherWarps;
+      if (row >= n_queries) break;
+      float4 v = rotated(w[x], warp_sum(squares_of(w[x])), rotation);
+      if (a.form == CacheForm::packed) v = bytes::turned(v, launch_.turn, lane_);
+      bytes::put_query(to, row, v, lane_);
+    }
+  }
+
+  // The key by one warp, the value by another.
+  __device__ __forceinline__ void put_new_token(const StageView& view, bytes::NewToken& to) {
+    const BufferRef& qkv = view.stage.reads[kVector];
+    const AttendArgs& a = view.stage.attend;
+    const uint32_t side = kGatherWarps - 1 - which_;
+    if (side > 1) return;
+    uint4 w[1];
+    load_fresh(w, at<const uint32_t>(qkv.address) + (a.n_heads + side * a.n_kv_heads + view.kv_head) * kHeadDim, 0,
+               kHeadDim - 4, tag_at(qkv, shared_.step));
+    float4 v = side == 0 ? rotated(w[0], warp_sum(squares_of(w[0])), load_rotation(view, kKNorm)) : values_of(w[0]);
+    if (a.form == CacheForm::packed) v = bytes::turned(v, launch_.turn, lane_);
+    const bytes::Int8 row(v);
+    row.store(to.rows[side], to.scales[side], lane_);
+
+    const uint32_t position = shared_.step.position, token = position % kBlockTokens;
+    const uint32_t block = __ldg(launch_.block_tables[a.group] + position / kBlockTokens);
+    auto* head = at<uint8_t>(view.stage.cache.address + uint64_t(block) * view.stage.cache.block_bytes +
+                             view.kv_head * kInt8HeadBytes);
+    row.store(head + side * kInt8SideBytes + token * kInt8RowBytes,
+              head + 2 * kInt8SideBytes + side * kSideScaleBytes + token * kRowScaleBytes, lane_);
+  }
+
+  // Merges the splits' parts of a head, in order of split, and publishes them: each warp 32 of its dims.
+  __device__ __forceinline__ void merge_parts(const StageView& view) {
+    static_assert(kGatherWarps * 32 == kHeadDim);
+    for (uint32_t head = blockIdx.x; head < view.stage.attend.n_heads; head += gridDim.x) {
+      float out = merged(view, head);
+      if (view.stage.attend.form == CacheForm::packed) out = turned_back(out);
+      const BufferRef& attended = view.stage.writes[kVector];
+      store_word(at<uint32_t>(attended.address) + head * kHeadDim + which_ * 32 + lane_,
+                 tagged16(out, tag_at(attended, shared_.step)));
+    }
+  }
+
+  // One coordinate of a head that lies over all gather warps. They meet in the slot that they fill next.
+  __device__ __forceinline__ float turned_back(float x) {
+    auto* row = reinterpret_cast<float*>(open_slot(next_));
+    x = bytes::turned_quarter(x, launch_.turn, which_ * 32 + lane_, lane_);
+    row[which_ * 32 + lane_] = x;
+    sync_gatherers();
+    x = bytes::joined_quarters(row, launch_.turn, which_, lane_);
+    sync_gatherers();  // before others write there again
+    return x;
+  }
+
+  // The warp's dims of a head.
+  __device__ __forceinline__ float merged(const StageView& view, uint32_t head) {
     constexpr uint32_t kBatch = 16;  // splits whose words are in flight together
     const AttendArgs& a = view.stage.attend;
     const uint32_t n_queries = a.n_heads / a.n_kv_heads, stride = n_queries * kPartWords;
-    const uint32_t n_active = min(a.n_splits, shared_.step.position / kGranuleTokens + 1);
-    const BufferRef &parts = view.stage.writes[kParts], &attended = view.stage.writes[kVector];
+    const uint32_t n_active = min(a.n_splits, Context(a, shared_.step.position).n_tiles);
+    const BufferRef& parts = view.stage.writes[kParts];
     const uint32_t tag = tag_at(parts, shared_.step);
     const uint64_t* first =
         at<const uint64_t>(parts.address) + (head / n_queries * a.n_splits * n_queries + head % n_queries) * kPartWords;
@@ -212,14 +298,13 @@ class Gather {
     float out = 0;
     for (uint32_t begin = 0; begin < n_active; begin += kBatch) {
       uint64_t words[kBatch];
-      load_batch(words, first + begin * stride + quarter * 32 + lane_, stride, n_active - begin, tag);
+      load_batch(words, first + begin * stride + which_ * 32 + lane_, stride, n_active - begin, tag);
 #pragma unroll
       for (uint32_t i = 0; i < kBatch; ++i) {
         out += __shfl_sync(kAllLanes, weight, begin + i) * value_of(words[i]);
       }
     }
-    store_word(at<uint32_t>(attended.address) + head * kHeadDim + quarter * 32 + lane_,
-               tagged16(out / total, tag_at(attended, shared_.step)));
+    return out / total;
   }
 
   __device__ __forceinline__ uint64_t fresh_word(const uint64_t* from, uint32_t tag) {
@@ -254,8 +339,10 @@ class Gather {
   }
 
   Shared& shared_;
+  const LaunchArgs& launch_;
   const uint32_t which_, lane_;
   Cursor<kSlots> next_;
+  uint32_t n_appended_ = 0;
   uint64_t rope_of_ = 0;
   float4 rope_[2] = {};
 };

@@ -44,6 +44,12 @@ __device__ __forceinline__ void multiply_columns(float (&sum)[8], const uint4* t
   }
 }
 
+// Of the next tiles of the ring, the first that is the warp's; every kTiles-th after it is too.
+__device__ __forceinline__ uint32_t first_tile(const Cursor<kTiles>& tiles, uint32_t warp) {
+  const uint32_t index = tiles.index();
+  return warp >= index ? warp - index : warp + kTiles - index;
+}
+
 // One consumer warp and its places in the rings.
 struct ConsumerWarp {
   Shared& shared;
@@ -52,11 +58,14 @@ struct ConsumerWarp {
   Cursor<kSlots> slots{};
   Cursor<kRegions> regions{};
 
-  // Of the next n tiles, the first that is this warp's; every kTiles-th after it is too.
-  __device__ __forceinline__ uint32_t first_tile() const {
-    const uint32_t index = tiles.index();
-    return warp >= index ? warp - index : warp + kTiles - index;
+  // Leaves what a stage of attention used.
+  __device__ __forceinline__ void skip_attend(const StageView& view) {
+    const AttendShare share = attend_share(view, shared.step.position);
+    if (share.n_tiles == 0) return;
+    slots.advance(share.owns_newest ? 2 : 1);
+    tiles.advance(share.n_tiles % (2 * kTiles));
   }
+  __device__ __forceinline__ uint32_t first_tile() const { return tape::first_tile(tiles, warp); }
 };
 
 // Row sums of one tile; lane l returns row l / 4. Frees the tile.

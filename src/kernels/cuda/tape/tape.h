@@ -38,11 +38,11 @@ struct StaticRef {
   uint64_t address = 0;
 };
 
-// One layer of the cache. Constant except for the row that the stage itself appends; which blocks are read comes from
-// the step's block table.
+// One layer of the cache. Constant except for the row that the stage itself appends, and the tile that it may pack; which
+// blocks are read comes from the step's block tables.
 struct IndexedRef {
   uint64_t address = 0;      // block 0 of this layer
-  uint32_t first_row = 0;    // the same as a row of the cache's tensor map
+  uint32_t first_row = 0;    // of rows: the same as a row of the cache's tensor map
   uint32_t block_bytes = 0;  // from one block to the next
 };
 
@@ -55,7 +55,15 @@ struct ProductArgs {
   float eps = 0;                 // of the norm that opens the stage
 };
 
+// How the cache of an attend stage is stored: rows of bf16 or of int8 (a scale for 32 coordinates), read as they were
+// written; or full tiles packed and turned (quant/turbo.h), but for the newest, which are rows of int8.
+enum class CacheForm : uint8_t { bf16, int8, packed };
+
 struct AttendArgs {
+  CacheForm form = CacheForm::bf16;
+  uint8_t codec = 0;                     // of LaunchArgs, of packed tiles
+  uint8_t group = 0, packed_group = 0;   // whose tables name the blocks of rows, of packed tiles
+  uint32_t n_recent = 0;                 // full tiles before the own one that are read as rows
   uint32_t n_heads = 0, n_kv_heads = 0;  // H / K is 1 to 8; head dim is 128
   uint32_t n_splits = 0;                 // SMs per kv head, at most kMaxSplits
   float eps = 0;                         // of the q and k norms
@@ -80,7 +88,7 @@ struct alignas(16) TapeStage {
   ProductArgs product{};
   AttendArgs attend{};
   StaticRef weights[3]{};
-  IndexedRef cache{};
+  IndexedRef cache{}, packed{};  // rows, and packed tiles
   BufferRef reads[3]{};
   BufferRef writes[3]{};
   StageCost cost{};
@@ -112,6 +120,14 @@ static_assert(2 * kSideBytes == kTileBytes);
 constexpr uint32_t kBlockTokens = kTileTokens, kBlockGranules = kBlockTokens / kGranuleTokens;
 constexpr uint32_t kHeadBytes = 2 * kBlockTokens * kRowBytes;
 
+// The same with rows of int8; behind them [keys | values][token][4] scales in f16. A granule's tile is its keys, values
+// (two boxes, permuted likewise), and the scales of both.
+constexpr uint32_t kInt8RowBytes = kHeadDim, kInt8SideBytes = kBlockTokens * kInt8RowBytes;
+constexpr uint32_t kInt8GranuleBytes = kGranuleTokens * kInt8RowBytes;
+constexpr uint32_t kRowScaleBytes = kHeadDim / 32 * 2, kSideScaleBytes = kBlockTokens * kRowScaleBytes;
+constexpr uint32_t kGranuleScaleBytes = kGranuleTokens * kRowScaleBytes;
+constexpr uint32_t kInt8HeadBytes = 2 * (kInt8SideBytes + kSideScaleBytes);
+
 constexpr uint32_t kMaxSplits = 32;
 
 // A split's part of one head: 128 normalised outputs, then log2 of the sum of its weights; tagged32 words.
@@ -121,7 +137,7 @@ constexpr uint32_t kPartWords = 132;
 constexpr uint32_t kResidualGroups = 8;
 
 // f32 sums that an SM holds per pass: 8 * pass_groups * column slices must fit.
-constexpr uint32_t kRegionFloats = 1024;
+constexpr uint32_t kRegionFloats = 1000;
 
 constexpr uint32_t kMaxSms = 160;
 
