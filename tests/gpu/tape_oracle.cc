@@ -251,9 +251,9 @@ struct TapeOracle::Tile {
 
 // What a kv head's queries read, as it is stored.
 struct TapeOracle::Cached {
-  std::vector<float> keys, values;    // [token][128]
-  std::vector<float> factors;         // of values: [token][4], what a number of a byte is worth
-  std::vector<int> tile;              // of a token: tokens whose weights are rounded together
+  std::vector<float> keys, values;  // [token][128]
+  std::vector<float> factors;       // of values: [token][4], what a number of a byte is worth
+  std::vector<int> tile;            // of a token: tokens whose weights are rounded together
 };
 
 KvView TapeOracle::form_of(int group) const {
@@ -273,8 +273,8 @@ KvView TapeOracle::form_of(int group) const {
 TapeOracle::Tile TapeOracle::tile(int group, const tape::IndexedRef& cache, int32_t block, size_t head) const {
   Tile tile{.bytes = {}, .view = form_of(group)};
   const auto head_bytes = static_cast<uint64_t>(tile.view.head_bytes);
-  tile.bytes = read<std::byte>(
-      cache.address + static_cast<uint64_t>(block) * cache.block_bytes + head * head_bytes, head_bytes);
+  tile.bytes =
+      read<std::byte>(cache.address + static_cast<uint64_t>(block) * cache.block_bytes + head * head_bytes, head_bytes);
   tile.view.data = tile.bytes.data();
   return tile;
 }
@@ -294,7 +294,8 @@ TapeOracle::Cached TapeOracle::cached(const tape::TapeStage& stage, int position
     for (int i = 0; i < static_cast<int>(tape::kBlockTokens); ++i) {
       for (int set = 0; set < kDim / 32; ++set) {
         const bool row = a.form == tape::CacheForm::bf16;
-        out.factors.push_back(row ? 1.0f : f16_to_float(packed ? scales[norm_place(i)] : scales[i * (kDim / 32) + set]));
+        out.factors.push_back(row ? 1.0f
+                                  : f16_to_float(packed ? scales[norm_place(i)] : scales[i * (kDim / 32) + set]));
       }
       out.tile.push_back(packed ? 2 * t : 2 * t + i / static_cast<int>(tape::kGranuleTokens));
     }

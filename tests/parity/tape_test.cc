@@ -40,12 +40,7 @@ Plan lowered(const std::string& json, bool fused, const std::string& cache = "au
 
 // Weights by number: their addresses are 16 times that, behind 2^20.
 TapePlaces places_of(const Plan& plan) {
-  TapePlaces places{.buffers = 1 << 12,
-                    .maps = 1 << 10,
-                    .weights = {},
-                    .biases = {},
-                    .logits = 64,
-                    .groups = {}};
+  TapePlaces places{.buffers = 1 << 12, .maps = 1 << 10, .weights = {}, .biases = {}, .logits = 64, .groups = {}};
   for (size_t g = 0; g < plan.groups.size(); ++g)
     places.groups.push_back({.cache = (g + 1) << 30, .layer_bytes = 1 << 20});
   for (size_t i = 0; i < plan.weights.size(); ++i) places.weights.push_back((1 << 20) + 16 * i);

@@ -173,8 +173,8 @@ __device__ __forceinline__ void for_columns(Sums& sums, bool codes, int lane, Vi
   for (int n = 0; n < static_cast<int>(kHeadDim) / 8; ++n) {
 #pragma unroll
     for (int e = 0; e < 2; ++e) {
-      const int column = codes ? coordinate_of_tile<Form::codes>(n, lane % 4, e)
-                               : coordinate_of_tile<Form::rows>(n, lane % 4, e);
+      const int column =
+          codes ? coordinate_of_tile<Form::codes>(n, lane % 4, e) : coordinate_of_tile<Form::rows>(n, lane % 4, e);
       visit(column, sums.values[n][e]);
     }
   }
@@ -195,7 +195,8 @@ __device__ __forceinline__ void join_result(Sums& sums, const WarpResult& result
   const Blend b = blend(result.largest[head], sums.top);
   sums.top = b.top;
   sums.mass = blended(b, result.sum[head], sums.mass);
-  for_columns(sums, false, lane, [&](int column, float& value) { value = blended(b, result.out[head][column], value); });
+  for_columns(sums, false, lane,
+              [&](int column, float& value) { value = blended(b, result.out[head][column], value); });
 }
 
 // Puts the new token in its place of the granule.

@@ -14,7 +14,7 @@ constexpr uint32_t kProducerWarp = kConsumerWarps, kFirstGatherWarp = kProducerW
 constexpr uint32_t kEpilogueWarp = kFirstGatherWarp + kGatherWarps, kLoaderWarp = kEpilogueWarp + 1;
 constexpr uint32_t kSealWarp = kLoaderWarp + 1;
 constexpr uint32_t kThreads = 32 * (kSealWarp + 1);  // 20 warps: the most that get 96 registers
-constexpr uint32_t kTapeReaders = kLoaderWarp;  // every warp before the loader
+constexpr uint32_t kTapeReaders = kLoaderWarp;       // every warp before the loader
 
 constexpr uint32_t kTiles = kConsumerWarps, kSlots = 8, kRegions = 4, kStageSlots = kMinStages;
 constexpr uint32_t kSlotBytes = kTileColumns * 2 + 64;  // a slice of a vector, or the queries of a kv head

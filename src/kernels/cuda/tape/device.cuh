@@ -97,8 +97,8 @@ __device__ __forceinline__ void copy_box(void* to, uint64_t map, uint32_t x, uin
 __device__ __forceinline__ void copy_bytes(void* to, const void* from, uint32_t n_bytes, uint64_t* barrier,
                                            uint64_t policy) {
   asm volatile(
-      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1], %2, [%3], %4;" ::"r"(
-          shared_address(to)),
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1], %2, [%3], %4;" ::
+          "r"(shared_address(to)),
       "l"(from), "r"(n_bytes), "r"(shared_address(barrier)), "l"(policy)
       : "memory");
 }

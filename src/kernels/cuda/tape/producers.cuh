@@ -117,9 +117,9 @@ class TileProducer {
     const IndexedRef& cache = view.stage.cache;
     const uint32_t block = block_of(view.stage.attend.group, granule / kBlockGranules);
     const uint32_t row = row_of(view, block, granule, kInt8HeadBytes, kInt8RowBytes);
-    const auto* scales = at<const uint8_t>(cache.address + uint64_t(block) * cache.block_bytes +
-                                           view.kv_head * kInt8HeadBytes + 2 * kInt8SideBytes +
-                                           granule % kBlockGranules * kGranuleScaleBytes);
+    const auto* scales =
+        at<const uint8_t>(cache.address + uint64_t(block) * cache.block_bytes + view.kv_head * kInt8HeadBytes +
+                          2 * kInt8SideBytes + granule % kBlockGranules * kGranuleScaleBytes);
     const Place place = open_tile(2 * (kInt8GranuleBytes + kGranuleScaleBytes));
 #pragma unroll
     for (uint32_t side = 0; side < 2; ++side) {

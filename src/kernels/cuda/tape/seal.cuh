@@ -43,8 +43,8 @@ class Sealer {
     const AttendArgs& a = stage.attend;
     const CacheCodec& codec = launch_.codecs[a.codec];
     const uint64_t from_block = launch_.block_tables[a.group][tile], block = launch_.block_tables[a.packed_group][tile];
-    const auto* from = at<const uint8_t>(stage.cache.address + from_block * stage.cache.block_bytes) +
-                       kv_head * kInt8HeadBytes;
+    const auto* from =
+        at<const uint8_t>(stage.cache.address + from_block * stage.cache.block_bytes) + kv_head * kInt8HeadBytes;
     auto* packed = at<uint8_t>(stage.packed.address + block * stage.packed.block_bytes) + kv_head * codec.head_bytes;
     seal_side<KvRole::key>(codec.sides[0], from, packed);
     seal_side<KvRole::value>(codec.sides[1], from, packed);
@@ -72,8 +72,7 @@ class Sealer {
         : numbers(reinterpret_cast<const uint4*>(head + side * kInt8SideBytes + token * kInt8RowBytes)), token(token) {
       const uint8_t* at = head + 2 * kInt8SideBytes + side * kSideScaleBytes + token * kRowScaleBytes;
 #pragma unroll
-      for (uint32_t i = 0; i < kHeadDim / 32; ++i)
-        scales[i] = __half2float(reinterpret_cast<const __half*>(at)[i]);
+      for (uint32_t i = 0; i < kHeadDim / 32; ++i) scales[i] = __half2float(reinterpret_cast<const __half*>(at)[i]);
     }
     // Calls visit(i, y) for the 32 coordinates of a group, in order.
     template <class Visit>

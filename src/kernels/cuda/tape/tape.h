@@ -38,8 +38,8 @@ struct StaticRef {
   uint64_t address = 0;
 };
 
-// One layer of the cache. Constant except for the row that the stage itself appends, and the tile that it may pack; which
-// blocks are read comes from the step's block tables.
+// One layer of the cache. Constant except for the row that the stage itself appends, and the tile that it may pack;
+// which blocks are read comes from the step's block tables.
 struct IndexedRef {
   uint64_t address = 0;      // block 0 of this layer
   uint32_t first_row = 0;    // of rows: the same as a row of the cache's tensor map
@@ -140,6 +140,8 @@ constexpr uint32_t kResidualGroups = 8;
 constexpr uint32_t kRegionFloats = 1000;
 
 constexpr uint32_t kMaxSms = 160;
+
+constexpr uint32_t kMaxCodecs = 3;  // forms of packed tiles in one model
 
 // A step has at least as many stages as a block holds records of.
 constexpr uint32_t kMinStages = 8;

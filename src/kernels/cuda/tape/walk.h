@@ -20,7 +20,6 @@ struct CacheCodec {
   uint32_t head_bytes = 0;
   CacheSide sides[2];  // keys, values
 };
-constexpr uint32_t kMaxCodecs = 3;  // of one model
 
 // The turn of what packed caches hold, one of all layers (quant/rotation.h).
 struct CacheTurn {
