@@ -39,8 +39,8 @@ uint32_t ceil_div(uint32_t a, uint32_t b) {
   return (a + b - 1) / b;
 }
 
-uint32_t slices(uint32_t n_in) {
-  return ceil_div(n_in, kTileColumns);
+uint32_t slices(uint32_t n_in, uint32_t columns = kTileColumns) {
+  return ceil_div(n_in, columns);
 }
 
 // ---- the plan's stages, in fives -----------------------------------------------------------------------------------
@@ -149,6 +149,9 @@ class TapeBuffer {
 
 constexpr uint64_t kTagged16 = 4, kTagged32 = 8;
 
+// Models as narrow as this wait for words more than for memory.
+constexpr uint32_t kEagerDim = 2048;
+
 // Everything that travels between the stages of a step.
 struct StepBuffers {
   TapeBuffer x, squares;    // input of a layer's first half (qkv) and of the head
@@ -185,7 +188,7 @@ class Lowering {
   }
   uint64_t gains(const Stage* norm) const { return norm == nullptr ? 0 : address(norm->weights[0]); }
   uint32_t per_sm(uint32_t n_out) const { return ceil_div(ceil_div(n_out, kTileRows), n_sms_); }
-  static uint32_t passes(uint32_t wanted, uint32_t n_in);
+  static uint32_t passes(uint32_t wanted, uint32_t n_slices);
 
   TapeStage product(const Stage* stage, tape::Epilogue epilogue, Deal deal, uint32_t pass_groups);
   TapeStage embed(const Stage* first_norm);
@@ -327,8 +330,8 @@ void Lowering::deal_all() {
   for (const auto& list : shares) tape_.deals.insert(tape_.deals.end(), list.begin(), list.end());
 }
 
-uint32_t Lowering::passes(uint32_t wanted, uint32_t n_in) {
-  const uint32_t limit = tape::kRegionFloats / (kTileRows * slices(n_in));
+uint32_t Lowering::passes(uint32_t wanted, uint32_t n_slices) {
+  const uint32_t limit = tape::kRegionFloats / (kTileRows * n_slices);
   require(limit > 0, "rows this wide");
   return std::clamp(wanted, 1u, limit);
 }
@@ -354,22 +357,27 @@ TapeStage Lowering::product(const Stage* stage, tape::Epilogue epilogue, Deal de
   const uint32_t parts = epilogue == tape::Epilogue::silu_mul ? 2 : 1;
   require(weight.format == WeightFormat::plain(DType::bf16) && weight.count == 1, "weights that are not bf16");
   require(n_in % 8 == 0, "widths that are no multiples of 8");
+  const bool few = per_sm(n_out) * slices(n_in) < tape::kFewTiles;
+  const uint32_t columns = few ? tape::kNarrowColumns : kTileColumns;
+  if (few && epilogue != tape::Epilogue::add_residual) pass_groups = per_sm(n_out);
   TapeStage out{.op = tape::Op::product};
   out.product = {.epilogue = epilogue,
                  .n_out = n_out,
                  .n_in = n_in,
+                 .columns = columns,
                  .n_groups = ceil_div(n_out, kTileRows),
                  .deal = deal,
-                 .pass_groups = passes(pass_groups, n_in)};
+                 .pass_groups = passes(pass_groups, slices(n_in, columns))};
   out.weights[kMatrix].address = places_.maps + tape_.matrices.size() * kMapBytes;
   out.cost.weight_bytes = static_cast<uint64_t>(stage->cost.weight_bytes);
-  tape_.matrices.push_back({.weight = stage->weights[0], .parts = parts, .rows = n_out / parts, .n_in = n_in});
+  tape_.matrices.push_back(
+      {.weight = stage->weights[0], .parts = parts, .rows = n_out / parts, .n_in = n_in, .columns = columns});
   return out;
 }
 
 TapeStage Lowering::embed(const Stage* first_norm) {
   TapeStage stage{.op = tape::Op::embed};
-  stage.product = {.n_out = dim_, .n_groups = dim_ / kTileRows, .deal = kDealResidual};
+  stage.product = {.n_out = dim_, .columns = kTileColumns, .n_groups = dim_ / kTileRows, .deal = kDealResidual};
   stage.weights[kMatrix].address = address(embed_->weights[0]);
   stage.weights[kNextNorm].address = gains(first_norm);
   stage.writes[kVector] = b_->x.next();
@@ -483,6 +491,7 @@ Tape Lowering::run() {
   const uint32_t down_groups = std::max(2u, per_sm(dim_)) - 1;
   const auto add = [&](size_t layer, TapeStage stage) {
     stage.layer = static_cast<uint16_t>(layer);
+    stage.eager = dim_ <= kEagerDim;
     tape_.stages.push_back(stage);
   };
   add(0, embed(layers_[0].pre));

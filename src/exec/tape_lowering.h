@@ -28,6 +28,7 @@ struct TapePlaces {
 struct TapeMatrix {
   WeightId weight = kNone;
   uint32_t parts = 1, rows = 0, n_in = 0;
+  uint32_t columns = 0;  // of a tile
 };
 
 struct Tape {

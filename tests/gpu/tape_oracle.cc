@@ -132,7 +132,7 @@ TapeOracle::Sums TapeOracle::multiply(const tape::TapeStage& stage, const std::v
   const auto* weights = host_.weights[static_cast<size_t>(tape().matrices[map].weight)].data.as<uint16_t>();
   const size_t n_in = stage.product.n_in;
   // A lane adds 32 products per slice, then come 5 additions over lanes and one per slice.
-  const double n_additions = 40.0 + static_cast<double>(n_in / tape::kTileColumns + 1);
+  const double n_additions = 40.0 + static_cast<double>(n_in / stage.product.columns + 1);
   Sums sums;
   for (size_t row = 0; row < stage.product.n_out; ++row) {
     double sum = 0.0, size = 0.0;

@@ -246,7 +246,7 @@ TEST(TapeTest, EveryGroupIsDealtOnceAndEverySmHasWork) {
         for (uint32_t i = 0; i < share.n_rounds; ++i) groups.insert(i * n_sms + sm);
         for (uint32_t i = 0; i < share.n_tail; ++i) groups.insert(share.first_tail + i);
         n += share.n_rounds + share.n_tail;
-        const auto columns = (stage.product.n_in + tape::kTileColumns - 1) / tape::kTileColumns;
+        const auto columns = (stage.product.n_in + stage.product.columns - 1) / stage.product.columns;
         if (stage.layer == 0) tiles[sm] += (share.n_rounds + share.n_tail) * columns;
         EXPECT_GT(share.n_rounds + share.n_tail, 0u);
       }

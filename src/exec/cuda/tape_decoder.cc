@@ -64,7 +64,8 @@ void TapeDecoder::bind(const Plan& plan, const LoadedWeights& weights, const Cac
   bool made = true;
   for (size_t i = 0; i < tape_.matrices.size(); ++i) {
     const TapeMatrix& m = tape_.matrices[i];
-    made &= tape::matrix_map(&maps[i], places.weights[static_cast<size_t>(m.weight)], m.parts, m.rows, m.n_in);
+    made &=
+        tape::matrix_map(&maps[i], places.weights[static_cast<size_t>(m.weight)], m.parts, m.rows, m.n_in, m.columns);
   }
   const auto rows = static_cast<size_t>(tape_.rows_group);
   made &= tape::cache_map(&maps.back(), places.groups[rows].cache,

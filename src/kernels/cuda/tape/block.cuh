@@ -38,7 +38,7 @@ struct StageView {
     return min(pass_begin(pass) + stage.product.pass_groups, n_groups);
   }
   __device__ __forceinline__ uint32_t slice_columns(uint32_t slice) const {
-    return min(kTileColumns, stage.product.n_in - slice * kTileColumns);
+    return min(stage.product.columns, stage.product.n_in - slice * stage.product.columns);
   }
 };
 

@@ -38,27 +38,28 @@ class Gather {
     warp_arrive(&shared_.slot_full[slot.index()]);
   }
 
-  // Loads chunks until all carry the tag: words[x] of a lane are the four from x * stride + 4 lane on, but none from
-  // behind `last`. While nothing is there it watches one word, which costs one sector a poll; then it asks for what is
-  // missing.
+  // Loads `n` chunks until all carry the tag: words[x] of a lane are the four from x * stride + 4 lane on, but none
+  // from behind `last`. While nothing is there it watches one word, which costs one sector a poll, unless it is eager;
+  // then it asks for what is missing.
   template <uint32_t kMax>
-  __device__ __forceinline__ void load_fresh(uint4 (&words)[kMax], const uint32_t* from, uint32_t stride, uint32_t last,
-                                             uint32_t tag) {
-    constexpr uint32_t kAll = (1u << kMax) - 1;
+  __device__ __forceinline__ void load_fresh(uint4 (&words)[kMax], uint32_t n, const uint32_t* from, uint32_t stride,
+                                             uint32_t last, uint32_t tag, bool eager) {
     const Watchdog watchdog("gather");
-    uint32_t stale = kAll;  // bit x: the lane's words[x]
+    const uint32_t all = (1u << n) - 1;
+    uint32_t stale = all;  // bit x: the lane's words[x]
     while (true) {
 #pragma unroll
       for (uint32_t x = 0; x < kMax; ++x)
         if (stale >> x & 1) words[x] = load_words4(from + min(x * stride + 4 * lane_, last));
-      stale = 0;
+      uint32_t still = 0;
 #pragma unroll
       for (uint32_t x = 0; x < kMax; ++x) {
         const uint4 w = words[x];
-        if (((w.x ^ tag) | (w.y ^ tag) | (w.z ^ tag) | (w.w ^ tag)) & 0xffff) stale |= 1u << x;
+        if ((stale >> x & 1) && (((w.x ^ tag) | (w.y ^ tag) | (w.z ^ tag) | (w.w ^ tag)) & 0xffff)) still |= 1u << x;
       }
+      stale = still;
       if (!__any_sync(kAllLanes, stale)) return;
-      if (__all_sync(kAllLanes, stale == kAll)) {
+      if (!eager && __all_sync(kAllLanes, stale == all)) {
         while ((load_word(from + last) ^ tag) & 0xffff) watchdog.check(tag);
       }
       watchdog.check(tag);
@@ -77,10 +78,10 @@ class Gather {
       for (uint32_t slice = 0; slice < view.n_slices; ++slice, next_.advance(1)) {
         if (!mine(next_)) continue;
         uint8_t* slot = open_slot(next_);
-        const uint32_t* words = at<const uint32_t>(from.address) + slice * kTileColumns;
+        const uint32_t* words = at<const uint32_t>(from.address) + slice * view.stage.product.columns;
         const uint32_t n_columns = view.slice_columns(slice), n_chunks = (n_columns + 255) / 256 * 2;
         uint4 w[kTileColumns / kChunkWords];
-        load_fresh(w, words, kChunkWords, n_columns - 4, tag_at(from, shared_.step));
+        load_fresh(w, n_chunks, words, kChunkWords, n_columns - 4, tag_at(from, shared_.step), view.stage.eager);
 #pragma unroll
         for (uint32_t x = 0; x < kTileColumns / kChunkWords; ++x) {
           const bool inside = x * kChunkWords + 4 * lane_ < n_columns;
@@ -166,7 +167,7 @@ class Gather {
     const Rotation rotation = load_rotation(view, kQNorm);
     uint8_t* slot = open_slot(next_);
     uint4 w[8];
-    load_fresh(w, q, kHeadDim, n_queries * kHeadDim - 4, tag_at(qkv, shared_.step));
+    load_fresh(w, n_queries, q, kHeadDim, n_queries * kHeadDim - 4, tag_at(qkv, shared_.step), view.stage.eager);
     float squares[8];
 #pragma unroll
     for (uint32_t x = 0; x < 8; ++x) squares[x] = x < n_queries ? squares_of(w[x]) : 0;
@@ -188,7 +189,7 @@ class Gather {
     const Rotation rotation = load_rotation(view, kKNorm);
     uint8_t* slot = open_slot(next_);
     uint4 w[2];
-    load_fresh(w, key, to_value, to_value + kHeadDim - 4, tag_at(qkv, shared_.step));
+    load_fresh(w, 2, key, to_value, to_value + kHeadDim - 4, tag_at(qkv, shared_.step), view.stage.eager);
     reinterpret_cast<uint2*>(slot)[lane_] = rotate_head(w[0], warp_sum(squares_of(w[0])), rotation);
     reinterpret_cast<uint2*>(slot)[32 + lane_] = to_bf16(w[1]);
     close_slot(next_);
@@ -215,7 +216,8 @@ class Gather {
   }
 
   __device__ __forceinline__ void put_queries(const StageView& view, bytes::Queries& to) {
-    constexpr uint32_t kMost = 8 / kGatherWarps;  // heads of a warp
+    constexpr uint32_t kMost = 2;  // heads of a warp
+    static_assert(kMost * kGatherWarps == 8);
     const AttendArgs& a = view.stage.attend;
     const BufferRef& qkv = view.stage.reads[kVector];
     const uint32_t n_queries = a.n_heads / a.n_kv_heads;
@@ -223,8 +225,9 @@ class Gather {
     if (which_ >= n_queries) return;
     const Rotation rotation = load_rotation(view, kQNorm);
     uint4 w[kMost];
-    load_fresh(w, q + which_ * kHeadDim, kGatherWarps * kHeadDim, (n_queries - which_) * kHeadDim - 4,
-               tag_at(qkv, shared_.step));
+    const uint32_t n = which_ + kGatherWarps < n_queries ? 2 : 1;
+    load_fresh(w, n, q + which_ * kHeadDim, kGatherWarps * kHeadDim, (n_queries - which_) * kHeadDim - 4,
+               tag_at(qkv, shared_.step), view.stage.eager);
 #pragma unroll
     for (uint32_t x = 0; x < kMost; ++x) {
       const uint32_t row = which_ + x * kGatherWarps;
@@ -242,9 +245,11 @@ class Gather {
     const uint32_t side = kGatherWarps - 1 - which_;
     if (side > 1) return;
     uint4 w[1];
-    load_fresh(w, at<const uint32_t>(qkv.address) + (a.n_heads + side * a.n_kv_heads + view.kv_head) * kHeadDim, 0,
-               kHeadDim - 4, tag_at(qkv, shared_.step));
-    float4 v = side == 0 ? rotated(w[0], warp_sum(squares_of(w[0])), load_rotation(view, kKNorm)) : values_of(w[0]);
+    const uint32_t source = a.n_heads + side * a.n_kv_heads + view.kv_head;
+    const Rotation rotation = load_rotation(view, kKNorm);
+    load_fresh(w, 1, at<const uint32_t>(qkv.address) + source * kHeadDim, 0, kHeadDim - 4, tag_at(qkv, shared_.step),
+               view.stage.eager);
+    float4 v = side == 0 ? rotated(w[0], warp_sum(squares_of(w[0])), rotation) : values_of(w[0]);
     if (a.form == CacheForm::packed) v = bytes::turned(v, launch_.turn, lane_);
     const bytes::Int8 row(v);
     row.store(to.rows[side], to.scales[side], lane_);
@@ -291,49 +296,51 @@ class Gather {
     const uint64_t* first =
         at<const uint64_t>(parts.address) + (head / n_queries * a.n_splits * n_queries + head % n_queries) * kPartWords;
 
-    float log_sum = -INFINITY;
-    if (lane_ < n_active) log_sum = value_of(fresh_word(first + lane_ * stride + kHeadDim, tag));
+    // Eager, it asks for the first values together with the sums.
+    const uint64_t* log_sums = first + min(lane_, n_active - 1) * stride + kHeadDim;
+    const uint64_t* values = first + which_ * 32 + lane_;
+    if (!view.stage.eager) await_word(log_sums, tag);
     __syncwarp();
+    uint64_t words[kBatch];
+    const uint64_t log_word = load_batch(words, log_sums, values, stride, n_active, tag);
+    __syncwarp();
+    const float log_sum = lane_ < n_active ? value_of(log_word) : -INFINITY;
     const float weight = exp2_fast(log_sum - warp_max(log_sum)), total = warp_sum(weight);
     float out = 0;
-    for (uint32_t begin = 0; begin < n_active; begin += kBatch) {
-      uint64_t words[kBatch];
-      load_batch(words, first + begin * stride + which_ * 32 + lane_, stride, n_active - begin, tag);
+    for (uint32_t begin = 0;;) {
 #pragma unroll
-      for (uint32_t i = 0; i < kBatch; ++i) {
-        out += __shfl_sync(kAllLanes, weight, begin + i) * value_of(words[i]);
-      }
+      for (uint32_t i = 0; i < kBatch; ++i) out += __shfl_sync(kAllLanes, weight, begin + i) * value_of(words[i]);
+      begin += kBatch;
+      if (begin >= n_active) break;
+      load_batch(words, log_sums, values + begin * stride, stride, n_active - begin, tag);
+      __syncwarp();
     }
     return out / total;
   }
 
-  __device__ __forceinline__ uint64_t fresh_word(const uint64_t* from, uint32_t tag) {
-    uint64_t word = load_word(from);
+  __device__ __forceinline__ void await_word(const uint64_t* from, uint32_t tag) {
     const Watchdog watchdog("part");
-    while (tag_of(word) != tag) {
-      watchdog.check(tag);
-      word = load_word(from);
-    }
-    return word;
+    while (tag_of(load_word(from)) != tag) watchdog.check(tag);
   }
 
-  // words[i] = word of split i for i < n, else a copy of the last (its weight is 0). All loads are in flight before the
-  // first is looked at.
+  // words[i] = word of split i for i < n, else a copy of the last (its weight is 0); returns *other. All loads are in
+  // flight before the first is looked at.
   template <uint32_t kBatch>
-  __device__ __forceinline__ void load_batch(uint64_t (&words)[kBatch], const uint64_t* from, uint32_t stride,
-                                             uint32_t n, uint32_t tag) {
+  __device__ __forceinline__ uint64_t load_batch(uint64_t (&words)[kBatch], const uint64_t* other, const uint64_t* from,
+                                                 uint32_t stride, uint32_t n, uint32_t tag) {
     const Watchdog watchdog("parts");
-    bool stale = true;
-    while (stale) {
+    while (true) {
       const uint64_t* next = from;
+      const uint64_t other_word = load_word(other);
 #pragma unroll
       for (uint32_t i = 0; i < kBatch; ++i) {
         words[i] = load_word(next);
         if (i + 1 < n) next += stride;
       }
-      stale = false;
+      bool stale = tag_of(other_word) != tag;
 #pragma unroll
       for (uint32_t i = 0; i < kBatch; ++i) stale |= tag_of(words[i]) != tag;
+      if (!stale) return other_word;
       watchdog.check(tag);
     }
   }

@@ -21,7 +21,7 @@ __device__ __forceinline__ void complete_view(StageView& view, const LaunchArgs&
   view.first_tail = share.first_tail;
   if (stage.op == Op::embed) return;
   prefetch_map(stage.weights[kMatrix].address);
-  view.n_slices = (stage.product.n_in + kTileColumns - 1) / kTileColumns;
+  view.n_slices = (stage.product.n_in + stage.product.columns - 1) / stage.product.columns;
   view.n_passes = (view.n_groups + stage.product.pass_groups - 1) / stage.product.pass_groups;
   view.holds_vector = view.n_passes > 1 && view.n_slices <= kSlots;
 }
@@ -63,13 +63,14 @@ class TileProducer {
  private:
   __device__ __forceinline__ void stream_matrix(const StageView& view) {
     const uint64_t map = view.stage.weights[kMatrix].address;
+    const uint32_t columns = view.stage.product.columns;
     const uint32_t group_rows = view.stage.product.epilogue == Epilogue::silu_mul ? kTileRows / 2 : kTileRows;
     for (uint32_t pass = 0; pass < view.n_passes; ++pass) {
       const uint32_t begin = view.pass_begin(pass), end = view.pass_end(pass);
       for (uint32_t slice = 0; slice < view.n_slices; ++slice) {
         for (uint32_t i = begin; i < end; ++i) {
-          const Place place = open_tile();
-          copy_box(place.tile, map, slice * (kTileColumns / kMapColumns), view.group(i) * group_rows, 0, place.full,
+          const Place place = open_tile(columns * kTileRows * 2);
+          copy_box(place.tile, map, slice * (columns / kMapColumns), view.group(i) * group_rows, 0, place.full,
                    policy_);
         }
       }

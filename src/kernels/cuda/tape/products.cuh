@@ -25,14 +25,15 @@ __device__ __forceinline__ float sum_rows(const float (&row)[8], uint32_t lane) 
   return v + __shfl_xor_sync(kAllLanes, v, 1);
 }
 
-// 256 columns of 8 rows.
+// 256 columns of 8 rows of a tile of kColumns.
+template <uint32_t kColumns>
 __device__ __forceinline__ void multiply_columns(float (&sum)[8], const uint4* tile, const uint4* x) {
   const uint4 v = *x;
   const float f[8] = {low_bf16(v.x), high_bf16(v.x), low_bf16(v.y), high_bf16(v.y),
                       low_bf16(v.z), high_bf16(v.z), low_bf16(v.w), high_bf16(v.w)};
 #pragma unroll
   for (uint32_t r = 0; r < kTileRows; ++r) {
-    const uint4 w = tile[r * (kTileColumns / 8)];
+    const uint4 w = tile[r * (kColumns / 8)];
     sum[r] = fmaf(low_bf16(w.x), f[0], sum[r]);
     sum[r] = fmaf(high_bf16(w.x), f[1], sum[r]);
     sum[r] = fmaf(low_bf16(w.y), f[2], sum[r]);
@@ -68,17 +69,26 @@ struct ConsumerWarp {
   __device__ __forceinline__ uint32_t first_tile() const { return tape::first_tile(tiles, warp); }
 };
 
+template <uint32_t kColumns>
+__device__ __forceinline__ void multiply_rows(float (&sum)[8], const uint4* w, const uint4* x, uint32_t n_columns) {
+  if (n_columns == kColumns) {
+#pragma unroll
+    for (uint32_t c = 0; c < kColumns / 8; c += 32) multiply_columns<kColumns>(sum, w + c, x + c);
+  } else {
+    for (uint32_t c = 0; c * 8 < n_columns; c += 32) multiply_columns<kColumns>(sum, w + c, x + c);
+  }
+}
+
 // Row sums of one tile; lane l returns row l / 4. Frees the tile.
 __device__ __forceinline__ float multiply_tile(ConsumerWarp& me, const Cursor<kTiles>& tile, const uint4* x,
-                                               uint32_t n_columns) {
+                                               uint32_t n_columns, bool narrow) {
   barrier_wait(&me.shared.tile_full[me.warp], tile.parity(), "tile of a matrix");
   const uint4* w = reinterpret_cast<const uint4*>(me.shared.tiles[me.warp]) + me.lane;
   float sum[8] = {};
-  if (n_columns == kTileColumns) {
-#pragma unroll
-    for (uint32_t c = 0; c < kTileColumns / 8; c += 32) multiply_columns(sum, w + c, x + c);
+  if (narrow) {
+    multiply_rows<kNarrowColumns>(sum, w, x, n_columns);
   } else {
-    for (uint32_t c = 0; c * 8 < n_columns; c += 32) multiply_columns(sum, w + c, x + c);
+    multiply_rows<kTileColumns>(sum, w, x, n_columns);
   }
   warp_arrive(&me.shared.tile_empty[me.warp]);
   return sum_rows(sum, me.lane);
@@ -87,6 +97,7 @@ __device__ __forceinline__ float multiply_tile(ConsumerWarp& me, const Cursor<kT
 // All passes of a product: slices outside, row groups inside, so that a pass starts with the slices that are ready.
 __device__ __forceinline__ void multiply(ConsumerWarp& me, const StageView& view) {
   Shared& shared = me.shared;
+  const bool narrow = view.stage.product.columns == kNarrowColumns;
   for (uint32_t pass = 0; pass < view.n_passes; ++pass, me.regions.advance(1)) {
     const bool release = !view.holds_vector || pass + 1 == view.n_passes;
     const uint32_t n_groups = view.pass_end(pass) - view.pass_begin(pass);
@@ -98,7 +109,7 @@ __device__ __forceinline__ void multiply(ConsumerWarp& me, const StageView& view
       const uint4* x = reinterpret_cast<const uint4*>(shared.slots[slot.index()]) + me.lane;
       const uint32_t n_columns = view.slice_columns(slice);
       for (uint32_t i = me.first_tile(); i < n_groups; i += kTiles) {
-        const float v = multiply_tile(me, me.tiles.plus(i), x, n_columns);
+        const float v = multiply_tile(me, me.tiles.plus(i), x, n_columns, narrow);
         if (me.lane % 4 == 0) sums[(slice * n_groups + i) * kTileRows + me.lane / 4] = v;
       }
       me.tiles.advance(n_groups);

@@ -49,6 +49,7 @@ struct IndexedRef {
 struct ProductArgs {
   Epilogue epilogue = Epilogue::store;
   uint32_t n_out = 0, n_in = 0;  // rows and columns of W; n_in is a multiple of 8
+  uint32_t columns = 0;          // of a tile: kTileColumns or kNarrowColumns
   uint32_t n_groups = 0;         // groups of 8 rows
   uint32_t deal = 0;             // which deal says what groups an SM takes
   uint32_t pass_groups = 0;      // groups that an SM finishes and publishes together
@@ -84,6 +85,7 @@ struct StageCost {
 //   attend   q_norm, k_norm, frequencies f64 [D / 2]   qkv                     attended, parts
 struct alignas(16) TapeStage {
   Op op = Op::embed;
+  bool eager = false;  // who waits for words asks for all of them each time: less delay, more traffic
   uint16_t layer = 0;  // for messages
   ProductArgs product{};
   AttendArgs attend{};
@@ -108,6 +110,8 @@ struct DealShare {
 // Matrices lie row by row, as every executor reads them. A tile is 8 rows by 1024 columns of bf16: one box of the
 // matrix's tensor map, whose elements are kMapColumns columns wide. What lies outside of the matrix is zero in a tile.
 constexpr uint32_t kTileRows = 8, kTileColumns = 1024, kTileBytes = kTileRows * kTileColumns * 2;
+// Where an SM has few tiles of a matrix they are half as wide, so that more warps share them.
+constexpr uint32_t kNarrowColumns = kTileColumns / 2, kFewTiles = 12;
 constexpr uint32_t kMapColumns = 4, kMapBytes = 128;
 
 // Cache granule: 32 tokens of one kv head, one tile: keys, then values, each in two halves of 64 coordinates: boxes of

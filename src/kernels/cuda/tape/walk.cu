@@ -159,10 +159,10 @@ int load_walk() noexcept {
   return cudaFuncSetAttribute(walk_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(sizeof(Shared)));
 }
 
-bool matrix_map(void* map, uint64_t data, uint32_t parts, uint32_t rows, uint32_t n_in) noexcept {
+bool matrix_map(void* map, uint64_t data, uint32_t parts, uint32_t rows, uint32_t n_in, uint32_t columns) noexcept {
   const cuuint64_t sizes[] = {n_in / kMapColumns, rows, parts}, row_bytes = cuuint64_t{n_in} * 2;
   const cuuint64_t strides[] = {row_bytes, row_bytes * rows};
-  const cuuint32_t box[] = {kTileColumns / kMapColumns, kTileRows / parts, parts}, steps[] = {1, 1, 1};
+  const cuuint32_t box[] = {columns / kMapColumns, kTileRows / parts, parts}, steps[] = {1, 1, 1};
   return encode() != nullptr &&
          encode()(static_cast<CUtensorMap*>(map), CU_TENSOR_MAP_DATA_TYPE_INT64, 3, reinterpret_cast<void*>(data),
                   sizes, strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_NONE,

@@ -52,9 +52,9 @@ int load_walk() noexcept;
 
 // ---- tensor maps: kMapBytes each, to be copied to device memory, aligned to 64
 
-// Of a bf16 matrix [parts * rows, n_in], row by row, whose tiles have kTileRows / parts rows of each part. Returns
-// false when the driver makes none.
-bool matrix_map(void* map, uint64_t data, uint32_t parts, uint32_t rows, uint32_t n_in) noexcept;
+// Of a bf16 matrix [parts * rows, n_in], row by row, whose tiles have kTileRows / parts rows of each part and `columns`
+// columns. Returns false when the driver makes none.
+bool matrix_map(void* map, uint64_t data, uint32_t parts, uint32_t rows, uint32_t n_in, uint32_t columns) noexcept;
 // Of the rows of all layers' caches, of bf16 or int8; the scales of int8 count as rows.
 bool cache_map(void* map, uint64_t data, uint64_t n_bytes, CacheForm form) noexcept;
 
