@@ -40,8 +40,8 @@ uint32_t ceil_div(uint32_t a, uint32_t b) {
   return (a + b - 1) / b;
 }
 
-uint32_t slices(uint32_t n_in) {
-  return ceil_div(n_in, kTileColumns);
+uint32_t slices(uint32_t n_in, uint32_t columns = kTileColumns) {
+  return ceil_div(n_in, columns);
 }
 
 // ---- the plan's stages, in fives -----------------------------------------------------------------------------------
@@ -174,6 +174,9 @@ class TapeBuffer {
 
 constexpr uint64_t kTagged16 = 4, kTagged32 = 8;
 
+// Models as narrow as this wait for words more than for memory.
+constexpr uint32_t kEagerDim = 2048;
+
 // Everything that travels between the stages of a step.
 struct StepBuffers {
   TapeBuffer x, squares;    // input of a layer's first half (qkv) and of the head
@@ -194,7 +197,10 @@ class Lowering {
   enum Deal : uint32_t { kDealQkv, kDealResidual, kDealGateUp, kDealHead, kDealRouter, kDeals };
 
   void read_plan();
-  void check_model() const;
+  void check_model();
+  void check_cache();
+  tape::IndexedRef cache_of(int32_t group, int32_t layer) const;
+  void tie_cache(const AttendArgs& a, TapeStage& stage) const;
   void check_attention(const LayerStages& layer) const;
   void check_experts(const LayerStages& layer) const;
   void deal_all();
@@ -225,6 +231,7 @@ class Lowering {
   const Plan& plan_;
   const TapePlaces& places_;
   uint32_t n_sms_ = 0;
+  tape::CacheForm rows_form_ = tape::CacheForm::bf16;
   Bump slab_;
   Tape tape_;
   const Stage *embed_ = nullptr, *final_norm_ = nullptr, *head_ = nullptr;
@@ -248,10 +255,9 @@ void Lowering::read_plan() {
   require(!layers_.empty(), "a model without layers");
 }
 
-void Lowering::check_model() const {
+void Lowering::check_model() {
   require(plan_.shard.size == 1 && !plan_.bidirectional && plan_.rope_switch == 0, "this kind of model");
-  require(plan_.groups.size() == 1 && plan_.groups[0].kind == CacheKind::full, "several groups of cache, or windows");
-  require(plan_.groups[0].policy == KvPolicy::raw_of(DType::bf16), "this cache type");
+  check_cache();
   require(dim_ % kTileRows == 0 && hidden_ % kTileRows == 0, "widths that are no multiples of 8");
   require(n_kv_heads_ > 0 && n_heads_ % n_kv_heads_ == 0 && n_heads_ / n_kv_heads_ <= 8,
           "more than 8 query heads per kv head");
@@ -280,6 +286,31 @@ void Lowering::check_experts(const LayerStages& layer) const {
   for (const Stage* stage : {layer.gate_up, layer.down}) {
     require(slot(stage).count == r.experts && slot(stage).bias_parts.empty(), "these experts");
   }
+}
+
+// One group of rows and, of packed caches, a group for each form of packed tiles.
+void Lowering::check_cache() {
+  for (size_t g = 0; g < plan_.groups.size(); ++g) {
+    const CacheNeeds& group = plan_.groups[g];
+    const bool packed = group.policy.tiled();
+    require(group.kind == CacheKind::full || group.kind == CacheKind::open, "windows, latents or states");
+    if (!packed) {
+      require(g == 0 || group.kind == CacheKind::open, "several groups of rows");
+      tape_.rows_group = static_cast<int32_t>(g);
+      continue;
+    }
+    require(!group.policy.trellis(), "a cache coded by a trellis");
+    require(group.policy.open_int8, "a packed cache whose open tiles are not of int8");
+    const size_t first = tape_.codec_groups.empty() ? g : static_cast<size_t>(tape_.codec_groups[0]);
+    require(group.policy.seed == plan_.groups[first].policy.seed, "layers that are turned differently");
+    require(group.head_bytes() <= int64_t{tape::kTileBytes}, "tiles of the cache as large as these");
+    tape_.codec_groups.push_back(static_cast<int32_t>(g));
+  }
+  require(tape_.codec_groups.size() <= tape::kMaxCodecs, "as many forms of packed tiles as this");
+  const KvPolicy& rows = plan_.groups[static_cast<size_t>(tape_.rows_group)].policy;
+  const bool int8 = rows.k.codec == KvPolicy::Codec::int8_block && rows.v.codec == KvPolicy::Codec::int8_block;
+  require(int8 || rows == KvPolicy::raw_of(DType::bf16), "this cache type");
+  rows_form_ = int8 ? tape::CacheForm::int8 : tape::CacheForm::bf16;
 }
 
 void Lowering::check_attention(const LayerStages& layer) const {
@@ -384,17 +415,21 @@ TapeStage Lowering::product(const Stage* stage, tape::Epilogue epilogue, Deal de
   const WeightSlot& weight = slot(stage);
   const bool gated = epilogue == tape::Epilogue::silu_mul,
              stacked = std::holds_alternative<ExpertLinearArgs>(stage->args);
-  const auto rows = static_cast<uint32_t>(weight.out), columns = static_cast<uint32_t>(weight.in);
+  const auto rows = static_cast<uint32_t>(weight.out), n_in = static_cast<uint32_t>(weight.in);
   const uint32_t parts = gated ? 2 : 1, down = stacked && !gated ? top_k_ : 1, up = stacked && gated ? top_k_ : 1;
   require(weight.format == WeightFormat::plain(DType::bf16), "weights that are not bf16");
-  require(columns % 8 == 0, "widths that are no multiples of 8");
+  require(n_in % 8 == 0, "widths that are no multiples of 8");
+  const bool few = per_sm(up * rows) * down * slices(n_in) < tape::kFewTiles;
+  const uint32_t columns = few ? tape::kNarrowColumns : kTileColumns;
+  if (few && epilogue != tape::Epilogue::add_residual) pass_groups = per_sm(up * rows);
   TapeStage out{.op = tape::Op::product};
   out.product = {.epilogue = epilogue,
                  .n_out = up * rows,
-                 .n_in = down * columns,
+                 .n_in = down * n_in,
+                 .columns = columns,
                  .n_groups = ceil_div(up * rows, kTileRows),
                  .deal = deal,
-                 .pass_groups = passes(pass_groups, down * slices(columns))};
+                 .pass_groups = passes(pass_groups, down * slices(n_in, columns))};
   if (stacked) out.experts = experts_;
   out.weights[kMatrix].address = places_.maps + tape_.matrices.size() * kMapBytes;
   out.cost.weight_bytes = static_cast<uint64_t>(stage->cost.weight_bytes);
@@ -402,13 +437,14 @@ TapeStage Lowering::product(const Stage* stage, tape::Epilogue epilogue, Deal de
                             .count = static_cast<uint32_t>(weight.count),
                             .parts = parts,
                             .rows = rows / parts,
-                            .n_in = columns});
+                            .n_in = n_in,
+                            .columns = columns});
   return out;
 }
 
 TapeStage Lowering::embed(const Stage* first_norm) {
   TapeStage stage{.op = tape::Op::embed};
-  stage.product = {.n_out = dim_, .n_groups = dim_ / kTileRows, .deal = kDealResidual};
+  stage.product = {.n_out = dim_, .columns = kTileColumns, .n_groups = dim_ / kTileRows, .deal = kDealResidual};
   stage.weights[kMatrix].address = address(embed_->weights[0]);
   stage.weights[kNextNorm].address = gains(first_norm);
   stage.writes[kVector] = b_->x.next();
@@ -429,6 +465,30 @@ TapeStage Lowering::norm_qkv(const LayerStages& layer) {
   return stage;
 }
 
+tape::IndexedRef Lowering::cache_of(int32_t group, int32_t layer) const {
+  const auto g = static_cast<size_t>(group);
+  const auto block_bytes = static_cast<uint32_t>(plan_.groups[g].layer_block_bytes());
+  if (places_.groups.empty()) return {.block_bytes = block_bytes};
+  const uint64_t offset = static_cast<uint64_t>(layer) * places_.groups[g].layer_bytes;
+  const uint32_t row_bytes = rows_form_ == tape::CacheForm::bf16 ? tape::kRowBytes : tape::kInt8RowBytes;
+  return {.address = places_.groups[g].cache + offset,
+          .first_row = static_cast<uint32_t>(offset / row_bytes),
+          .block_bytes = block_bytes};
+}
+
+void Lowering::tie_cache(const AttendArgs& a, TapeStage& stage) const {
+  const bool packed = a.open_group >= 0;
+  stage.attend.form = packed ? tape::CacheForm::packed : rows_form_;
+  stage.attend.group = static_cast<uint8_t>(packed ? a.open_group : a.group);
+  stage.cache = packed ? cache_of(a.open_group, a.open_layer) : cache_of(a.group, a.layer);
+  if (!packed) return;
+  stage.attend.n_recent = plan_.groups[static_cast<size_t>(a.group)].policy.recent;
+  stage.attend.packed_group = static_cast<uint8_t>(a.group);
+  stage.attend.codec =
+      static_cast<uint8_t>(std::ranges::find(tape_.codec_groups, a.group) - tape_.codec_groups.begin());
+  stage.packed = cache_of(a.group, a.layer);
+}
+
 TapeStage Lowering::attend(const LayerStages& layer) {
   const auto& a = std::get<AttendArgs>(layer.attend->args);
   TapeStage stage{.op = tape::Op::attend};
@@ -441,10 +501,7 @@ TapeStage Lowering::attend(const LayerStages& layer) {
   stage.weights[kQNorm].address = gains(layer.q_norm);
   stage.weights[kKNorm].address = gains(layer.k_norm);
   stage.weights[kRope].address = address(layer.q_rope->weights[0]);
-  const uint64_t offset = static_cast<uint64_t>(a.layer) * places_.cache_layer_bytes;
-  stage.cache = {.address = places_.cache + offset,
-                 .first_row = static_cast<uint32_t>(offset / tape::kRowBytes),
-                 .block_bytes = n_kv_heads_ * tape::kHeadBytes};
+  tie_cache(a, stage);
   stage.reads[kVector] = b_->qkv.last();
   stage.writes[kVector] = b_->attended.next();
   stage.writes[kParts] = b_->parts.next();
@@ -516,6 +573,7 @@ Tape Lowering::run() {
   const uint32_t down_groups = is_moe() ? per_sm(dim_) : std::max(2u, per_sm(dim_)) - 1;
   const auto add = [&](size_t layer, TapeStage stage) {
     stage.layer = static_cast<uint16_t>(layer);
+    stage.eager = dim_ <= kEagerDim;
     tape_.stages.push_back(stage);
   };
   add(0, embed(layers_[0].pre));

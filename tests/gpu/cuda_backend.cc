@@ -10,7 +10,9 @@ namespace {
 class OnDevice : public Inspected {
  public:
   OnDevice(Plan plan, LoadedWeights weights, const StepCapacity& capacity, const CudaDevice& device)
-      : device_(device.device()), executor_(std::move(plan), std::move(weights), capacity, device) {}
+      : device_(device.device()), executor_(std::move(plan), std::move(weights), capacity, device) {
+    executor_.set_tape(false);  // it has checks of its own, and other bits
+  }
 
   Executor& executor() override { return executor_; }
   void set_observer(std::function<void(size_t)> observer) override { executor_.set_observer(std::move(observer)); }

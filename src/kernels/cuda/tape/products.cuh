@@ -25,6 +25,12 @@ __device__ __forceinline__ float sum_rows(const float (&row)[8], uint32_t lane) 
   return v + __shfl_xor_sync(kAllLanes, v, 1);
 }
 
+// Of the next tiles of the ring, the first that is the warp's; every kTiles-th after it is too.
+__device__ __forceinline__ uint32_t first_tile(const Cursor<kTiles>& tiles, uint32_t warp) {
+  const uint32_t index = tiles.index();
+  return warp >= index ? warp - index : warp + kTiles - index;
+}
+
 // One consumer warp and its places in the rings.
 struct ConsumerWarp {
   Shared& shared;
@@ -33,11 +39,14 @@ struct ConsumerWarp {
   Cursor<kSlots> slots{};
   Cursor<kRegions> regions{};
 
-  // Of the next n tiles, the first that is this warp's; every kTiles-th after it is too.
-  __device__ __forceinline__ uint32_t first_tile() const {
-    const uint32_t index = tiles.index();
-    return warp >= index ? warp - index : warp + kTiles - index;
+  // Leaves what a stage of attention used.
+  __device__ __forceinline__ void skip_attend(const StageView& view) {
+    const AttendShare share = attend_share(view, shared.step.position);
+    if (share.n_tiles == 0) return;
+    slots.advance(share.owns_newest ? 2 : 1);
+    tiles.advance(share.n_tiles % (2 * kTiles));
   }
+  __device__ __forceinline__ uint32_t first_tile() const { return tape::first_tile(tiles, warp); }
 };
 
 // Row sums of one tile, on the tensor cores; holds_sum() says which lanes return one: that of row lane / 4. Frees the
@@ -48,12 +57,12 @@ __device__ __forceinline__ bool holds_sum(uint32_t lane) {
   return lane % 4 == lane / 4 % 2;
 }
 __device__ __forceinline__ float multiply_tile(ConsumerWarp& me, const Cursor<kTiles>& tile, const uint4* x,
-                                               uint32_t n_columns) {
-  constexpr uint32_t kBlock = 4, kRow = kTileColumns / 8;  // in units of 8 columns
+                                               uint32_t tile_columns, uint32_t n_columns) {
+  constexpr uint32_t kBlock = 4;  // in units of 8 columns
   const uint32_t row = me.lane / 4, flip = row % 2, half = row % 2, x_flip = (row ^ row / 2) % 2;
   const uint32_t half_blocks = (n_columns + 255) / 256 * 4;
   barrier_wait(&me.shared.tile_full[me.warp], tile.parity(), "tile of a matrix");
-  const uint4* top = reinterpret_cast<const uint4*>(me.shared.tiles[me.warp]) + row * kRow + me.lane % 4;
+  const uint4* top = reinterpret_cast<const uint4*>(me.shared.tiles[me.warp]) + row * (tile_columns / 8) + me.lane % 4;
   const uint4* bottom = top + half_blocks * kBlock;
   x += half * half_blocks * kBlock + me.lane % 4;
   float sums[4][4] = {};
@@ -85,7 +94,7 @@ __device__ __forceinline__ void multiply(ConsumerWarp& me, const StageView& view
       const uint4* x = reinterpret_cast<const uint4*>(shared.slots[slot.index()]);
       const uint32_t n_columns = view.slice_columns(slice);
       for (uint32_t i = me.first_tile(); i < n_groups; i += kTiles) {
-        const float v = multiply_tile(me, me.tiles.plus(i), x, n_columns);
+        const float v = multiply_tile(me, me.tiles.plus(i), x, view.stage.product.columns, n_columns);
         if (holds_sum(me.lane)) sums[(slice * n_groups + i) * kTileRows + me.lane / 4] = v;
       }
       me.tiles.advance(n_groups);

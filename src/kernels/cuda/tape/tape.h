@@ -39,17 +39,18 @@ struct StaticRef {
   uint64_t address = 0;
 };
 
-// One layer of the cache. Constant except for the row that the stage itself appends; which blocks are read comes from
-// the step's block table.
+// One layer of the cache. Constant except for the row that the stage itself appends, and the tile that it may pack;
+// which blocks are read comes from the step's block tables.
 struct IndexedRef {
   uint64_t address = 0;      // block 0 of this layer
-  uint32_t first_row = 0;    // the same as a row of the cache's tensor map
+  uint32_t first_row = 0;    // of rows: the same as a row of the cache's tensor map
   uint32_t block_bytes = 0;  // from one block to the next
 };
 
 struct ProductArgs {
   Epilogue epilogue = Epilogue::store;
   uint32_t n_out = 0, n_in = 0;  // rows and columns of W; n_in is a multiple of 8
+  uint32_t columns = 0;          // of a tile: kTileColumns or kNarrowColumns
   uint32_t n_groups = 0;         // groups of 8 rows
   uint32_t deal = 0;             // which deal says what groups an SM takes
   uint32_t pass_groups = 0;      // groups that an SM finishes and publishes together
@@ -69,7 +70,15 @@ struct ExpertArgs {
   bool operator==(const ExpertArgs&) const = default;
 };
 
+// How the cache of an attend stage is stored: rows of bf16 or of int8 (a scale for 32 coordinates), read as they were
+// written; or full tiles packed and turned (quant/turbo.h), but for the newest, which are rows of int8.
+enum class CacheForm : uint8_t { bf16, int8, packed };
+
 struct AttendArgs {
+  CacheForm form = CacheForm::bf16;
+  uint8_t codec = 0;                     // of LaunchArgs, of packed tiles
+  uint8_t group = 0, packed_group = 0;   // whose tables name the blocks of rows, of packed tiles
+  uint32_t n_recent = 0;                 // full tiles before the own one that are read as rows
   uint32_t n_heads = 0, n_kv_heads = 0;  // H / K is 1 to 8; head dim is 128
   uint32_t n_splits = 0;                 // SMs per kv head, at most kMaxSplits
   float eps = 0;                         // of the q and k norms
@@ -90,12 +99,13 @@ struct StageCost {
 //   attend   q_norm, k_norm, frequencies f64 [D / 2]   qkv                     attended, parts
 struct alignas(16) TapeStage {
   Op op = Op::embed;
+  bool eager = false;  // who waits for words asks for all of them each time: less delay, more traffic
   uint16_t layer = 0;  // for messages
   ProductArgs product{};
   ExpertArgs experts{};
   AttendArgs attend{};
   StaticRef weights[3]{};
-  IndexedRef cache{};
+  IndexedRef cache{}, packed{};  // rows, and packed tiles
   BufferRef reads[3]{};
   BufferRef writes[3]{};
   StageCost cost{};
@@ -115,6 +125,8 @@ struct DealShare {
 // Matrices lie row by row, as every executor reads them. A tile is 8 rows by 1024 columns of bf16: one box of the
 // matrix's tensor map, whose elements are kMapColumns columns wide. What lies outside of the matrix is zero in a tile.
 constexpr uint32_t kTileRows = 8, kTileColumns = 1024, kTileBytes = kTileRows * kTileColumns * 2;
+// Where an SM has few tiles of a matrix they are half as wide, so that more warps share them.
+constexpr uint32_t kNarrowColumns = kTileColumns / 2, kFewTiles = 12;
 constexpr uint32_t kMapColumns = 4, kMapBytes = 128;
 
 // Cache granule: 32 tokens of one kv head, one tile: keys, then values, each in two halves of 64 coordinates: boxes of
@@ -127,6 +139,14 @@ static_assert(2 * kSideBytes == kTileBytes);
 constexpr uint32_t kBlockTokens = kTileTokens, kBlockGranules = kBlockTokens / kGranuleTokens;
 constexpr uint32_t kHeadBytes = 2 * kBlockTokens * kRowBytes;
 
+// The same with rows of int8; behind them [keys | values][token][4] scales in f16. A granule's tile is its keys, values
+// (two boxes, permuted likewise), and the scales of both.
+constexpr uint32_t kInt8RowBytes = kHeadDim, kInt8SideBytes = kBlockTokens * kInt8RowBytes;
+constexpr uint32_t kInt8GranuleBytes = kGranuleTokens * kInt8RowBytes;
+constexpr uint32_t kRowScaleBytes = kHeadDim / 32 * 2, kSideScaleBytes = kBlockTokens * kRowScaleBytes;
+constexpr uint32_t kGranuleScaleBytes = kGranuleTokens * kRowScaleBytes;
+constexpr uint32_t kInt8HeadBytes = 2 * (kInt8SideBytes + kSideScaleBytes);
+
 constexpr uint32_t kMaxSplits = 32;
 
 // A split's part of one head: 128 normalised outputs, then log2 of the sum of its weights; tagged32 words.
@@ -136,11 +156,12 @@ constexpr uint32_t kPartWords = 132;
 constexpr uint32_t kResidualGroups = 8;
 
 // f32 sums that an SM holds per pass: 8 * pass_groups * column slices must fit.
-constexpr uint32_t kRegionFloats = 1024;
+constexpr uint32_t kRegionFloats = 960;
 
 constexpr uint32_t kMaxSms = 160;
 
 constexpr uint32_t kMaxExperts = 256, kMaxChosen = 16;
+constexpr uint32_t kMaxCodecs = 3;  // forms of packed tiles in one model
 
 // A step has at least as many stages as a block holds records of.
 constexpr uint32_t kMinStages = 8;
