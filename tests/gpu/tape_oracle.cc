@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 #include <numbers>
+#include <thread>
 
 #include "base/dtype.h"
 
@@ -133,17 +134,24 @@ TapeOracle::Sums TapeOracle::multiply(const tape::TapeStage& stage, const std::v
   const size_t n_in = stage.product.n_in;
   // A lane adds 32 products per slice, then come 5 additions over lanes and one per slice.
   const double n_additions = 40.0 + static_cast<double>(n_in / stage.product.columns + 1);
-  Sums sums;
-  for (size_t row = 0; row < stage.product.n_out; ++row) {
-    double sum = 0.0, size = 0.0;
-    for (size_t c = 0; c < n_in; ++c) {
-      const double p = double{bf16_to_float(weights[row * n_in + c])} * x[c];
-      sum += p;
-      size += std::fabs(p);
+  const size_t n_out = stage.product.n_out;
+  Sums sums{.values = std::vector<double>(n_out), .bounds = std::vector<double>(n_out)};
+  const size_t n_threads = std::max(1u, std::thread::hardware_concurrency());
+  const auto rows = [&](size_t first) {
+    for (size_t row = first; row < n_out; row += n_threads) {
+      double sum = 0.0, size = 0.0;
+      for (size_t c = 0; c < n_in; ++c) {
+        const double p = double{bf16_to_float(weights[row * n_in + c])} * x[c];
+        sum += p;
+        size += std::fabs(p);
+      }
+      sums.values[row] = sum;
+      sums.bounds[row] = n_additions * kUlpF32 * size;
     }
-    sums.values.push_back(sum);
-    sums.bounds.push_back(n_additions * kUlpF32 * size);
-  }
+  };
+  std::vector<std::jthread> threads;
+  for (size_t i = 0; i < n_threads; ++i) threads.emplace_back(rows, i);
+  threads.clear();
   return sums;
 }
 
