@@ -9,8 +9,13 @@ namespace arc::tape {
 
 namespace bytes {
 
-using namespace cuda::attention;
 using cuda::KvSide;
+using cuda::attention::Blend, cuda::attention::blend, cuda::attention::blended;
+using cuda::attention::byte_dots, cuda::attention::byte_place, cuda::attention::code_dots;
+using cuda::attention::ByteQueries, cuda::attention::ByteSums, cuda::attention::Form, cuda::attention::Window;
+using cuda::attention::coordinate_of_tile, cuda::attention::kQuerySteps, cuda::attention::kTile;
+using cuda::attention::Factors, cuda::attention::load_norms, cuda::attention::Positions;
+using cuda::attention::tile_sums, cuda::attention::to_weights, cuda::attention::weight_bytes;
 using Queries = ByteQueries<kHeadDim>;
 using Sums = ByteSums<kHeadDim / 8>;
 static_assert(sizeof(Queries) <= kSlotBytes && kTile == kBlockTokens);

@@ -18,11 +18,7 @@ class Gather {
   __device__ __forceinline__ void visit(const StageView& view) {
     if (view.stage.op == Op::product) gather_slices(view);
     if (view.stage.op == Op::attend) {
-      if (view.stage.attend.form == CacheForm::bf16) {
-        gather_heads(view);
-      } else {
-        gather_bytes(view);
-      }
+      gather_heads(view);
       merge_parts(view);
     }
   }
@@ -38,19 +34,19 @@ class Gather {
     warp_arrive(&shared_.slot_full[slot.index()]);
   }
 
-  // Loads `n` chunks until all carry the tag: words[x] of a lane are the four from x * stride + 4 lane on, but none
-  // from behind `last`. While nothing is there it watches one word, which costs one sector a poll, unless it is eager;
-  // then it asks for what is missing.
-  template <uint32_t kMax>
-  __device__ __forceinline__ void load_fresh(uint4 (&words)[kMax], uint32_t n, const uint32_t* from, uint32_t stride,
-                                             uint32_t last, uint32_t tag, bool eager) {
+  // Loads the first n of a lane's words until all carry the tag: words[x] are the four from place(x) on. While nothing
+  // is there it watches one word of all, which costs one sector a poll, unless it is eager; then it asks for what is
+  // missing.
+  template <uint32_t kMax, class Place>
+  __device__ __forceinline__ void load_fresh(uint4 (&words)[kMax], uint32_t n, const Place& place, uint32_t tag,
+                                             bool eager) {
     const Watchdog watchdog("gather");
     const uint32_t all = (1u << n) - 1;
     uint32_t stale = all;  // bit x: the lane's words[x]
     while (true) {
 #pragma unroll
       for (uint32_t x = 0; x < kMax; ++x)
-        if (stale >> x & 1) words[x] = load_words4(from + min(x * stride + 4 * lane_, last));
+        if (stale >> x & 1) words[x] = load_words4(place(x));
       uint32_t still = 0;
 #pragma unroll
       for (uint32_t x = 0; x < kMax; ++x) {
@@ -60,7 +56,8 @@ class Gather {
       stale = still;
       if (!__any_sync(kAllLanes, stale)) return;
       if (!eager && __all_sync(kAllLanes, stale == all)) {
-        while ((load_word(from + last) ^ tag) & 0xffff) watchdog.check(tag);
+        const auto watched = __shfl_sync(kAllLanes, uint64_t(place(n - 1)), 31);
+        while ((load_word(at<const uint32_t>(watched)) ^ tag) & 0xffff) watchdog.check(tag);
       }
       watchdog.check(tag);
     }
@@ -81,7 +78,8 @@ class Gather {
         const uint32_t* words = at<const uint32_t>(from.address) + view.slice_begin(slice);
         const uint32_t n_columns = view.slice_columns(slice), n_chunks = (n_columns + 255) / 256 * 2;
         uint4 w[kTileColumns / kChunkWords];
-        load_fresh(w, n_chunks, words, kChunkWords, n_columns - 4, tag_at(from, shared_.step), view.stage.eager);
+        const auto place = [&](uint32_t x) { return words + min(x * kChunkWords + 4 * lane_, n_columns - 4); };
+        load_fresh(w, n_chunks, place, tag_at(from, shared_.step), view.stage.eager);
 #pragma unroll
         for (uint32_t x = 0; x < kTileColumns / kChunkWords; ++x) {
           const bool inside = x * kChunkWords + 4 * lane_ < n_columns;
@@ -95,26 +93,7 @@ class Gather {
   __device__ __forceinline__ static float4 values_of(const uint4& w) {
     return {high_bf16(w.x), high_bf16(w.y), high_bf16(w.z), high_bf16(w.w)};
   }
-  __device__ __forceinline__ static float squares_of(const uint4& w) {
-    const float4 v = values_of(w);
-    return v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;
-  }
 
-  // What RMSNorm and RoPE of a head need; the lane holds dims 4 lane .. + 3.
-  struct Rotation {
-    float4 gain;
-    float4 rope[2];  // cos, sin of the lane's four angles
-    float eps;
-    bool normed;
-  };
-  __device__ __forceinline__ Rotation load_rotation(const StageView& view, int norm) {
-    const uint64_t gains = view.stage.weights[norm].address;
-    turn(view);
-    return {gains != 0 ? __ldg(at<const float4>(gains) + lane_) : float4{1, 1, 1, 1},
-            {rope_[0], rope_[1]},
-            view.stage.attend.eps,
-            gains != 0};
-  }
   // Angles are kept from layer to layer. Whole turns are taken off in f64: what is left is exact enough for f32.
   __device__ __forceinline__ void turn(const StageView& view) {
     const uint64_t address = view.stage.weights[kRope].address;
@@ -132,82 +111,36 @@ class Gather {
     rope_[0] = {factor * c[0], factor * s[0], factor * c[1], factor * s[1]};
     rope_[1] = {factor * c[2], factor * s[2], factor * c[3], factor * s[3]};
   }
-  // One head, given the sum of its squares. The other half of each rotated pair is in lane ^ 16.
-  __device__ __forceinline__ float4 rotated(const uint4& w, float squares, const Rotation& r) const {
-    const float scale = r.normed ? rsqrtf(squares / kHeadDim + r.eps) : 1.0f, sign = lane_ < 16 ? -1.0f : 1.0f;
-    const float4 raw = values_of(w);
-    const float4 v = {raw.x * scale * r.gain.x, raw.y * scale * r.gain.y, raw.z * scale * r.gain.z,
-                      raw.w * scale * r.gain.w};
+  __device__ __forceinline__ float4 gains_of(const StageView& view, int norm) const {
+    const uint64_t gains = view.stage.weights[norm].address;
+    return gains != 0 ? __ldg(at<const float4>(gains) + lane_) : float4{1, 1, 1, 1};
+  }
+  // RMSNorm and RoPE of one head. The other half of each rotated pair is in lane ^ 16.
+  __device__ __forceinline__ float4 rotated(const float4& raw, const float4& gain, bool normed, float eps) const {
+    const float squares = warp_sum(raw.x * raw.x + raw.y * raw.y + raw.z * raw.z + raw.w * raw.w);
+    const float scale = normed ? rsqrtf(squares / kHeadDim + eps) : 1.0f, sign = lane_ < 16 ? -1.0f : 1.0f;
+    const float4 v = {raw.x * scale * gain.x, raw.y * scale * gain.y, raw.z * scale * gain.z, raw.w * scale * gain.w};
     const float4 partner = {__shfl_xor_sync(kAllLanes, v.x, 16), __shfl_xor_sync(kAllLanes, v.y, 16),
                             __shfl_xor_sync(kAllLanes, v.z, 16), __shfl_xor_sync(kAllLanes, v.w, 16)};
-    return {v.x * r.rope[0].x + sign * partner.x * r.rope[0].y, v.y * r.rope[0].z + sign * partner.y * r.rope[0].w,
-            v.z * r.rope[1].x + sign * partner.z * r.rope[1].y, v.w * r.rope[1].z + sign * partner.w * r.rope[1].w};
-  }
-  __device__ __forceinline__ uint2 rotate_head(const uint4& w, float squares, const Rotation& r) const {
-    const float4 v = rotated(w, squares, r);
-    return make_uint2(pack_bf16(v.x, v.y), pack_bf16(v.z, v.w));
-  }
-
-  // First slot: the rotated queries of this SM's kv head, rows of 256 bytes, 16-byte chunks of row r permuted by xor
-  // with r. Second slot, only where the newest granule is: the rotated key, then the value.
-  __device__ __forceinline__ void gather_heads(const StageView& view) {
-    const AttendShare share = attend_share(view, shared_.step.position);
-    if (share.n_tiles == 0) return;
-    if (mine(next_)) gather_queries(view);
-    next_.advance(1);
-    if (!share.owns_newest) return;
-    if (mine(next_)) gather_new_token(view);
-    next_.advance(1);
-  }
-
-  __device__ __forceinline__ void gather_queries(const StageView& view) {
-    const BufferRef& qkv = view.stage.reads[kVector];
-    const uint32_t n_queries = view.stage.attend.n_heads / view.stage.attend.n_kv_heads;
-    const uint32_t* q = at<const uint32_t>(qkv.address) + view.kv_head * n_queries * kHeadDim;
-    const Rotation rotation = load_rotation(view, kQNorm);
-    uint8_t* slot = open_slot(next_);
-    uint4 w[8];
-    load_fresh(w, n_queries, q, kHeadDim, n_queries * kHeadDim - 4, tag_at(qkv, shared_.step), view.stage.eager);
-    float squares[8];
-#pragma unroll
-    for (uint32_t x = 0; x < 8; ++x) squares[x] = x < n_queries ? squares_of(w[x]) : 0;
-    const float sum = sum_rows(squares, lane_);  // of head lane / 4
-#pragma unroll
-    for (uint32_t x = 0; x < 8; ++x) {
-      if (x >= n_queries) break;
-      const uint32_t offset = x * kRowBytes + (((lane_ >> 1) ^ x) << 4) + (lane_ & 1) * 8;
-      *reinterpret_cast<uint2*>(slot + offset) = rotate_head(w[x], __shfl_sync(kAllLanes, sum, 4 * x), rotation);
-    }
-    close_slot(next_);
-  }
-
-  __device__ __forceinline__ void gather_new_token(const StageView& view) {
-    const BufferRef& qkv = view.stage.reads[kVector];
-    const AttendArgs& a = view.stage.attend;
-    const uint32_t* key = at<const uint32_t>(qkv.address) + (a.n_heads + view.kv_head) * kHeadDim;
-    const uint32_t to_value = a.n_kv_heads * kHeadDim;
-    const Rotation rotation = load_rotation(view, kKNorm);
-    uint8_t* slot = open_slot(next_);
-    uint4 w[2];
-    load_fresh(w, 2, key, to_value, to_value + kHeadDim - 4, tag_at(qkv, shared_.step), view.stage.eager);
-    reinterpret_cast<uint2*>(slot)[lane_] = rotate_head(w[0], warp_sum(squares_of(w[0])), rotation);
-    reinterpret_cast<uint2*>(slot)[32 + lane_] = to_bf16(w[1]);
-    close_slot(next_);
+    return {v.x * rope_[0].x + sign * partner.x * rope_[0].y, v.y * rope_[0].z + sign * partner.y * rope_[0].w,
+            v.z * rope_[1].x + sign * partner.z * rope_[1].y, v.w * rope_[1].z + sign * partner.w * rope_[1].w};
   }
 
   __device__ __forceinline__ void sync_gatherers() {
     asm volatile("bar.sync 2, %0;" ::"n"(32 * kGatherWarps) : "memory");
   }
 
-  // The same for caches of bytes: all gather warps take part, heads in turn. First slot: the queries, turned if the
-  // cache is, as whole numbers. Second slot, only where the newest granule is: the new token's rows.
-  __device__ __forceinline__ void gather_bytes(const StageView& view) {
+  // All gather warps take part, heads in turn. First slot: the queries of this SM's kv head. Second slot, only where
+  // the newest granule is: the new key, then the value.
+  __device__ __forceinline__ void gather_heads(const StageView& view) {
     const AttendShare share = attend_share(view, shared_.step.position);
     if (share.n_tiles == 0) return;
+    turn(view);
     const Cursor<kSlots> q_slot = next_, new_slot = next_.plus(1);
     next_.advance(share.owns_newest ? 2 : 1);
-    put_queries(view, *reinterpret_cast<bytes::Queries*>(open_slot(q_slot)));
-    if (share.owns_newest) put_new_token(view, *reinterpret_cast<bytes::NewToken*>(open_slot(new_slot)));
+    uint8_t* queries = open_slot(q_slot);
+    uint8_t* token = share.owns_newest ? open_slot(new_slot) : nullptr;
+    put_heads(view, queries, token);
     sync_gatherers();
     if (mine(q_slot)) close_slot(q_slot);
     if (!share.owns_newest) return;
@@ -215,45 +148,51 @@ class Gather {
     if (which_ == 0 && lane_ == 0) store_release(&shared_.n_appended, ++n_appended_);
   }
 
-  __device__ __forceinline__ void put_queries(const StageView& view, bytes::Queries& to) {
-    constexpr uint32_t kMost = 2;  // heads of a warp
-    static_assert(kMost * kGatherWarps == 8);
+  // The warp's heads, of queries, then of key and value if there is a place for the new token.
+  __device__ __forceinline__ void put_heads(const StageView& view, uint8_t* queries, uint8_t* token) {
+    constexpr uint32_t kMost = (8 + 2 + kGatherWarps - 1) / kGatherWarps;
     const AttendArgs& a = view.stage.attend;
     const BufferRef& qkv = view.stage.reads[kVector];
-    const uint32_t n_queries = a.n_heads / a.n_kv_heads;
-    const uint32_t* q = at<const uint32_t>(qkv.address) + view.kv_head * n_queries * kHeadDim;
-    if (which_ >= n_queries) return;
-    const Rotation rotation = load_rotation(view, kQNorm);
+    const uint32_t n_queries = a.n_heads / a.n_kv_heads, n_heads = n_queries + (token != nullptr ? 2 : 0);
+    if (which_ >= n_heads) return;
+    const float4 q_gain = gains_of(view, kQNorm), k_gain = gains_of(view, kKNorm);
+    const bool normed = view.stage.weights[kQNorm].address != 0;
+    const auto place = [&](uint32_t x) {
+      const uint32_t i = which_ + x * kGatherWarps;
+      const uint32_t head =
+          i < n_queries ? view.kv_head * n_queries + i : a.n_heads + (i - n_queries) * a.n_kv_heads + view.kv_head;
+      return at<const uint32_t>(qkv.address) + head * kHeadDim + 4 * lane_;
+    };
+    const uint32_t n = (n_heads - which_ + kGatherWarps - 1) / kGatherWarps;
     uint4 w[kMost];
-    const uint32_t n = which_ + kGatherWarps < n_queries ? 2 : 1;
-    load_fresh(w, n, q + which_ * kHeadDim, kGatherWarps * kHeadDim, (n_queries - which_) * kHeadDim - 4,
-               tag_at(qkv, shared_.step), view.stage.eager);
-#pragma unroll
-    for (uint32_t x = 0; x < kMost; ++x) {
-      const uint32_t row = which_ + x * kGatherWarps;
-      if (row >= n_queries) break;
-      float4 v = rotated(w[x], warp_sum(squares_of(w[x])), rotation);
+    load_fresh(w, n, place, tag_at(qkv, shared_.step), view.stage.eager);
+#pragma unroll 1
+    for (uint32_t x = 0; x < n; ++x) {
+      const uint32_t i = which_ + x * kGatherWarps;
+      float4 v = values_of(x == 0 ? w[0] : x == 1 ? w[1] : w[2]);
+      if (i <= n_queries) v = rotated(v, i < n_queries ? q_gain : k_gain, normed, a.eps);
       if (a.form == CacheForm::packed) v = bytes::turned(v, launch_.turn, lane_);
-      bytes::put_query(to, row, v, lane_);
+      if (i >= n_queries) {
+        put_new(view, token, i - n_queries, v);
+      } else if (a.form == CacheForm::bf16) {
+        put_bf16(queries + chunk_in_slot(i, lane_ / 2), v);
+      } else {
+        bytes::put_query(*reinterpret_cast<bytes::Queries*>(queries), i, v, lane_);
+      }
     }
   }
+  // A lane's half of a chunk.
+  __device__ __forceinline__ void put_bf16(uint8_t* chunk, const float4& v) {
+    reinterpret_cast<uint2*>(chunk)[lane_ % 2] = make_uint2(pack_bf16(v.x, v.y), pack_bf16(v.z, v.w));
+  }
 
-  // The key by one warp, the value by another.
-  __device__ __forceinline__ void put_new_token(const StageView& view, bytes::NewToken& to) {
-    const BufferRef& qkv = view.stage.reads[kVector];
+  // The new key (side 0) or value. Rows of bytes go to the cache at once, those of bf16 when their granule is there.
+  __device__ __forceinline__ void put_new(const StageView& view, uint8_t* slot, uint32_t side, const float4& v) {
     const AttendArgs& a = view.stage.attend;
-    const uint32_t side = kGatherWarps - 1 - which_;
-    if (side > 1) return;
-    uint4 w[1];
-    const uint32_t source = a.n_heads + side * a.n_kv_heads + view.kv_head;
-    const Rotation rotation = load_rotation(view, kKNorm);
-    load_fresh(w, 1, at<const uint32_t>(qkv.address) + source * kHeadDim, 0, kHeadDim - 4, tag_at(qkv, shared_.step),
-               view.stage.eager);
-    float4 v = side == 0 ? rotated(w[0], warp_sum(squares_of(w[0])), rotation) : values_of(w[0]);
-    if (a.form == CacheForm::packed) v = bytes::turned(v, launch_.turn, lane_);
+    if (a.form == CacheForm::bf16) return put_bf16(slot + side * kRowBytes + lane_ / 2 * 16, v);
+    auto& to = *reinterpret_cast<bytes::NewToken*>(slot);
     const bytes::Int8 row(v);
     row.store(to.rows[side], to.scales[side], lane_);
-
     const uint32_t position = shared_.step.position, token = position % kBlockTokens;
     const uint32_t block = __ldg(launch_.block_tables[a.group] + position / kBlockTokens);
     auto* head = at<uint8_t>(view.stage.cache.address + uint64_t(block) * view.stage.cache.block_bytes +

@@ -52,6 +52,7 @@ class Sealer {
   template <KvRole kRole>
   __device__ __forceinline__ void seal_side(const CacheSide& to, const uint8_t* from, uint8_t* packed) const {
     auto* norms = reinterpret_cast<__half*>(packed + to.scales_bytes);
+#pragma unroll 1
     for (uint32_t half = 0; half < 2; ++half) {
       const Row row(from, kRole == KvRole::key ? 0 : 1, 32 * half + lane_);
       if (to.bits == kUniformBits) {
@@ -94,11 +95,13 @@ class Sealer {
 
   __device__ __forceinline__ static void seal_uniform(const Row& row, uint8_t* tile, __half* norms) {
     float largest = 0.0f;
+#pragma unroll 1
     for (uint32_t g = 0; g < kGroups; ++g)
       row.for_group(g, [&](uint32_t, float y) { largest = fmaxf(largest, fabsf(y)); });
     const __half scale = __float2half_rn(fminf(largest, kMaxF16));
     const float size = __half2float(scale), inverse = size > 0.0f ? __fdiv_rn(127.0f, size) : 0.0f;
     auto* out = reinterpret_cast<uint32_t*>(tile + row.token * kHeadDim);
+#pragma unroll 1
     for (uint32_t g = 0; g < kGroups; ++g) {
       uint32_t words[8] = {};
       row.for_group(g, [&](uint32_t i, float y) {
@@ -113,22 +116,30 @@ class Sealer {
   template <KvRole kRole>
   __device__ __forceinline__ void seal_codes(const CacheSide& to, const Row& row, uint8_t* tile, __half* norms) const {
     double square = 0.0, decoded = 0.0;
+#pragma unroll 1
     for (uint32_t g = 0; g < kGroups; ++g)
       row.for_group(g, [&](uint32_t, float y) { square = __dadd_rn(square, __dmul_rn(y, y)); });
     const double length = __dsqrt_rn(square);
     const float inverse = length > 0.0 ? float(__ddiv_rn(1.0, length)) : 0.0f;
     const float my_level = to.levels[lane_ % 16];
     const int n_borders = (1 << to.bits) - 1;
+#pragma unroll 1
     for (uint32_t g = 0; g < kGroups; ++g) {
       uint32_t held[4] = {};  // [set], a nibble a coordinate
-      row.for_group(g, [&](uint32_t i, float y) {
-        const float unit = __fmul_rn(y, inverse);
-        int code = 0;
-        for (int border = 0; border < n_borders; ++border) code += unit < to.borders[border] ? 0 : 1;
-        const float level = __shfl_sync(kAllLanes, my_level, code);
+      float unit[kWordGroup];
+      int code[kWordGroup] = {};
+      row.for_group(g, [&](uint32_t i, float y) { unit[i] = __fmul_rn(y, inverse); });
+#pragma unroll 1
+      for (int border = 0; border < n_borders; ++border) {
+#pragma unroll
+        for (uint32_t i = 0; i < kWordGroup; ++i) code[i] += unit[i] < to.borders[border] ? 0 : 1;
+      }
+#pragma unroll
+      for (uint32_t i = 0; i < kWordGroup; ++i) {
+        const float level = __shfl_sync(kAllLanes, my_level, code[i]);
         decoded = __dadd_rn(decoded, __dmul_rn(level, level));
-        held[i / 8] |= uint32_t(held_of(kRole, to.bits, code)) << (4 * (i % 8));
-      });
+        held[i / 8] |= uint32_t(held_of(kRole, to.bits, code[i])) << (4 * (i % 8));
+      }
       pack<kRole>(to.bits, held, row.token, g, reinterpret_cast<uint32_t*>(tile));
     }
     const float norm = float(__ddiv_rn(length, __dsqrt_rn(decoded)));
