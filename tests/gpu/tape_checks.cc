@@ -39,6 +39,9 @@ struct TapeCase {
 };
 
 constexpr int kSteps = 6;
+// Near a tie, rounding exchanges the last expert chosen for the next. That moves the logits by its share, in a step now
+// and then; an expert that does not belong there moves them more, in every step.
+constexpr double kOtherExpert = 0.1;
 constexpr int kChunk = 256;
 
 std::string config(const char* arch, int dim, int heads, int kv_heads, int ffn, int layers, int vocab,
@@ -99,8 +102,7 @@ Plan lower_case(const TapeCase& c) {
       {.kernels = &gpu::kernels(), .policy = [&](int layer) { return layers[static_cast<size_t>(layer)].policy; }});
 }
 
-// Matrices that keep a vector's size, gains around 1, small biases. Scores of experts lie apart, so that the last one
-// chosen, which rounding may exchange for the next, has little weight.
+// Matrices that keep a vector's size, gains around 1, small biases.
 LoadedWeights random_weights(const Plan& plan) {
   LoadedWeights loaded;
   for (const WeightSlot& slot : plan.weights) {
@@ -109,7 +111,7 @@ LoadedWeights random_weights(const Plan& plan) {
     const auto uniform = [&](float size) { return (static_cast<float>(random() >> 8) * 0x1p-23f - 1.0f) * size; };
     if (slot.role == WeightSlot::Role::matrix) {
       w.data = Tensor::zeros({slot.count * slot.out, slot.in}, DType::bf16);
-      const float size = std::sqrt(3.0f / static_cast<float>(slot.in)) * (slot.name.ends_with("router") ? 4.0f : 1.0f);
+      const float size = std::sqrt(3.0f / static_cast<float>(slot.in));
       for (int64_t i = 0; i < w.data.numel(); ++i) w.data.as<uint16_t>()[i] = float_to_bf16(uniform(size));
       if (!slot.bias_parts.empty()) {
         w.bias = Tensor::zeros({slot.out}, DType::f32);
@@ -300,7 +302,7 @@ class TapeChecks {
   Finding logits(int position) {
     prefill(position);
     Finding finding{.share = 0.0};
-    int other_choice = 0;
+    int other_choice = 0, n_far = 0;
     for (int p = position; p < position + kSteps; ++p) {
       const std::span<const int32_t> token = std::span(text_).subspan(static_cast<size_t>(p), 1);
       model_.executor().set_tape(false);
@@ -311,11 +313,19 @@ class TapeChecks {
       const double error = relative_error(model_.logits(), expected);
       const double share =
           error / logits_bound(static_cast<int>(model_.plan().layer_ends.size()) - 1, case_.cache != "auto");
-      if (!(share <= 1.0)) finding.fail(fmt::format("position {}: relative error {:.2e}", p, error));
-      finding.share = std::max(*finding.share, share);
+      if (share <= 1.0 || !(has_experts() && error <= kOtherExpert && ++n_far <= kSteps / 2)) {
+        if (!(share <= 1.0)) finding.fail(fmt::format("position {}: relative error {:.2e}", p, error));
+        finding.share = std::max(*finding.share, share);
+      }
     }
+    if (n_far > 0) finding.details.push_back(fmt::format("{} steps in which an expert was exchanged", n_far));
     finding.details.push_back(fmt::format("{} of {} tokens chosen otherwise", other_choice, kSteps));
     return finding;
+  }
+
+  bool has_experts() const {
+    return std::ranges::any_of(model_.plan().stages,
+                               [](const Stage& stage) { return std::holds_alternative<RouteArgs>(stage.args); });
   }
 
   Finding same_tokens() {

@@ -121,6 +121,12 @@ struct Context {
   }
 };
 
+// Polls one word: who waits for many watches one of them first, since polls of all would hold up who writes them.
+__device__ __forceinline__ void await_word(const uint64_t* from, uint32_t tag, const char* where) {
+  const Watchdog watchdog(where);
+  while (tag_of(load_word(from)) != tag) watchdog.check(tag);
+}
+
 // This SM's part in one attend stage: tiles split, split + n_splits, ... of its kv head.
 struct AttendShare {
   uint32_t n_tiles = 0;

@@ -49,6 +49,7 @@ class EpilogueWarp {
   __device__ __forceinline__ float wait_scale(const BufferRef& squares, uint32_t n, float eps) {
     constexpr uint32_t kRounds = kMaxSms / 32;
     const uint32_t tag = tag_at(squares, shared_.step);
+    await_word(at<const uint64_t>(squares.address) + gridDim.x - 1 - blockIdx.x, tag, "squares");
     const Watchdog watchdog("squares");
     while (true) {
       bool stale = false;

@@ -23,6 +23,7 @@ struct LaneScores {
   __device__ __forceinline__ LaneScores(const uint64_t* scores, uint32_t n_experts, uint32_t tag, uint32_t lane)
       : n_lane((n_experts + 31) / 32) {
     first = lane * n_lane;
+    await_word(scores + blockIdx.x % n_experts, tag, "scores");
     const Watchdog watchdog("scores");
     bool stale = true;
     while (__any_sync(kAllLanes, stale)) {
