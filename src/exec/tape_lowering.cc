@@ -149,9 +149,6 @@ class TapeBuffer {
 
 constexpr uint64_t kTagged16 = 4, kTagged32 = 8;
 
-// Models as narrow as this wait for words more than for memory.
-constexpr uint32_t kEagerDim = 2048;
-
 // Everything that travels between the stages of a step.
 struct StepBuffers {
   TapeBuffer x, squares;    // input of a layer's first half (qkv) and of the head
@@ -491,7 +488,6 @@ Tape Lowering::run() {
   const uint32_t down_groups = std::max(2u, per_sm(dim_)) - 1;
   const auto add = [&](size_t layer, TapeStage stage) {
     stage.layer = static_cast<uint16_t>(layer);
-    stage.eager = dim_ <= kEagerDim;
     tape_.stages.push_back(stage);
   };
   add(0, embed(layers_[0].pre));

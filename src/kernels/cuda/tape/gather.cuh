@@ -35,11 +35,10 @@ class Gather {
   }
 
   // Loads the first n of a lane's words until all carry the tag: words[x] are the four from place(x) on. While nothing
-  // is there it watches one word of all, which costs one sector a poll, unless it is eager; then it asks for what is
-  // missing.
+  // is there it watches one word of all, which costs one sector a poll; then it asks for what is missing. (To ask for
+  // all words each time was slower, even for narrow models.)
   template <uint32_t kMax, class Place>
-  __device__ __forceinline__ void load_fresh(uint4 (&words)[kMax], uint32_t n, const Place& place, uint32_t tag,
-                                             bool eager) {
+  __device__ __forceinline__ void load_fresh(uint4 (&words)[kMax], uint32_t n, const Place& place, uint32_t tag) {
     const Watchdog watchdog("gather");
     const uint32_t all = (1u << n) - 1;
     uint32_t stale = all;  // bit x: the lane's words[x]
@@ -55,7 +54,7 @@ class Gather {
       }
       stale = still;
       if (!__any_sync(kAllLanes, stale)) return;
-      if (!eager && __all_sync(kAllLanes, stale == all)) {
+      if (__all_sync(kAllLanes, stale == all)) {
         const auto watched = __shfl_sync(kAllLanes, uint64_t(place(n - 1)), 31);
         while ((load_word(at<const uint32_t>(watched)) ^ tag) & 0xffff) watchdog.check(tag);
       }
@@ -79,7 +78,7 @@ class Gather {
         const uint32_t n_columns = view.slice_columns(slice), n_chunks = (n_columns + 255) / 256 * 2;
         uint4 w[kTileColumns / kChunkWords];
         const auto place = [&](uint32_t x) { return words + min(x * kChunkWords + 4 * lane_, n_columns - 4); };
-        load_fresh(w, n_chunks, place, tag_at(from, shared_.step), view.stage.eager);
+        load_fresh(w, n_chunks, place, tag_at(from, shared_.step));
 #pragma unroll
         for (uint32_t x = 0; x < kTileColumns / kChunkWords; ++x) {
           const bool inside = x * kChunkWords + 4 * lane_ < n_columns;
@@ -165,7 +164,7 @@ class Gather {
     };
     const uint32_t n = (n_heads - which_ + kGatherWarps - 1) / kGatherWarps;
     uint4 w[kMost];
-    load_fresh(w, n, place, tag_at(qkv, shared_.step), view.stage.eager);
+    load_fresh(w, n, place, tag_at(qkv, shared_.step));
 #pragma unroll 1
     for (uint32_t x = 0; x < n; ++x) {
       const uint32_t i = which_ + x * kGatherWarps;
@@ -235,10 +234,9 @@ class Gather {
     const uint64_t* first =
         at<const uint64_t>(parts.address) + (head / n_queries * a.n_splits * n_queries + head % n_queries) * kPartWords;
 
-    // Eager, it asks for the first values together with the sums.
     const uint64_t* log_sums = first + min(lane_, n_active - 1) * stride + kHeadDim;
     const uint64_t* values = first + which_ * 32 + lane_;
-    if (!view.stage.eager) await_word(log_sums, tag);
+    await_word(log_sums, tag);
     __syncwarp();
     uint64_t words[kBatch];
     const uint64_t log_word = load_batch(words, log_sums, values, stride, n_active, tag);

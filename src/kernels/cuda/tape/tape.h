@@ -85,7 +85,6 @@ struct StageCost {
 //   attend   q_norm, k_norm, frequencies f64 [D / 2]   qkv                     attended, parts
 struct alignas(16) TapeStage {
   Op op = Op::embed;
-  bool eager = false;  // who waits for words asks for all of them each time: less delay, more traffic
   uint16_t layer = 0;  // for messages
   ProductArgs product{};
   AttendArgs attend{};
