@@ -35,7 +35,8 @@ class Gather {
   }
 
   // Loads the first n of a lane's words until all carry the tag: words[x] are the four from place(x) on. While nothing
-  // is there it watches one word of all, which costs one sector a poll; then it asks for what is missing.
+  // is there it watches one word of all, which costs one sector a poll; then it asks for what is missing. (To ask for
+  // all words each time was slower, even for narrow models.)
   template <uint32_t kMax, class Place>
   __device__ __forceinline__ void load_fresh(uint4 (&words)[kMax], uint32_t n, const Place& place, uint32_t tag) {
     const Watchdog watchdog("gather");
