@@ -287,12 +287,13 @@ void Lowering::check_experts(const LayerStages& layer) const {
 
 // One group of rows and, of packed caches, a group for each form of packed tiles.
 void Lowering::check_cache() {
+  int n_rows = 0;
   for (size_t g = 0; g < plan_.groups.size(); ++g) {
     const CacheNeeds& group = plan_.groups[g];
     const bool packed = group.policy.tiled();
     require(group.kind == CacheKind::full || group.kind == CacheKind::open, "windows, latents or states");
     if (!packed) {
-      require(g == 0 || group.kind == CacheKind::open, "several groups of rows");
+      require(++n_rows == 1, "several groups of rows");
       tape_.rows_group = static_cast<int32_t>(g);
       continue;
     }

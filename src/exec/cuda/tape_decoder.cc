@@ -75,6 +75,7 @@ void TapeDecoder::bind(const Plan& plan, const LoadedWeights& weights, const Cac
   copy_bytes(maps_->data(), device_, reinterpret_cast<const std::byte*>(maps.data()), {}, n_maps * tape::kMapBytes);
   records_ = on_device(std::span<const tape::TapeStage>(tape_.stages), device_);
   deals_ = on_device(std::span<const tape::DealShare>(tape_.deals), device_);
+  codecs_.clear();
   for (const int32_t g : tape_.codec_groups) {
     const KvView kv = cache.kv(g, 0);
     codecs_.push_back(tape::cache_codec(kv));
