@@ -174,18 +174,20 @@ class Bench {
 
   // Products, by the shape of their weights.
   void product_rows(const Load& load) {
-    using OutIn = std::pair<int64_t, int64_t>;
-    const auto shape_of = [&](const Stage& stage) -> OutIn {  // of the executor's plan, or of the equal one here
-      if (op_name(stage.args) != "linear") return {};
-      const WeightSlot& w = plan_.weights[static_cast<size_t>(stage.weights[0])];
-      return {w.out, w.in};
-    };
-    std::map<OutIn, int> shapes;
-    for (const Stage& stage : stages_) ++shapes[shape_of(stage)];
-    shapes.erase(OutIn{});
+    std::map<std::pair<int64_t, int64_t>, int> shapes;
+    for (size_t i = 0; i < stages_.size(); ++i) {
+      const Stage& stage = stages_[i];
+      if (op_name(stage.args) != "linear") continue;
+      const MatrixView& w = executor_.stage(i).weights[0];
+      ++shapes[{w.out, w.in}];
+    }
     for (const auto& [wanted, count] : shapes) {
-      const double seconds = row(load, fmt::format("linear {}x{}", wanted.first, wanted.second),
-                                 [&](const Stage& stage) { return shape_of(stage) == wanted; });
+      const double seconds =
+          row(load, fmt::format("linear {}x{}", wanted.first, wanted.second), [&](const Stage& stage) {
+            if (op_name(stage.args) != "linear") return false;
+            const MatrixView& w = executor_.stage(static_cast<size_t>(&stage - stages_.data())).weights[0];
+            return w.out == wanted.first && w.in == wanted.second;
+          });
       // The head, there once, sees only the last of a prompt's tokens.
       if (load.tokens > 1 && count > 1) beside_library(load.tokens, wanted.first, wanted.second, seconds);
     }
