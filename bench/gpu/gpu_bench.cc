@@ -43,7 +43,7 @@ constexpr Load kPrefill = {1, 0, kMaxTokens};
 constexpr int kPrompts[] = {2048, 8192, 32768};
 constexpr int kPromptReplays = 3;
 
-constexpr Load kAlone[] = {{1, 512}, {1, 4096}};  // of the persistent grid
+constexpr Load kAlone[] = {{1, 512}, {1, 8192}};  // of the persistent grid
 
 // Those in kDefault make the tables of docs/performance.md; the rest takes apart where the time goes.
 constexpr const char* kParts[] = {"ring", "table", "loads", "products", "loop", "attention", "persistent", "serve"};
@@ -310,7 +310,7 @@ constexpr char kUsage[] =
     "  --out FILE       the table, each cell a line of JSON as soon as it is there; or what serve measures\n"
     "  --trace FILE     of serve: 5 minutes of a trace, see bench/serve/README.md, from --begin 600 s on; --rates 1,2\n"
     "                   requests per second, --run-seconds N each, --step-ms MS as of arc\n"
-    "  --cache TYPE     of loads, products and loop, as --pa-cache-type of arc; default auto\n"
+    "  --cache TYPE     of loads, products, loop and persistent, as --pa-cache-type of arc; default auto\n"
     "  --weights CODE   likewise: Q8_0, Q4_0, Q4_K, Q5_K or Q6_K instead of bf16\n"
     "  --few            short decode loads only\n";
 

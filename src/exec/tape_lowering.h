@@ -17,17 +17,23 @@ struct TapePlaces {
   std::vector<uint64_t> weights;  // by WeightId
   std::vector<uint64_t> biases;   // likewise
   uint64_t logits = 0;            // f32 [V]
-  uint64_t cache = 0;             // block 0 of the first layer
-  uint64_t cache_layer_bytes = 0;
+  struct Group {
+    uint64_t cache = 0;  // block 0 of the first layer
+    uint64_t layer_bytes = 0;
+  };
+  std::vector<Group> groups;  // of the cache
 };
 
-// A matrix whose tiles the tape's kernel loads: [parts * rows, n_in].
+// A matrix whose tiles the tape's kernel loads, or a stack of experts: [count, parts * rows, n_in].
 struct TapeMatrix {
   WeightId weight = kNone;
-  uint32_t parts = 1, rows = 0, n_in = 0;
+  uint32_t count = 1, parts = 1, rows = 0, n_in = 0;
+  uint32_t columns = 0;  // of a tile
 };
 
 struct Tape {
+  int32_t rows_group = 0;             // group of the cache whose rows the stages append to
+  std::vector<int32_t> codec_groups;  // groups of packed tiles: AttendArgs::codec is a place in it
   std::vector<tape::TapeStage> stages;
   std::vector<tape::DealShare> deals;  // [deal][SM]
   std::vector<TapeMatrix> matrices;

@@ -54,7 +54,9 @@ class OnDevice : public Inspected {
   OnDevice(Plan plan, LoadedWeights weights, const StepCapacity& capacity, const CudaDevice& device)
       : device_(device.device()),
         buffers_(plan.buffers),
-        executor_(std::move(plan), std::move(weights), capacity, device) {}
+        executor_(std::move(plan), std::move(weights), capacity, device) {
+    executor_.set_tape(false);  // it has checks of its own, and other bits
+  }
 
   Executor& executor() override { return executor_; }
   void set_observer(std::function<void(size_t)> observer) override { executor_.set_observer(std::move(observer)); }

@@ -14,6 +14,7 @@
 #include "gpu/checks.h"
 #include "gpu/tape_oracle.h"
 #include "models/arch.h"
+#include "plan/cache_policy.h"
 #include "plan/lower.h"
 #include "weights/checkpoint_slots.h"
 
@@ -22,18 +23,25 @@ namespace {
 
 // Roundings to bf16 that a layer's vector sees on the grid, where launches keep f32: x, qkv (and q, k after them), the
 // attention's weights, its output, h. Each is at most 2^-9 of what it rounds, half of that in the mean; they add up
-// like random steps over the layers, and the bound is three times that.
-double logits_bound(int n_layers) {
-  return 1.5 * 0x1p-9 * std::sqrt(6.0 * n_layers + 1);
+// like random steps over the layers, and the bound is three times that. A key and a value that become int8 in steps of
+// the 127th part of the largest of 32 (about 2.5 times the mean) are a step off where the rounding before led across.
+double logits_bound(int n_layers, bool int8) {
+  constexpr double kRounding = 0x1p-10, kStep = 2.5 / 127;
+  const double squares = kRounding * kRounding * (6 * n_layers + 1) + (int8 ? 2 * n_layers * kRounding * kStep : 0.0);
+  return 3 * std::sqrt(squares);
 }
 
 struct TapeCase {
   std::string name, config;
   int max_position = 0;
   std::vector<int> positions;  // of the first of kSteps steps
+  std::string cache = "auto";
 };
 
 constexpr int kSteps = 6;
+// Near a tie, rounding exchanges the last expert chosen for the next. That moves the logits by its share, in a step now
+// and then; an expert that does not belong there moves them more, in every step.
+constexpr double kOtherExpert = 0.1;
 constexpr int kChunk = 256;
 
 std::string config(const char* arch, int dim, int heads, int kv_heads, int ffn, int layers, int vocab,
@@ -44,20 +52,54 @@ std::string config(const char* arch, int dim, int heads, int kv_heads, int ffn, 
                      arch, vocab, dim, ffn, layers, heads, kv_heads, more);
 }
 
+std::string experts_config(int dim, int heads, int kv_heads, int hidden, int experts, int top_k, bool over_chosen) {
+  return config("Qwen3MoeForCausalLM", dim, heads, kv_heads, 4 * hidden, 3, 1003,
+                fmt::format(R"(, "moe_intermediate_size": {}, "num_experts": {}, "num_experts_per_tok": {},
+ "norm_topk_prob": {})",
+                            hidden, experts, top_k, over_chosen)
+                    .c_str());
+}
+
 std::vector<TapeCase> cases() {
   return {{"qwen3 of odd widths", config("Qwen3ForCausalLM", 1352, 16, 4, 2824, 3, 1003), 4200, {0, 29, 61, 700, 4090}},
           {"one kv head", config("Qwen3ForCausalLM", 512, 8, 1, 1280, 2, 4099), 700, {0, 31, 600}},
           {"narrow", config("Qwen3ForCausalLM", 64, 4, 2, 96, 2, 250), 200, {0, 90}},
           {"wide", config("Qwen3ForCausalLM", 5120, 64, 8, 25600, 2, 8192), 1200, {5, 1100}},
-          {"biases, no norms", config("Qwen2ForCausalLM", 896, 7, 1, 4864, 2, 1000), 700, {0, 600}}};
+          {"experts", experts_config(2048, 32, 4, 768, 24, 8, true), 700, {0, 600}},
+          {"wide experts", experts_config(520, 8, 2, 1400, 7, 4, false), 200, {0, 90}},
+          {"biases, no norms", config("Qwen2ForCausalLM", 896, 7, 1, 4864, 2, 1000), 700, {0, 600}},
+          {"turboquant",
+           config("Qwen3ForCausalLM", 1024, 16, 8, 3072, 4, 1003),
+           8300,
+           {0, 31, 60, 126, 190, 700, 4094, 8190},
+           "turboquant"},
+          {"turboquant-3", config("Qwen3ForCausalLM", 512, 32, 4, 1280, 5, 1003), 1400, {0, 126, 1340}, "turboquant-3"},
+          {"turboquant-aggressive",
+           config("Qwen3ForCausalLM", 512, 8, 1, 1280, 5, 1003),
+           4200,
+           {62, 4150},
+           "turboquant-aggressive"},
+          {"turboquant, no recent tile",
+           config("Qwen2ForCausalLM", 896, 7, 1, 4864, 3, 1000),
+           700,
+           {62, 600},
+           "turboquant,recent=0"},
+          {"turboquant, other widths",
+           config("Qwen3ForCausalLM", 512, 16, 8, 1280, 2, 1003),
+           700,
+           {62, 500},
+           "turboquant,k=2,v=8,boundary=0,recent=3"},
+          {"q8", config("Qwen3ForCausalLM", 1024, 16, 8, 3072, 2, 1003), 4200, {0, 61, 4090}, "q8"}};
 }
 
-Plan lower_config(const std::string& json) {
-  const Config parsed(parse_json(json, "config"));
+Plan lower_case(const TapeCase& c) {
+  const Config parsed(parse_json(c.config, "config"));
   const Arch& arch = find_arch(parsed.architecture());
   const ModelSpec spec = arch.build(parsed);
-  return lower(spec, ShapeOnlySlots(arch.own_names, spec.tied_head, DType::bf16),
-               {.kernels = &gpu::kernels(), .policy = [](int) { return KvPolicy::raw_of(DType::bf16); }});
+  const std::vector<LayerCache> layers = resolve_cache(spec, parse_cache_type(c.cache), DType::bf16);
+  return lower(
+      spec, ShapeOnlySlots(arch.own_names, spec.tied_head, DType::bf16),
+      {.kernels = &gpu::kernels(), .policy = [&](int layer) { return layers[static_cast<size_t>(layer)].policy; }});
 }
 
 // Matrices that keep a vector's size, gains around 1, small biases.
@@ -68,7 +110,7 @@ LoadedWeights random_weights(const Plan& plan) {
     std::mt19937 random(static_cast<unsigned>(loaded.weights.size()));
     const auto uniform = [&](float size) { return (static_cast<float>(random() >> 8) * 0x1p-23f - 1.0f) * size; };
     if (slot.role == WeightSlot::Role::matrix) {
-      w.data = Tensor::zeros({slot.out, slot.in}, DType::bf16);
+      w.data = Tensor::zeros({slot.count * slot.out, slot.in}, DType::bf16);
       const float size = std::sqrt(3.0f / static_cast<float>(slot.in));
       for (int64_t i = 0; i < w.data.numel(); ++i) w.data.as<uint16_t>()[i] = float_to_bf16(uniform(size));
       if (!slot.bias_parts.empty()) {
@@ -91,15 +133,20 @@ LoadedWeights random_weights(const Plan& plan) {
 class TapeModel {
  public:
   TapeModel(const TapeCase& c, const CudaDevice& device)
-      : plan_(lower_config(c.config)),
+      : plan_(lower_case(c)),
         host_(random_weights(plan_)),
         executor_(plan_, uploaded(host_, device), {.tokens = kChunk, .rows = 1, .positions = c.max_position}, device),
-        table_(static_cast<size_t>(c.max_position / kTileTokens + 1)),
         logits_(static_cast<size_t>(plan_.vocab)) {
-    std::iota(table_.begin(), table_.end(), 1);
-    std::shuffle(table_.begin(), table_.end(), std::mt19937(5));
+    const int n_tiles = c.max_position / kTileTokens + 1;
+    std::mt19937 random(5);
+    for (size_t g = 0; g < plan_.groups.size(); ++g) {
+      std::vector<int32_t>& table = tables_.emplace_back(static_cast<size_t>(n_tiles));
+      std::iota(table.begin(), table.end(), 1);
+      std::shuffle(table.begin(), table.end(), random);
+    }
+    slots_.resize(tables_.size());
     CacheCapacity capacity;
-    capacity.blocks.fill(static_cast<int32_t>(table_.size()) + 1);
+    capacity.blocks.fill(n_tiles + 1);
     executor_.allocate_cache(capacity);
   }
 
@@ -122,11 +169,11 @@ class TapeModel {
   // Each stage of the grid's step, one after another.
   Shares check_stages(int32_t token, int position) {
     fill({&token, 1}, position);
-    TapeOracle oracle(executor_, host_);
+    TapeOracle oracle(plan_, executor_, host_);
     Shares shares;
     for (size_t i = 1; i < executor_.tape()->tape().stages.size(); ++i) {
       if (!executor_.run_tape(inputs_, i + 1)) throw std::runtime_error("the device failed");
-      oracle.check(i, token, position, table_, shares);
+      oracle.check(i, token, position, tables_, shares);
     }
     return shares;
   }
@@ -161,9 +208,6 @@ class TapeModel {
     tokens_.assign(tokens.begin(), tokens.end());
     positions_.resize(tokens.size());
     std::iota(positions_.begin(), positions_.end(), position);
-    slots_.clear();
-    for (const int32_t p : positions_)
-      slots_.push_back(int64_t{table_[static_cast<size_t>(p / kTileTokens)]} * kTileTokens + p % kTileTokens);
     q_start_ = {0, n};
     seq_len_ = position + n;
     row_ = n - 1;
@@ -175,8 +219,14 @@ class TapeModel {
                .positions = positions_.data(),
                .q_start = q_start_.data(),
                .seq_lens = &seq_len_};
-    inputs_.groups[0] = {
-        .block_table = table_.data(), .table_stride = static_cast<int32_t>(table_.size()), .slots = slots_.data()};
+    for (size_t g = 0; g < tables_.size(); ++g) {
+      const std::vector<int32_t>& table = tables_[g];
+      slots_[g].clear();
+      for (const int32_t p : positions_)
+        slots_[g].push_back(int64_t{table[static_cast<size_t>(p / kTileTokens)]} * kTileTokens + p % kTileTokens);
+      inputs_.groups[g] = {
+          .block_table = table.data(), .table_stride = static_cast<int32_t>(table.size()), .slots = slots_[g].data()};
+    }
     inputs_.rows = &row_;
     inputs_.sampling = &sampling_;
   }
@@ -184,8 +234,9 @@ class TapeModel {
   Plan plan_;
   LoadedWeights host_;
   CudaExecutor executor_;
-  std::vector<int32_t> table_, tokens_, positions_, q_start_;
-  std::vector<int64_t> slots_;
+  std::vector<std::vector<int32_t>> tables_;  // by group of the cache
+  std::vector<std::vector<int64_t>> slots_;
+  std::vector<int32_t> tokens_, positions_, q_start_;
   int32_t seq_len_ = 0, row_ = 0;
   SamplingRow sampling_;
   StepInputs inputs_;
@@ -251,7 +302,7 @@ class TapeChecks {
   Finding logits(int position) {
     prefill(position);
     Finding finding{.share = 0.0};
-    int other_choice = 0;
+    int other_choice = 0, n_far = 0;
     for (int p = position; p < position + kSteps; ++p) {
       const std::span<const int32_t> token = std::span(text_).subspan(static_cast<size_t>(p), 1);
       model_.executor().set_tape(false);
@@ -260,12 +311,21 @@ class TapeChecks {
       model_.executor().set_tape(true);
       other_choice += model_.step(token, p) != expected_token;
       const double error = relative_error(model_.logits(), expected);
-      const double share = error / logits_bound(static_cast<int>(model_.plan().layer_ends.size()) - 1);
-      if (!(share <= 1.0)) finding.fail(fmt::format("position {}: relative error {:.2e}", p, error));
-      finding.share = std::max(*finding.share, share);
+      const double share =
+          error / logits_bound(static_cast<int>(model_.plan().layer_ends.size()) - 1, case_.cache != "auto");
+      if (share <= 1.0 || !(has_experts() && error <= kOtherExpert && ++n_far <= kSteps / 2)) {
+        if (!(share <= 1.0)) finding.fail(fmt::format("position {}: relative error {:.2e}", p, error));
+        finding.share = std::max(*finding.share, share);
+      }
     }
+    if (n_far > 0) finding.details.push_back(fmt::format("{} steps in which an expert was exchanged", n_far));
     finding.details.push_back(fmt::format("{} of {} tokens chosen otherwise", other_choice, kSteps));
     return finding;
+  }
+
+  bool has_experts() const {
+    return std::ranges::any_of(model_.plan().stages,
+                               [](const Stage& stage) { return std::holds_alternative<RouteArgs>(stage.args); });
   }
 
   Finding same_tokens() {

@@ -6,6 +6,8 @@
 #include <cmath>
 #include <limits>
 #include <numbers>
+#include <numeric>
+#include <thread>
 
 #include "base/dtype.h"
 
@@ -28,16 +30,18 @@ double with_rounding(double v, double bound) {
   return bound + kHalfUlpBf16 * std::fabs(v);
 }
 
-// A number as rounded to bf16, and what f32 sums before the rounding may change: nothing, or a step to the neighbour.
+// A number in the form in which attention sees it, and how far off f32 sums before it may leave it.
 struct Near {
   double value = 0.0, slack = 0.0;
-  Near() = default;
-  Near(double v, double spread) : value(rounded(v)), slack(std::fabs(rounded(v + spread) - rounded(v - spread))) {}
 };
-
 using Head = std::array<Near, kDim>;
 
-// q or k of one head as attention sees them; without gains there is no norm.
+// Rounded to bf16: nothing, or a step to the neighbour.
+Near to_bf16(double v, double spread) {
+  return {rounded(v), std::fabs(rounded(v + spread) - rounded(v - spread))};
+}
+
+// q or k of one head after norm and rotation by position; without gains there is no norm.
 Head norm_and_rotate(const double* raw, const std::vector<float>& gains, const std::vector<double>& frequencies,
                      int position, const tape::AttendArgs& a) {
   double square = 0.0;
@@ -50,9 +54,45 @@ Head norm_and_rotate(const double* raw, const std::vector<float>& gains, const s
     const double angle = position * frequencies[d % (kDim / 2)];
     const double c = a.rope_factor * std::cos(angle), s = a.rope_factor * std::sin(angle);
     const double partner = d < kDim / 2 ? -normed[d + kDim / 2] : normed[d - kDim / 2];
-    head[d] = Near(normed[d] * c + partner * s, 24 * kUlpF32 * (std::fabs(normed[d]) + std::fabs(partner)));
+    head[d] = {normed[d] * c + partner * s, 24 * kUlpF32 * (std::fabs(normed[d]) + std::fabs(partner))};
   }
   return head;
+}
+
+double length(const Head& head) {
+  double square = 0.0;
+  for (const Near& x : head) square += x.value * x.value;
+  return std::sqrt(square);
+}
+
+// A turn moves any error to any coordinate, and rounds in each of its eight steps.
+void turn(const Rotation& rotation, Head& head) {
+  double values[kDim], square = 0.0;
+  for (int d = 0; d < kDim; ++d) {
+    values[d] = head[d].value;
+    square += head[d].slack * head[d].slack;
+  }
+  rotation.apply(values);
+  const double slack = std::sqrt(square) + 8 * kUlpF32 * length(head);
+  for (int d = 0; d < kDim; ++d) head[d] = {values[d], slack};
+}
+
+// The row of a cache that a step has written; `head`: key or value as they came.
+void compare_row(tape::CacheForm form, const Rotation* rotation, Head head, const float* got, Shares& shares) {
+  if (rotation != nullptr) turn(*rotation, head);
+  for (int d = 0; d < kDim; ++d) {
+    if (form == tape::CacheForm::bf16) {
+      const Near near = to_bf16(head[d].value, head[d].slack);
+      compare("appended", got[d], near.value, near.slack, shares);
+      continue;
+    }
+    // A step is the 127th part of the largest of 32 coordinates, in f16: half of it, and what that takes from the
+    // largest.
+    double largest = 0.0;
+    for (int i = d / 32 * 32; i < d / 32 * 32 + 32; ++i)
+      largest = std::max(largest, std::fabs(head[i].value) + head[i].slack);
+    compare("appended", got[d], head[d].value, largest / 127 * (0.5 + 0.07) + head[d].slack, shares);
+  }
 }
 
 }  // namespace
@@ -78,14 +118,48 @@ std::vector<double> TapeOracle::vector(const tape::BufferRef& ref, size_t count,
   return values;
 }
 
-double TapeOracle::sum_of_squares(const tape::BufferRef& ref, Shares& shares) const {
+std::vector<double> TapeOracle::tagged32(const tape::BufferRef& ref, size_t count, Shares& shares) const {
   const uint32_t tag = executor_.tape()->last_step() * ref.per_step + ref.version;
-  double sum = 0.0;
-  for (const uint64_t word : read<uint64_t>(ref.address, tape().n_sms)) {
+  std::vector<double> values;
+  for (const uint64_t word : read<uint64_t>(ref.address, count)) {
     if (static_cast<uint32_t>(word >> 32) != tag) shares["tags"] = std::numeric_limits<double>::infinity();
-    sum += std::bit_cast<float>(static_cast<uint32_t>(word));
+    values.push_back(std::bit_cast<float>(static_cast<uint32_t>(word)));
   }
-  return sum;
+  return values;
+}
+
+double TapeOracle::sum_of_squares(const tape::BufferRef& ref, Shares& shares) const {
+  const std::vector<double> squares = tagged32(ref, tape().n_sms, shares);
+  return std::accumulate(squares.begin(), squares.end(), 0.0);
+}
+
+// Where an element of a stage's matrix lies: gate, then up, of one chosen expert after another; or columns of one after
+// another.
+size_t TapeOracle::weight_at(const tape::TapeStage& stage, size_t row, size_t column) const {
+  const tape::ProductArgs& args = stage.product;
+  const size_t hidden = stage.experts.hidden;
+  if (hidden == 0) return row * args.n_in + column;
+  if (args.epilogue == tape::Epilogue::add_residual)
+    return (chosen_[column / hidden].id * args.n_out + row) * hidden + column % hidden;
+  const size_t half = args.n_out / 2, up = row / half, i = row % half;
+  return (chosen_[i / hidden].id * 2 * hidden + up * hidden + i % hidden) * args.n_in + column;
+}
+
+// The experts with the best scores, of equal ones the first, and their weights.
+void TapeOracle::choose_experts(const tape::TapeStage& stage, Shares& shares) {
+  const tape::ExpertArgs& args = stage.experts;
+  const std::vector<double> scores = tagged32(stage.reads[tape::kScores], args.n_experts, shares);
+  std::vector<size_t> order(scores.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::ranges::stable_sort(order, [&](size_t a, size_t b) { return scores[a] > scores[b]; });
+  chosen_.clear();
+  double mass = 0.0;
+  for (size_t i = 0; i < order.size(); ++i) {
+    const double weight = std::exp(scores[order[i]] - scores[order[0]]);
+    if (i < args.top_k) chosen_.push_back({.id = order[i], .weight = weight});
+    if (i < args.top_k || !args.over_chosen) mass += weight;
+  }
+  for (Chosen& c : chosen_) c.weight *= args.scale / mass;
 }
 
 TapeOracle::Sums TapeOracle::multiply(const tape::TapeStage& stage, const std::vector<double>& x) const {
@@ -93,27 +167,47 @@ TapeOracle::Sums TapeOracle::multiply(const tape::TapeStage& stage, const std::v
   const size_t map = (stage.weights[tape::kMatrix].address - first_map) / tape::kMapBytes;
   const auto* weights = host_.weights[static_cast<size_t>(tape().matrices[map].weight)].data.as<uint16_t>();
   const size_t n_in = stage.product.n_in;
-  // A lane adds 32 products per slice, then come 5 additions over lanes and one per slice.
-  const double n_additions = 40.0 + static_cast<double>(n_in / tape::kTileColumns + 1);
-  Sums sums;
-  for (size_t row = 0; row < stage.product.n_out; ++row) {
-    double sum = 0.0, size = 0.0;
-    for (size_t c = 0; c < n_in; ++c) {
-      const double p = double{bf16_to_float(weights[row * n_in + c])} * x[c];
-      sum += p;
-      size += std::fabs(p);
+  // Per slice a lane's four sums take 8 products of matrices each, which cut their 16 terms at one place: 4 units each.
+  // Then come 7 additions, and one per slice.
+  const double n_additions = 40.0 + static_cast<double>(n_in / stage.product.columns + 1 + stage.experts.top_k);
+  const size_t n_out = stage.product.n_out;
+  Sums sums{.values = std::vector<double>(n_out), .bounds = std::vector<double>(n_out)};
+  const size_t n_threads = std::max(1u, std::thread::hardware_concurrency());
+  const auto rows = [&](size_t first) {
+    for (size_t row = first; row < n_out; row += n_threads) {
+      double sum = 0.0, size = 0.0;
+      for (size_t c = 0; c < n_in; ++c) {
+        const double p = double{bf16_to_float(weights[weight_at(stage, row, c)])} * x[c];
+        sum += p;
+        size += std::fabs(p);
+      }
+      sums.values[row] = sum;
+      sums.bounds[row] = n_additions * kUlpF32 * size;
     }
-    sums.values.push_back(sum);
-    sums.bounds.push_back(n_additions * kUlpF32 * size);
-  }
+  };
+  std::vector<std::jthread> threads;
+  for (size_t i = 0; i < n_threads; ++i) threads.emplace_back(rows, i);
+  threads.clear();
   return sums;
 }
 
-void TapeOracle::check(size_t index, int32_t token, int position, const std::vector<int32_t>& table, Shares& shares) {
+TapeOracle::TapeOracle(const Plan& plan, const CudaExecutor& executor, const LoadedWeights& host)
+    : plan_(plan), executor_(executor), host_(host) {
+  for (size_t g = 0; g < plan.groups.size(); ++g) {
+    const KvPolicy& policy = plan.groups[g].policy;
+    if (!policy.tiled()) continue;
+    codecs_[g][0] = std::make_unique<TurboCodec>(KvRole::key, kDim, policy.k, policy.seed);
+    codecs_[g][1] = std::make_unique<TurboCodec>(KvRole::value, kDim, policy.v, policy.seed);
+  }
+}
+
+void TapeOracle::check(size_t index, int32_t token, int position, const std::vector<std::vector<int32_t>>& tables,
+                       Shares& shares) {
   const tape::TapeStage& stage = tape().stages[index];
+  tables_ = tables;
   if (index == 1) check_embed(token, shares);
   if (stage.op == tape::Op::product) check_product(stage, shares);
-  if (stage.op == tape::Op::attend) check_attend(stage, position, table, shares);
+  if (stage.op == tape::Op::attend) check_attend(stage, position, shares);
 }
 
 void TapeOracle::check_embed(int32_t token, Shares& shares) {
@@ -146,6 +240,8 @@ void TapeOracle::check_residual(const tape::TapeStage& stage, const std::vector<
 
 void TapeOracle::check_product(const tape::TapeStage& stage, Shares& shares) {
   const tape::ProductArgs& args = stage.product;
+  if (stage.reads[tape::kScores].address != 0 && args.epilogue == tape::Epilogue::silu_mul)
+    choose_experts(stage, shares);
   const Sums sums = multiply(stage, vector(stage.reads[tape::kVector], args.n_in, shares));
   const bool normed = stage.reads[tape::kSquares].address != 0;
   const double square = normed ? sum_of_squares(stage.reads[tape::kSquares], shares) : 0.0;
@@ -164,11 +260,17 @@ void TapeOracle::check_product(const tape::TapeStage& stage, Shares& shares) {
   if (args.epilogue == tape::Epilogue::silu_mul) {
     const std::vector<double> h = vector(stage.writes[tape::kVector], n / 2, shares);
     for (size_t i = 0; i < n / 2; ++i) {
-      const double gate = value(i), up = value(n / 2 + i), silu = gate / (1 + std::exp(-gate)), v = silu * up;
+      const double weight = stage.experts.hidden > 0 ? chosen_[i / stage.experts.hidden].weight : 1.0;
+      const double gate = value(i), up = value(n / 2 + i), silu = gate / (1 + std::exp(-gate)), v = silu * up * weight;
       const double b =
-          1.1 * bound(i) * std::fabs(up) + std::fabs(silu) * bound(n / 2 + i) + 64 * kUlpF32 * std::fabs(v);
+          weight * (1.1 * bound(i) * std::fabs(up) + std::fabs(silu) * bound(n / 2 + i)) + 128 * kUlpF32 * std::fabs(v);
       compare("h", h[i], v, with_rounding(v, b), shares);
     }
+    return;
+  }
+  if (args.epilogue == tape::Epilogue::scores) {
+    const std::vector<double> scores = tagged32(stage.writes[tape::kVector], n, shares);
+    for (size_t i = 0; i < n; ++i) compare("scores", scores[i], value(i), bound(i), shares);
     return;
   }
   if (args.epilogue == tape::Epilogue::logits) {
@@ -184,9 +286,95 @@ void TapeOracle::check_product(const tape::TapeStage& stage, Shares& shares) {
             with_rounding(value(i) + biases[i], bound(i) + kUlpF32 * std::fabs(biases[i])), shares);
 }
 
-void TapeOracle::check_attend(const tape::TapeStage& stage, int position, const std::vector<int32_t>& table,
-                              Shares& shares) {
+// ---- attention
+
+// A head's part of a block, on the host.
+struct TapeOracle::Tile {
+  std::vector<std::byte> bytes;
+  KvView view;
+
+  KvTile side(KvRole role) const { return kv_tile(view, 0, 0, kDim, role); }
+  void load(KvRole role, std::vector<float>& rows) const {
+    const size_t before = rows.size();
+    rows.resize(before + tape::kBlockTokens * kDim);
+    load_rows(side(role), 0, tape::kBlockTokens, rows.data() + before, kDim);
+  }
+};
+
+// What a kv head's queries read, as it is stored.
+struct TapeOracle::Cached {
+  std::vector<float> keys, values;  // [token][128]
+  std::vector<float> factors;       // of values: [token][4], what a number of a byte is worth
+  std::vector<int> tile;            // of a token: tokens whose weights are rounded together
+};
+
+KvView TapeOracle::form_of(int group) const {
+  const KvPolicy& policy = plan_.groups[static_cast<size_t>(group)].policy;
+  const KvLayout at = kv_layout(policy, kDim, kDim);
+  return {.policy = policy,
+          .block_bytes = at.head_bytes,
+          .head_bytes = at.head_bytes,
+          .v_offset_bytes = at.v_offset,
+          .tokens_per_block = static_cast<int32_t>(tape::kBlockTokens),
+          .k_scales_bytes = at.k_scales,
+          .v_scales_bytes = at.v_scales,
+          .k_turbo = codecs_[group][0].get(),
+          .v_turbo = codecs_[group][1].get()};
+}
+
+TapeOracle::Tile TapeOracle::tile(int group, const tape::IndexedRef& cache, int32_t block, size_t head) const {
+  Tile tile{.bytes = {}, .view = form_of(group)};
+  const auto head_bytes = static_cast<uint64_t>(tile.view.head_bytes);
+  tile.bytes =
+      read<std::byte>(cache.address + static_cast<uint64_t>(block) * cache.block_bytes + head * head_bytes, head_bytes);
+  tile.view.data = tile.bytes.data();
+  return tile;
+}
+
+TapeOracle::Cached TapeOracle::cached(const tape::TapeStage& stage, int position, size_t head, Shares& shares) const {
   const tape::AttendArgs& a = stage.attend;
+  const int own = position / static_cast<int>(tape::kBlockTokens), n = position + 1;
+  const int n_packed = a.form == tape::CacheForm::packed ? std::max(0, own - static_cast<int>(a.n_recent)) : 0;
+  Cached out;
+  for (int t = 0; t <= own; ++t) {
+    const bool packed = t < n_packed;
+    const int group = packed ? a.packed_group : a.group;
+    const Tile there = tile(group, packed ? stage.packed : stage.cache, tables_[group][t], head);
+    there.load(KvRole::key, out.keys);
+    there.load(KvRole::value, out.values);
+    const uint16_t* scales = there.side(KvRole::value).scales;
+    for (int i = 0; i < static_cast<int>(tape::kBlockTokens); ++i) {
+      for (int set = 0; set < kDim / 32; ++set) {
+        const bool row = a.form == tape::CacheForm::bf16;
+        out.factors.push_back(row ? 1.0f
+                                  : f16_to_float(packed ? scales[norm_place(i)] : scales[i * (kDim / 32) + set]));
+      }
+      out.tile.push_back(packed ? 2 * t : 2 * t + i / static_cast<int>(tape::kGranuleTokens));
+    }
+    if (t == own && a.form == tape::CacheForm::packed && n % static_cast<int>(tape::kBlockTokens) == 0)
+      check_sealed(stage, there, static_cast<size_t>(t), head, shares);
+  }
+  out.keys.resize(static_cast<size_t>(n) * kDim);
+  out.values.resize(static_cast<size_t>(n) * kDim);
+  return out;
+}
+
+// A tile that this step filled: the bytes that quant/ makes of its rows.
+void TapeOracle::check_sealed(const tape::TapeStage& stage, const Tile& open, size_t index, size_t head,
+                              Shares& shares) const {
+  const int group = stage.attend.packed_group;
+  const Tile got = tile(group, stage.packed, tables_[group][index], head);
+  Tile expected = got;
+  std::ranges::fill(expected.bytes, std::byte{0});
+  expected.view.data = expected.bytes.data();
+  for (const KvRole role : {KvRole::key, KvRole::value}) seal(open.side(role), expected.side(role));
+  const bool same = got.bytes == expected.bytes;
+  shares["sealed"] = std::max(shares["sealed"], same ? 0.0 : std::numeric_limits<double>::infinity());
+}
+
+void TapeOracle::check_attend(const tape::TapeStage& stage, int position, Shares& shares) {
+  const tape::AttendArgs& a = stage.attend;
+  const bool bytes = a.form != tape::CacheForm::bf16, turned = a.form == tape::CacheForm::packed;
   const size_t group = a.n_heads / a.n_kv_heads, n = static_cast<size_t>(position) + 1;
   const std::vector<double> qkv =
       vector(stage.reads[tape::kVector], size_t{a.n_heads + 2 * a.n_kv_heads} * kDim, shares);
@@ -197,35 +385,31 @@ void TapeOracle::check_attend(const tape::TapeStage& stage, int position, const 
   };
   const std::vector<float> q_gains = gains_of(tape::kQNorm), k_gains = gains_of(tape::kKNorm);
   const std::vector<double> frequencies = read<double>(stage.weights[tape::kRope].address, kDim / 2);
-  // [keys | values][token][128] of a kv head, from its blocks.
-  const auto rows_of = [&](size_t head, size_t side) {
-    std::vector<uint16_t> rows;
-    for (size_t t = 0; t < n; t += tape::kBlockTokens) {
-      const uint64_t block = static_cast<uint64_t>(table[t / tape::kBlockTokens]) * stage.cache.block_bytes;
-      const std::vector<uint16_t> tile =
-          read<uint16_t>(stage.cache.address + block + head * tape::kHeadBytes + side * tape::kHeadBytes / 2,
-                         tape::kBlockTokens * kDim);
-      rows.insert(rows.end(), tile.begin(), tile.end());
-    }
-    return rows;
-  };
+  const Rotation* rotation = turned ? &codecs_[a.packed_group][0]->rotation() : nullptr;
   for (size_t kv = 0; kv < a.n_kv_heads; ++kv) {
-    const std::vector<uint16_t> keys = rows_of(kv, 0), values = rows_of(kv, 1);
+    const Cached context = cached(stage, position, kv, shares);
     const Head key = norm_and_rotate(&qkv[(a.n_heads + kv) * kDim], k_gains, frequencies, position, a);
-    for (int d = 0; d < kDim; ++d) {
-      compare("appended", bf16_to_float(keys[(n - 1) * kDim + d]), key[d].value, key[d].slack, shares);
-      compare("appended", bf16_to_float(values[(n - 1) * kDim + d]), qkv[(a.n_heads + a.n_kv_heads + kv) * kDim + d],
-              0.0, shares);
-    }
+    Head value;
+    for (int d = 0; d < kDim; ++d) value[d].value = qkv[(a.n_heads + a.n_kv_heads + kv) * kDim + d];
+    compare_row(a.form, rotation, key, &context.keys[(n - 1) * kDim], shares);
+    compare_row(a.form, rotation, value, &context.values[(n - 1) * kDim], shares);
     for (size_t head = kv * group; head < (kv + 1) * group; ++head) {
-      const Head query = norm_and_rotate(&qkv[head * kDim], q_gains, frequencies, position, a);
+      Head query = norm_and_rotate(&qkv[head * kDim], q_gains, frequencies, position, a);
+      double largest_query = 0.0;
+      if (turned) turn(*rotation, query);
+      for (Near& x : query) {
+        if (!bytes) x = to_bf16(x.value, x.slack);
+        largest_query = std::max(largest_query, std::fabs(x.value));
+      }
+      // Of bytes: whole numbers of the 32639th part of the largest.
+      for (Near& x : query) x.slack += bytes ? largest_query / 65278 : 0.0;
       std::vector<double> weights;
       double worst = 0.0, largest = -INFINITY, total = 0.0;
       const double scale = a.scale_log2 / std::numbers::log2e;
       for (size_t t = 0; t < n; ++t) {
         double score = 0.0, error = 0.0;
         for (int d = 0; d < kDim; ++d) {
-          const double k = bf16_to_float(keys[t * kDim + d]), p = query[d].value * k;
+          const double k = context.keys[t * kDim + d], p = query[d].value * k;
           score += p;
           error += query[d].slack * std::fabs(k) + kDim * kUlpF32 * std::fabs(p);
         }
@@ -234,17 +418,28 @@ void TapeOracle::check_attend(const tape::TapeStage& stage, int position, const 
         largest = std::max(largest, weights.back());
       }
       for (double& w : weights) total += w = std::exp(w - largest);
+      Head out;
       for (int d = 0; d < kDim; ++d) {
-        double out = 0.0, size = 0.0;
-        for (size_t t = 0; t < n; ++t) {
-          const double p = weights[t] / total * bf16_to_float(values[t * kDim + d]);
-          out += p;
-          size += std::fabs(p);
+        double size = 0.0, rounding = 0.0;
+        for (size_t begin = 0, end = 0; begin < n; begin = end) {
+          // Of bytes: a tile's weights are whole numbers of the 65535th part of the largest.
+          double most = 0.0, numbers = 0.0;
+          for (end = begin; end < n && context.tile[end] == context.tile[begin]; ++end) {
+            const double w = weights[end] / total, v = context.values[end * kDim + d];
+            const double factor = context.factors[end * (kDim / 32) + d / 32];
+            out[d].value += w * v;
+            size += w * std::fabs(v);
+            most = std::max(most, w * factor);
+            numbers += factor == 0.0 ? 0.0 : std::fabs(v) / factor;
+          }
+          rounding += 0.5 / 65535 * most * numbers;
         }
-        // Weights are rounded to bf16 before they meet the values; a wrong score moves its weight and the line.
-        const double bound = size * (2 * worst + kHalfUlpBf16 + 256 * kUlpF32);
-        compare("attended", attended[head * kDim + d], out, with_rounding(out, bound), shares);
+        // Of bf16: weights are rounded before they meet the values. A wrong score moves its weight and the line.
+        out[d].slack = size * (2 * worst + (bytes ? 0.0 : kHalfUlpBf16) + 256 * kUlpF32) + (bytes ? rounding : 0.0);
       }
+      if (turned) turn(*rotation, out);
+      for (int d = 0; d < kDim; ++d)
+        compare("attended", attended[head * kDim + d], out[d].value, with_rounding(out[d].value, out[d].slack), shares);
     }
   }
 }

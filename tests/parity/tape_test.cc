@@ -14,6 +14,7 @@
 #include "kernels/ref/ref.h"
 #include "models/arch.h"
 #include "parity/golden.h"
+#include "plan/cache_policy.h"
 #include "plan/lower.h"
 #include "weights/checkpoint_slots.h"
 
@@ -23,26 +24,30 @@ namespace {
 constexpr char kQwen3_32b[] = R"({"architectures": ["Qwen3ForCausalLM"], "vocab_size": 151936, "hidden_size": 5120,
  "intermediate_size": 25600, "num_hidden_layers": 64, "num_attention_heads": 64, "num_key_value_heads": 8,
  "head_dim": 128, "max_position_embeddings": 40960, "rms_norm_eps": 1e-6, "rope_theta": 1000000})";
+constexpr char kQwen3Experts[] = R"({"architectures": ["Qwen3MoeForCausalLM"], "vocab_size": 151936,
+ "hidden_size": 2048, "intermediate_size": 6144, "moe_intermediate_size": 768, "num_experts": 128,
+ "num_experts_per_tok": 8, "norm_topk_prob": true, "num_hidden_layers": 48, "num_attention_heads": 32,
+ "num_key_value_heads": 4, "head_dim": 128, "max_position_embeddings": 40960, "rms_norm_eps": 1e-6,
+ "rope_theta": 1000000})";
 constexpr uint32_t kSms = 132;
 
-Plan lowered(const std::string& json, bool fused, DType cache = DType::bf16) {
+// `cache`: a cache type, of raw rows in `raw`.
+Plan lowered(const std::string& json, bool fused, const std::string& cache = "auto", DType raw = DType::bf16) {
   const Config config(parse_json(json, "config.json"));
   const Arch& arch = find_arch(config.architecture());
   const ModelSpec spec = arch.build(config);
-  return lower(
-      spec, ShapeOnlySlots(arch.own_names, spec.tied_head, DType::bf16),
-      {.kernels = &ref::kernels(), .policy = [cache](int) { return KvPolicy::raw_of(cache); }, .fused = fused});
+  const std::vector<LayerCache> layers = resolve_cache(spec, parse_cache_type(cache), raw);
+  return lower(spec, ShapeOnlySlots(arch.own_names, spec.tied_head, DType::bf16),
+               {.kernels = &ref::kernels(),
+                .policy = [&](int layer) { return layers[static_cast<size_t>(layer)].policy; },
+                .fused = fused});
 }
 
 // Weights by number: their addresses are 16 times that, behind 2^20.
 TapePlaces places_of(const Plan& plan) {
-  TapePlaces places{.buffers = 1 << 12,
-                    .maps = 1 << 10,
-                    .weights = {},
-                    .biases = {},
-                    .logits = 64,
-                    .cache = 1 << 30,
-                    .cache_layer_bytes = 1 << 20};
+  TapePlaces places{.buffers = 1 << 12, .maps = 1 << 10, .weights = {}, .biases = {}, .logits = 64, .groups = {}};
+  for (size_t g = 0; g < plan.groups.size(); ++g)
+    places.groups.push_back({.cache = (g + 1) << 30, .layer_bytes = 1 << 20});
   for (size_t i = 0; i < plan.weights.size(); ++i) places.weights.push_back((1 << 20) + 16 * i);
   places.biases = places.weights;
   return places;
@@ -56,9 +61,9 @@ bool same_weight(const WeightSlot& a, const WeightSlot& b) {
 
 class TapeIsPlan {
  public:
-  explicit TapeIsPlan(const std::string& config)
-      : general_(lowered(config, false)),
-        fused_(lowered(config, true)),
+  explicit TapeIsPlan(const std::string& config, const std::string& cache = "auto")
+      : general_(lowered(config, false, cache)),
+        fused_(lowered(config, true, cache)),
         places_(places_of(general_)),
         tape_(lower_tape(general_, kSms, places_)) {
     for (const Stage& stage : fused_.stages) {
@@ -128,7 +133,7 @@ class TapeIsPlan {
     EXPECT_EQ(record.attend.n_kv_heads, args.attend.kv_heads);
     EXPECT_NEAR(record.attend.scale_log2, args.attend.scale * std::log2(std::exp(1.0f)), 1e-6);
     EXPECT_EQ(record.attend.rope_factor, static_cast<float>(args.rope_factor));
-    EXPECT_EQ(record.cache.address, places_.cache + args.attend.layer * places_.cache_layer_bytes);
+    check_cache(record, args.attend);
     for (const int w : {tape::kQNorm, tape::kKNorm}) {
       EXPECT_EQ(record.weights[w].address != 0, stages_[i]->weights[w] != kNone);
       if (stages_[i]->weights[w] == kNone) continue;
@@ -136,6 +141,23 @@ class TapeIsPlan {
       EXPECT_TRUE(same_weight(at(record.weights[w].address), weight(i, w)));
     }
     EXPECT_EQ(at(record.weights[tape::kRope].address).values, weight(i, 2).values);
+  }
+
+  // Rows are in the layer's own group, or, of packed caches, in the group of open tiles.
+  void check_cache(const tape::TapeStage& record, const AttendArgs& args) const {
+    const auto at = [&](int group, int layer) {
+      return places_.groups[static_cast<size_t>(group)].cache +
+             static_cast<uint64_t>(layer) * places_.groups[static_cast<size_t>(group)].layer_bytes;
+    };
+    const bool packed = args.open_group >= 0;
+    EXPECT_EQ(record.attend.form == tape::CacheForm::packed, packed);
+    EXPECT_EQ(record.attend.group, packed ? args.open_group : args.group);
+    EXPECT_EQ(record.cache.address, packed ? at(args.open_group, args.open_layer) : at(args.group, args.layer));
+    if (!packed) return;
+    EXPECT_EQ(record.attend.packed_group, args.group);
+    EXPECT_EQ(record.packed.address, at(args.group, args.layer));
+    EXPECT_EQ(tape_.codec_groups.at(record.attend.codec), args.group);
+    EXPECT_EQ(record.attend.n_recent, general_.groups[static_cast<size_t>(args.group)].policy.recent);
   }
 
   Plan general_, fused_;
@@ -171,14 +193,78 @@ TEST(TapeTest, TinyModelsAreThePlanOrSayWhyNot) {
       EXPECT_TRUE(std::string(error.what()).starts_with("no device function for")) << error.what();
     }
   }
-  EXPECT_THROW(lower_tape(lowered(kQwen3_32b, false, DType::f32), kSms, {}), Error);
 }
 
+// Every cache is the plan's, or it is said what has no device function.
+TEST(TapeTest, CachesAreThePlanOrSayWhyNot) {
+  for (const std::string cache : {"turboquant", "turboquant-3", "turboquant-aggressive", "turboquant,boundary=0,k=8",
+                                  "turboquant,recent=0", "turboquant,v=1", "q8"}) {
+    SCOPED_TRACE(cache);
+    TapeIsPlan(kQwen3_32b, cache).check();
+  }
+  const auto why = [](const std::string& cache, DType raw = DType::bf16) {
+    try {
+      lower_tape(lowered(kQwen3_32b, false, cache, raw), kSms, {});
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  EXPECT_EQ(why("turboquant-t3"), "no device function for a cache coded by a trellis");
+  EXPECT_EQ(why("turboquant,open=16"), "no device function for a packed cache whose open tiles are not of int8");
+  EXPECT_EQ(why("turboquant,k=8,v=8"), "no device function for tiles of the cache as large as these");
+  EXPECT_EQ(why("f8e4m3"), "no device function for this cache type");
+  EXPECT_EQ(why("auto", DType::f32), "no device function for this cache type");
+}
+
+// The stages of experts, beside what the plan says of them.
+TEST(TapeTest, ExpertsAreThePlan) {
+  const Plan plan = lowered(kQwen3Experts, false);
+  const TapePlaces places = places_of(plan);
+  const Tape tape = lower_tape(plan, kSms, places);
+  ASSERT_EQ(tape.stages.size(), 48 * 6 + 2u);
+  const auto weight = [&](const tape::TapeStage& stage) -> const TapeMatrix& {
+    return tape.matrices[(stage.weights[tape::kMatrix].address - places.maps) / tape::kMapBytes];
+  };
+  for (size_t layer = 0; layer < 48; ++layer) {
+    const tape::TapeStage* stages = &tape.stages[1 + 6 * layer + 3];
+    const std::string prefix = fmt::format("layers.{}.moe.", layer);
+    EXPECT_EQ(plan.weights[weight(stages[0]).weight].name, prefix + "router");
+    EXPECT_EQ(plan.weights[weight(stages[1]).weight].name, prefix + "gate_up");
+    EXPECT_EQ(plan.weights[weight(stages[2]).weight].name, prefix + "down");
+    EXPECT_EQ(stages[0].product.epilogue, tape::Epilogue::scores);
+    EXPECT_EQ(stages[0].product.n_out, 128u);
+    EXPECT_EQ(stages[1].reads[tape::kScores].address, stages[0].writes[tape::kVector].address);
+    EXPECT_EQ(stages[1].product.n_out, 8 * 2 * 768u);
+    EXPECT_EQ(stages[2].product.n_in, 8 * 768u);
+    for (const tape::TapeStage* stage : {&stages[1], &stages[2]}) {
+      EXPECT_EQ(stage->experts.top_k, 8u);
+      EXPECT_EQ(stage->experts.n_experts, 128u);
+      EXPECT_EQ(stage->experts.hidden, 768u);
+      EXPECT_TRUE(stage->experts.over_chosen);
+      EXPECT_EQ(weight(*stage).count, 128u);
+      EXPECT_EQ(stage->cost.weight_bytes, 8u * stage->product.n_out * stage->product.n_in * 2 / 8);
+    }
+  }
+}
+
+TEST(TapeTest, ExpertsWithoutDeviceFunctionsAreRefused) {
+  for (const auto& [key, value] :
+       std::map<std::string, Json>{{"num_experts", 257}, {"num_experts_per_tok", 17}, {"mlp_only_layers", {3}}}) {
+    SCOPED_TRACE(key);
+    Json config = parse_json(kQwen3Experts, "config.json");
+    config[key] = value;
+    EXPECT_THROW(lower_tape(lowered(config.dump(), false), kSms, {}), Error);
+  }
+}
+
+class TapeOf : public testing::TestWithParam<const char*> {};
+
 // A reader names the version that was written last; each write is the next one, and as many as the buffer says.
-TEST(TapeTest, VersionsFollowEachOther) {
-  const TapeIsPlan model(kQwen3_32b);
+TEST_P(TapeOf, VersionsFollowEachOther) {
+  const Plan plan = lowered(GetParam(), false);
   std::map<uint64_t, uint32_t> written, per_step;
-  for (const tape::TapeStage& stage : model.tape().stages) {
+  for (const tape::TapeStage& stage : lower_tape(plan, kSms, places_of(plan)).stages) {
     for (const tape::BufferRef& ref : stage.reads) {
       if (ref.per_step > 0) {
         EXPECT_EQ(ref.version, written[ref.address]);
@@ -193,9 +279,9 @@ TEST(TapeTest, VersionsFollowEachOther) {
   EXPECT_EQ(written, per_step);
 }
 
-TEST(TapeTest, EveryGroupIsDealtOnceAndEverySmHasWork) {
+TEST_P(TapeOf, EveryGroupIsDealtOnceAndEverySmHasWork) {
   for (const uint32_t n_sms : {132u, 114u, 78u}) {
-    const Plan plan = lowered(kQwen3_32b, false);
+    const Plan plan = lowered(GetParam(), false);
     const Tape tape = lower_tape(plan, n_sms, {});
     ASSERT_EQ(tape.n_sms, n_sms);
     std::map<uint32_t, uint64_t> tiles;  // of a layer, by SM
@@ -208,9 +294,13 @@ TEST(TapeTest, EveryGroupIsDealtOnceAndEverySmHasWork) {
         for (uint32_t i = 0; i < share.n_rounds; ++i) groups.insert(i * n_sms + sm);
         for (uint32_t i = 0; i < share.n_tail; ++i) groups.insert(share.first_tail + i);
         n += share.n_rounds + share.n_tail;
-        const auto columns = (stage.product.n_in + tape::kTileColumns - 1) / tape::kTileColumns;
+        const bool in_columns = stage.experts.top_k > 0 && stage.product.epilogue == tape::Epilogue::add_residual;
+        const auto columns =
+            in_columns ? stage.experts.top_k : (stage.product.n_in + stage.product.columns - 1) / stage.product.columns;
         if (stage.layer == 0) tiles[sm] += (share.n_rounds + share.n_tail) * columns;
-        EXPECT_GT(share.n_rounds + share.n_tail, 0u);
+        if (stage.product.epilogue != tape::Epilogue::scores) {
+          EXPECT_GT(share.n_rounds + share.n_tail, 0u);
+        }
       }
       EXPECT_EQ(n, stage.product.n_groups);
       EXPECT_EQ(groups.size(), n);
@@ -218,9 +308,11 @@ TEST(TapeTest, EveryGroupIsDealtOnceAndEverySmHasWork) {
     }
     uint64_t least = UINT64_MAX, most = 0;
     for (const auto& [sm, count] : tiles) least = std::min(least, count), most = std::max(most, count);
-    EXPECT_LE(most - least, 5u) << n_sms;  // a group of gate and up has five tiles
+    EXPECT_LE(most - least, 5u) << n_sms;  // a group of gate and up has five tiles, one of experts two
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Models, TapeOf, testing::Values(kQwen3_32b, kQwen3Experts));
 
 }  // namespace
 }  // namespace arc::test

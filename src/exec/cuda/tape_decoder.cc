@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "base/error.h"
-#include "kernels/cuda/tape/walk.h"
+#include "quant/turbo.h"
 
 namespace arc {
 namespace {
@@ -36,8 +36,6 @@ TapeDecoder::TapeDecoder(const Plan& plan, const CudaDevice& device)
 
 void TapeDecoder::bind(const Plan& plan, const LoadedWeights& weights, const CacheStorage& cache,
                        const BoundPlan& bound) {
-  const KvView first = cache.kv(0, 0);
-  const auto layer_bytes = static_cast<uint64_t>(cache.n_blocks(0) * first.block_bytes);
   const size_t n_maps = tape_.matrices.size() + 1;
   buffers_ = Storage::allocate(tape_.buffer_bytes, device_);
   maps_ = Storage::allocate(n_maps * tape::kMapBytes, device_);
@@ -47,8 +45,12 @@ void TapeDecoder::bind(const Plan& plan, const LoadedWeights& weights, const Cac
                     .weights = {},
                     .biases = {},
                     .logits = address_of(bound.buffer(plan.logits).data),
-                    .cache = address_of(first.data),
-                    .cache_layer_bytes = layer_bytes};
+                    .groups = {}};
+  for (int g = 0; g < static_cast<int>(plan.groups.size()); ++g) {
+    const KvView kv = cache.kv(g, 0);
+    places.groups.push_back(
+        {.cache = address_of(kv.data), .layer_bytes = static_cast<uint64_t>(cache.n_blocks(g) * kv.block_bytes)});
+  }
   for (const Linear& weight : weights.weights) {
     places.weights.push_back(address_of(weight.view().data));
     places.biases.push_back(address_of(weight.view().bias));
@@ -62,25 +64,37 @@ void TapeDecoder::bind(const Plan& plan, const LoadedWeights& weights, const Cac
   bool made = true;
   for (size_t i = 0; i < tape_.matrices.size(); ++i) {
     const TapeMatrix& m = tape_.matrices[i];
-    made &= tape::matrix_map(&maps[i], places.weights[static_cast<size_t>(m.weight)], m.parts, m.rows, m.n_in);
+    made &= tape::matrix_map(&maps[i], places.weights[static_cast<size_t>(m.weight)], m.count, m.parts, m.rows, m.n_in,
+                             m.columns);
   }
-  made &= tape::cache_map(&maps.back(), places.cache, layer_bytes * plan.groups[0].layers.size() / tape::kRowBytes);
+  const auto rows = static_cast<size_t>(tape_.rows_group);
+  made &= tape::cache_map(&maps.back(), places.groups[rows].cache,
+                          places.groups[rows].layer_bytes * plan.groups[rows].layers.size(),
+                          plan.groups[rows].policy.is_raw() ? tape::CacheForm::bf16 : tape::CacheForm::int8);
   if (!made) throw Error(ErrorCode::resource, "the GPU's driver makes no tensor maps");
   copy_bytes(maps_->data(), device_, reinterpret_cast<const std::byte*>(maps.data()), {}, n_maps * tape::kMapBytes);
   records_ = on_device(std::span<const tape::TapeStage>(tape_.stages), device_);
   deals_ = on_device(std::span<const tape::DealShare>(tape_.deals), device_);
+  codecs_.clear();
+  for (const int32_t g : tape_.codec_groups) {
+    const KvView kv = cache.kv(g, 0);
+    codecs_.push_back(tape::cache_codec(kv));
+    turn_ = tape::cache_turn(*kv.k_turbo);
+  }
 }
 
 int TapeDecoder::launch(const StepInputs& on_device, void* stream, size_t n_stages) const noexcept {
-  return tape::walk({.stages = reinterpret_cast<const tape::TapeStage*>(records_->data()),
-                     .deals = reinterpret_cast<const tape::DealShare*>(deals_->data()),
-                     .n_stages = static_cast<uint32_t>(n_stages),
-                     .step = reinterpret_cast<uint32_t*>(step_->data()),
-                     .token = on_device.tokens,
-                     .position = on_device.positions,
-                     .block_table = on_device.groups[0].block_table,
-                     .cache_map = address_of(maps_->data()) + tape_.matrices.size() * tape::kMapBytes},
-                    tape_.n_sms, stream);
+  tape::LaunchArgs args{.stages = reinterpret_cast<const tape::TapeStage*>(records_->data()),
+                        .deals = reinterpret_cast<const tape::DealShare*>(deals_->data()),
+                        .n_stages = static_cast<uint32_t>(n_stages),
+                        .step = reinterpret_cast<uint32_t*>(step_->data()),
+                        .token = on_device.tokens,
+                        .position = on_device.positions,
+                        .cache_map = address_of(maps_->data()) + tape_.matrices.size() * tape::kMapBytes,
+                        .turn = turn_};
+  for (int g = 0; g < kMaxCacheGroups; ++g) args.block_tables[g] = on_device.groups[g].block_table;
+  std::ranges::copy(codecs_, args.codecs);
+  return tape::walk(args, tape_.n_sms, stream);
 }
 
 Tensor TapeDecoder::read(uint64_t address, int64_t size_bytes) const {

@@ -5,6 +5,7 @@
 
 #include "exec/bound_plan.h"
 #include "exec/tape_lowering.h"
+#include "kernels/cuda/tape/walk.h"
 #include "tensor/device_memory.h"
 
 namespace arc {
@@ -31,6 +32,8 @@ class TapeDecoder {
   uint32_t n_processors_ = 0;
   Device device_;
   Tape tape_;
+  tape::CacheTurn turn_;
+  std::vector<tape::CacheCodec> codecs_;
   std::shared_ptr<Storage> buffers_, records_, deals_, maps_, step_;
 };
 

@@ -172,6 +172,25 @@ __device__ __forceinline__ void publish_part(const Shared& shared, const Cursor<
   if (lane == 0) store_word(part + kHeadDim, tagged32(largest + __log2f(total), tag));
 }
 
+// The SM's part of each head, from what the warps left in their last tiles; frees these.
+__device__ __forceinline__ void publish_parts(Shared& shared, const StageView& view, uint32_t warp,
+                                              const Cursor<kTiles>& tiles, uint32_t n_tiles) {
+  const AttendArgs& a = view.stage.attend;
+  const BufferRef& parts = view.stage.writes[kParts];
+  const uint32_t n_queries = a.n_heads / a.n_kv_heads, n_results = min(n_tiles, kTiles);
+  sync_consumers();
+  if (warp < n_queries) {
+    const uint32_t row = (view.kv_head * a.n_splits + view.split) * n_queries + warp;
+    publish_part(shared, tiles.plus(n_tiles - n_results), n_results, warp,
+                 at<uint64_t>(parts.address) + row * kPartWords, tag_at(parts, shared.step), lane_id());
+  }
+  sync_consumers();
+  if (first_tile(tiles, warp) < n_tiles) {
+    fence_copies_to_shared();
+    warp_arrive(&shared.tile_empty[warp]);
+  }
+}
+
 __device__ __forceinline__ void attend(ConsumerWarp& me, const LaunchArgs& launch, const StageView& view) {
   Shared& shared = me.shared;
   const uint32_t position = shared.step.position;
@@ -192,27 +211,15 @@ __device__ __forceinline__ void attend(ConsumerWarp& me, const LaunchArgs& launc
     if (i != first) warp_arrive(&shared.tile_empty[me.warp]);
     barrier_wait(&shared.tile_full[me.warp], me.tiles.plus(i).parity(), "tile of the cache");
     const bool is_newest = share.owns_newest && i == newest;
-    if (is_newest) append(tile, shared.slots[new_slot.index()], view, launch.block_table, position, me.lane);
+    if (is_newest) append(tile, shared.slots[new_slot.index()], view, launch.block_tables[a.group], position, me.lane);
     add_granule(state, tile, shared.slots[q_slot.index()], n_queries, a.scale_log2,
                 is_newest ? position % kGranuleTokens + 1 : kGranuleTokens, me.lane);
   }
   warp_arrive(&shared.slot_empty[q_slot.index()]);
   if (share.owns_newest) warp_arrive(&shared.slot_empty[new_slot.index()]);
 
-  const uint32_t n_results = min(share.n_tiles, kTiles);
   if (first < share.n_tiles) store_result(*reinterpret_cast<WarpResult*>(tile), state, me.lane);
-  sync_consumers();
-  const BufferRef& parts = view.stage.writes[kParts];
-  if (me.warp < n_queries) {
-    const uint32_t row = (view.kv_head * a.n_splits + view.split) * n_queries + me.warp;
-    publish_part(shared, me.tiles.plus(share.n_tiles - n_results), n_results, me.warp,
-                 at<uint64_t>(parts.address) + row * kPartWords, tag_at(parts, shared.step), me.lane);
-  }
-  sync_consumers();
-  if (first < share.n_tiles) {
-    fence_copies_to_shared();
-    warp_arrive(&shared.tile_empty[me.warp]);
-  }
+  publish_parts(shared, view, me.warp, me.tiles, share.n_tiles);
   me.tiles.advance(share.n_tiles % (2 * kTiles));
 }
 

@@ -12,11 +12,12 @@ namespace arc::tape {
 constexpr uint32_t kConsumerWarps = 12, kGatherWarps = 4;
 constexpr uint32_t kProducerWarp = kConsumerWarps, kFirstGatherWarp = kProducerWarp + 1;
 constexpr uint32_t kEpilogueWarp = kFirstGatherWarp + kGatherWarps, kLoaderWarp = kEpilogueWarp + 1;
-constexpr uint32_t kThreads = 32 * (kLoaderWarp + 1);
-constexpr uint32_t kTapeReaders = kLoaderWarp;  // every warp but the loader
+constexpr uint32_t kSealWarp = kLoaderWarp + 1;
+constexpr uint32_t kThreads = 32 * (kSealWarp + 1);  // 20 warps: the most that get 96 registers
+constexpr uint32_t kTapeReaders = kLoaderWarp;       // every warp before the loader
 
 constexpr uint32_t kTiles = kConsumerWarps, kSlots = 8, kRegions = 4, kStageSlots = kMinStages;
-constexpr uint32_t kSlotBytes = kTileColumns * 2;
+constexpr uint32_t kSlotBytes = kTileColumns * 2 + 64;  // a slice of a vector, or the queries of a kv head
 
 // A stage as this SM sees it: the record and what follows from it and the SM's number.
 struct StageView {
@@ -36,8 +37,24 @@ struct StageView {
   __device__ __forceinline__ uint32_t pass_end(uint32_t pass) const {
     return min(pass_begin(pass) + stage.product.pass_groups, n_groups);
   }
+
+  // Experts stand in rows or in columns. Slices and groups do not cross from one to the next.
+  __device__ __forceinline__ bool gated() const { return stage.product.epilogue == Epilogue::silu_mul; }
+  __device__ __forceinline__ bool experts_in_rows() const { return stage.experts.top_k > 0 && gated(); }
+  __device__ __forceinline__ bool experts_in_columns() const { return stage.experts.top_k > 0 && !gated(); }
+  __device__ __forceinline__ uint32_t part_slices() const {
+    return experts_in_columns() ? (stage.experts.hidden + stage.product.columns - 1) / stage.product.columns : n_slices;
+  }
+  __device__ __forceinline__ uint32_t part_columns() const {
+    return experts_in_columns() ? stage.experts.hidden : stage.product.n_in;
+  }
+  __device__ __forceinline__ uint32_t slice_begin(uint32_t slice) const {
+    if (!experts_in_columns()) return slice * stage.product.columns;
+    return slice / part_slices() * part_columns() + slice % part_slices() * stage.product.columns;
+  }
   __device__ __forceinline__ uint32_t slice_columns(uint32_t slice) const {
-    return min(kTileColumns, stage.product.n_in - slice * kTileColumns);
+    if (experts_in_columns()) slice %= part_slices();
+    return min(stage.product.columns, part_columns() - slice * stage.product.columns);
   }
 };
 
@@ -48,17 +65,27 @@ struct Step {
   uint32_t position = 0;
 };
 
+// The experts of a layer, the best first.
+struct Choice {
+  uint32_t ids[kMaxChosen];
+  float weights[kMaxChosen];
+};
+
 struct Shared {
   alignas(1024) uint8_t tiles[kTiles][kTileBytes];
-  alignas(16) uint8_t slots[kSlots][kSlotBytes];    // slices of vectors, plain bf16
+  alignas(16) uint8_t slots[kSlots][kSlotBytes];
   alignas(16) float sums[kRegions][kRegionFloats];  // [column slice][row of the pass]
   alignas(16) StageView stages[kStageSlots];
   uint64_t tile_full[kTiles], tile_empty[kTiles];
   uint64_t slot_full[kSlots], slot_empty[kSlots];
   uint64_t region_full[kRegions], region_empty[kRegions];
   uint64_t stage_full[kStageSlots], stage_empty[kStageSlots];
+  uint64_t choice_made;
+  Choice choice;
   Step step;
+  uint32_t n_appended;  // attend stages whose new row is in the cache: for the warp that packs full tiles
 };
+static_assert(sizeof(Shared) <= 227 * 1024);
 
 // Place in a ring of N, with the parity of the current lap.
 template <uint32_t N>
@@ -79,16 +106,40 @@ __device__ __forceinline__ uint32_t tag_at(const BufferRef& ref, const Step& ste
   return step.number * ref.per_step + ref.version;
 }
 
-// This SM's part in one attend stage: granules split, split + n_splits, ... of its kv head.
+// What a kv head's attention reads, in tiles of the ring: first packed tiles, then granules of rows.
+struct Context {
+  uint32_t n_packed = 0, n_tiles = 0;
+
+  __device__ __forceinline__ Context(const AttendArgs& a, uint32_t position) {
+    const uint32_t own = position / kBlockTokens;
+    if (a.form == CacheForm::packed && own > a.n_recent) n_packed = own - a.n_recent;
+    n_tiles = n_packed + position / kGranuleTokens + 1 - n_packed * kBlockGranules;
+  }
+  // The granule that tile `tile` is, counted from position 0.
+  __device__ __forceinline__ uint32_t granule(uint32_t tile) const {
+    return n_packed * kBlockGranules + (tile - n_packed);
+  }
+};
+
+// Polls one word: who waits for many watches one of them first, since polls of all would hold up who writes them.
+__device__ __forceinline__ void await_word(const uint64_t* from, uint32_t tag, const char* where) {
+  const Watchdog watchdog(where);
+  while (tag_of(load_word(from)) != tag) watchdog.check(tag);
+}
+
+// This SM's part in one attend stage: tiles split, split + n_splits, ... of its kv head.
 struct AttendShare {
   uint32_t n_tiles = 0;
   bool owns_newest = false;  // its last tile holds the token of this step
 };
+__device__ __forceinline__ AttendShare attend_share(const AttendArgs& a, uint32_t split, uint32_t position) {
+  const uint32_t newest = Context(a, position).n_tiles - 1;
+  if (split >= a.n_splits || split > newest) return {};
+  const uint32_t n_tiles = (newest - split) / a.n_splits + 1;
+  return {n_tiles, split + (n_tiles - 1) * a.n_splits == newest};
+}
 __device__ __forceinline__ AttendShare attend_share(const StageView& view, uint32_t position) {
-  const uint32_t n_splits = view.stage.attend.n_splits, newest = position / kGranuleTokens;
-  if (view.split >= n_splits || view.split > newest) return {};
-  const uint32_t n_tiles = (newest - view.split) / n_splits + 1;
-  return {n_tiles, view.split + (n_tiles - 1) * n_splits == newest};
+  return attend_share(view.stage.attend, view.split, position);
 }
 
 // A warp arrives once, after all its lanes are done.

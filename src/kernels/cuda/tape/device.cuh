@@ -93,6 +93,15 @@ __device__ __forceinline__ void copy_box(void* to, uint64_t map, uint32_t x, uin
       "l"(map), "r"(x), "r"(y), "r"(shared_address(barrier)), "l"(policy)
       : "memory");
 }
+// Both addresses and n_bytes are multiples of 16.
+__device__ __forceinline__ void copy_bytes(void* to, const void* from, uint32_t n_bytes, uint64_t* barrier,
+                                           uint64_t policy) {
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1], %2, [%3], %4;" ::
+          "r"(shared_address(to)),
+      "l"(from), "r"(n_bytes), "r"(shared_address(barrier)), "l"(policy)
+      : "memory");
+}
 // Orders ordinary accesses to shared memory before what the copy engine does there next.
 __device__ __forceinline__ void fence_copies_to_shared() {
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
@@ -142,6 +151,16 @@ __device__ __forceinline__ void store_word(uint64_t* p, uint64_t v) {
 }
 __device__ __forceinline__ void store_words2(uint64_t* p, uint64_t a, uint64_t b) {
   asm volatile("st.relaxed.gpu.global.v2.u64 [%0], {%1, %2};" ::"l"(p), "l"(a), "l"(b) : "memory");
+}
+
+// ---- a count that warps of a block wait for
+__device__ __forceinline__ void store_release(uint32_t* p, uint32_t v) {
+  asm volatile("st.release.cta.shared.u32 [%0], %1;" ::"r"(shared_address(p)), "r"(v) : "memory");
+}
+__device__ __forceinline__ uint32_t load_acquire(const uint32_t* p) {
+  uint32_t v;
+  asm volatile("ld.acquire.cta.shared.u32 %0, [%1];" : "=r"(v) : "r"(shared_address(p)) : "memory");
+  return v;
 }
 
 // ---- numbers

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/cuda/tape/block.cuh"
+#include "kernels/cuda/tape/experts.cuh"
 
 namespace arc::tape {
 
@@ -48,6 +49,7 @@ class EpilogueWarp {
   __device__ __forceinline__ float wait_scale(const BufferRef& squares, uint32_t n, float eps) {
     constexpr uint32_t kRounds = kMaxSms / 32;
     const uint32_t tag = tag_at(squares, shared_.step);
+    await_word(at<const uint64_t>(squares.address) + gridDim.x - 1 - blockIdx.x, tag, "squares");
     const Watchdog watchdog("squares");
     while (true) {
       bool stale = false;
@@ -78,6 +80,7 @@ class EpilogueWarp {
   __device__ __forceinline__ void finish_product(const StageView& view) {
     const ProductArgs& args = view.stage.product;
     float scale = 1, squares = 0;
+    if (view.experts_in_rows()) choose_experts(shared_, view, lane_);
     if (view.n_passes > 0 && view.stage.reads[kSquares].address)
       scale = wait_scale(view.stage.reads[kSquares], args.n_in, args.eps);
     for (uint32_t pass = 0; pass < view.n_passes; ++pass, regions_.advance(1)) {
@@ -91,6 +94,9 @@ class EpilogueWarp {
           break;
         case Epilogue::silu_mul:
           gate_rows(view, pass, sums, scale);
+          break;
+        case Epilogue::scores:
+          store_scores(view, pass, sums, scale);
           break;
         case Epilogue::logits:
           store_logits(view, pass, sums, scale);
@@ -154,13 +160,28 @@ class EpilogueWarp {
     constexpr uint32_t kHalf = kTileRows / 2;
     const BufferRef& y = view.stage.writes[kVector];
     const uint32_t n_rows = rows_in(view, pass), first = view.pass_begin(pass), tag = tag_at(y, shared_.step);
+    const bool weighted = view.experts_in_rows();
     wait_sums();
     for (uint32_t i = lane_; i < n_rows / 2; i += 32) {
       const uint32_t group = i / kHalf, row = group * kTileRows + i % kHalf;
       const float gate = sum_slices(sums, row, n_rows, view.n_slices) * scale;
       const float up = sum_slices(sums, row + kHalf, n_rows, view.n_slices) * scale;
-      const float h = gate / (1 + __expf(-gate)) * up;
-      store_word(at<uint32_t>(y.address) + view.group(first + group) * kHalf + i % kHalf, tagged16(h, tag));
+      const uint32_t column = view.group(first + group) * kHalf + i % kHalf;
+      const float weight = weighted ? shared_.choice.weights[column / view.stage.experts.hidden] : 1.0f;
+      const float h = gate / (1 + __expf(-gate)) * up * weight;
+      store_word(at<uint32_t>(y.address) + column, tagged16(h, tag));
+    }
+  }
+
+  __device__ __forceinline__ void store_scores(const StageView& view, uint32_t pass, const float* sums, float scale) {
+    const BufferRef& y = view.stage.writes[kVector];
+    const uint32_t n_rows = rows_in(view, pass), first = view.pass_begin(pass) * kTileRows,
+                   tag = tag_at(y, shared_.step);
+    wait_sums();
+    for (uint32_t i = lane_; i < n_rows; i += 32) {
+      const uint32_t row = row_of(view, first + i);
+      if (row < view.stage.product.n_out)
+        store_word(at<uint64_t>(y.address) + row, tagged32(sum_slices(sums, i, n_rows, view.n_slices) * scale, tag));
     }
   }
 

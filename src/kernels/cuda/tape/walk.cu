@@ -1,10 +1,13 @@
 // The persistent kernel: one block per SM, every warp in one role, each role walking the same tape.
+#include <algorithm>
 #include <cuda.h>
 
 #include "kernels/cuda/tape/attention.cuh"
+#include "kernels/cuda/tape/attention_bytes.cuh"
 #include "kernels/cuda/tape/epilogue.cuh"
 #include "kernels/cuda/tape/gather.cuh"
 #include "kernels/cuda/tape/producers.cuh"
+#include "kernels/cuda/tape/seal.cuh"
 #include "kernels/cuda/tape/walk.h"
 
 namespace arc::tape {
@@ -31,6 +34,8 @@ __device__ void prepare(Shared& shared, const LaunchArgs& launch) {
     barrier_init(&shared.stage_full[i], 1);
     barrier_init(&shared.stage_empty[i], kTapeReaders);
   }
+  barrier_init(&shared.choice_made, 1);
+  shared.n_appended = 0;
   shared.step = {.number = *launch.step, .token = *launch.token, .position = uint32_t(*launch.position)};
   asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
 }
@@ -40,7 +45,13 @@ __device__ __noinline__ void consume(Shared& shared, const LaunchArgs& launch, u
   ConsumerWarp me{shared, warp, lane_id()};
   visit_stages(shared, launch, [&](const StageView& view) {
     if (view.stage.op == Op::product) multiply(me, view);
-    if (view.stage.op == Op::attend) attend(me, launch, view);
+    if (view.stage.op != Op::attend) return;
+    if (view.stage.attend.form == CacheForm::bf16) {
+      attend(me, launch, view);
+    } else {
+      attend_bytes(shared, launch, view, me.warp, me.tiles, me.slots);
+      me.skip_attend(view);
+    }
   });
 }
 
@@ -48,8 +59,13 @@ __device__ __noinline__ void stream_tiles(Shared& shared, const LaunchArgs& laun
   if (lane_id() == 0) TileProducer(shared, launch).run();
 }
 
+// Packs what this step fills.
+__device__ __noinline__ void seal_tiles(Shared& shared, const LaunchArgs& launch) {
+  Sealer(shared, launch).run();
+}
+
 __device__ __noinline__ void gather(Shared& shared, const LaunchArgs& launch, uint32_t which) {
-  Gather role(shared, which);
+  Gather role(shared, launch, which);
   visit_stages(shared, launch, [&](const StageView& view) { role.visit(view); });
 }
 
@@ -74,8 +90,10 @@ __global__ void __launch_bounds__(kThreads, 1) walk_kernel(const __grid_constant
     gather(shared, launch, warp - kFirstGatherWarp);
   } else if (warp == kEpilogueWarp) {
     finish(shared, launch);
-  } else {
+  } else if (warp == kLoaderWarp) {
     load_stages(shared, launch);
+  } else {
+    seal_tiles(shared, launch);
   }
 }
 
@@ -111,27 +129,59 @@ int walk(const LaunchArgs& args, uint32_t n_sms, void* stream) noexcept {
                                      sizeof(Shared), static_cast<cudaStream_t>(stream));
 }
 
+CacheCodec cache_codec(const KvView& packed) noexcept {
+  CacheCodec out{.head_bytes = static_cast<uint32_t>(packed.head_bytes)};
+  for (const KvRole role : {KvRole::key, KvRole::value}) {
+    const bool key = role == KvRole::key;
+    const TurboCodec& codec = key ? *packed.k_turbo : *packed.v_turbo;
+    const cuda::KvSide from = cuda::kv_side(packed, kHeadDim, role);
+    CacheSide& side = out.sides[key ? 0 : 1];
+    side = {.bits = from.bits,
+            .step = from.step,
+            .offset = from.offset,
+            .data_bytes = static_cast<uint32_t>(from.data_bytes),
+            .scales_bytes = static_cast<uint32_t>(from.scales_bytes),
+            .entries = {from.entries[0], from.entries[1]}};
+    if (codec.bits() == kUniformBits) continue;
+    std::ranges::copy(codec.levels(), side.levels);
+    std::ranges::copy(codec.borders(), side.borders);
+  }
+  return out;
+}
+
+CacheTurn cache_turn(const TurboCodec& codec) noexcept {
+  const cuda::Turn turn = cuda::turn_of(&codec);
+  CacheTurn out{.factor = turn.hartley[0]};
+  std::copy_n(turn.negative, std::size(out.negative), out.negative);
+  return out;
+}
+
 int load_walk() noexcept {
   return cudaFuncSetAttribute(walk_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(sizeof(Shared)));
 }
 
-bool matrix_map(void* map, uint64_t data, uint32_t parts, uint32_t rows, uint32_t n_in) noexcept {
-  const cuuint64_t sizes[] = {n_in / kMapColumns, rows, parts}, row_bytes = cuuint64_t{n_in} * 2;
+bool matrix_map(void* map, uint64_t data, uint32_t count, uint32_t parts, uint32_t rows, uint32_t n_in,
+                uint32_t columns) noexcept {
+  const cuuint64_t sizes[] = {n_in / kMapColumns, rows, cuuint64_t{count} * parts}, row_bytes = cuuint64_t{n_in} * 2;
   const cuuint64_t strides[] = {row_bytes, row_bytes * rows};
-  const cuuint32_t box[] = {kTileColumns / kMapColumns, kTileRows / parts, parts}, steps[] = {1, 1, 1};
+  const cuuint32_t box[] = {columns / kMapColumns, kTileRows / parts, parts}, steps[] = {1, 1, 1};
   return encode() != nullptr &&
          encode()(static_cast<CUtensorMap*>(map), CU_TENSOR_MAP_DATA_TYPE_INT64, 3, reinterpret_cast<void*>(data),
                   sizes, strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_NONE,
                   CU_TENSOR_MAP_L2_PROMOTION_NONE, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;
 }
 
-bool cache_map(void* map, uint64_t data, uint64_t n_rows) noexcept {
-  const cuuint64_t sizes[] = {kHeadDim, n_rows}, strides[] = {kRowBytes};
-  const cuuint32_t box[] = {kHalfColumns, kGranuleTokens}, steps[] = {1, 1};
+bool cache_map(void* map, uint64_t data, uint64_t n_bytes, CacheForm form) noexcept {
+  const bool bf16 = form == CacheForm::bf16;
+  const uint32_t row_bytes = bf16 ? kRowBytes : kInt8RowBytes;
+  const cuuint64_t sizes[] = {kHeadDim, n_bytes / row_bytes}, strides[] = {row_bytes};
+  const cuuint32_t box[] = {bf16 ? kHalfColumns : kHeadDim, kGranuleTokens}, steps[] = {1, 1};
   return encode() != nullptr &&
-         encode()(static_cast<CUtensorMap*>(map), CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, reinterpret_cast<void*>(data),
-                  sizes, strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
-                  CU_TENSOR_MAP_L2_PROMOTION_NONE, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;
+         encode()(static_cast<CUtensorMap*>(map),
+                  bf16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 : CU_TENSOR_MAP_DATA_TYPE_UINT8, 2,
+                  reinterpret_cast<void*>(data), sizes, strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
+                  CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_NONE,
+                  CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;
 }
 
 }  // namespace arc::tape
