@@ -42,7 +42,7 @@ cp tests/gpu/run_all.sh tests/gpu/serve_streams.py tests/gpu/load_speed.py "$fol
 model=${ARC_SHARED:+$ARC_SHARED/data/models/tinystories-656k}
 if [[ -n $model && -d $model ]]; then cp -rL --no-preserve=mode "$model" "$folder/tinystories"; fi
 
-size=$(tar c -C "$folder" . | gzip -6 | wc -c)
+size=$(tar c -C "$folder" . | xz -6 -T0 | wc -c)
 needs=$(objdump -T "$folder"/arc* "$folder"/lib/* | grep -o 'GLIBC_[0-9.]*' | sort -uV | tail -1)
 echo "$folder: $size bytes compressed (at most $max_bytes); needs $needs and an NVIDIA driver"
 ((size <= max_bytes))
