@@ -15,6 +15,8 @@ import pathlib
 
 COLOURS = ["#1f6fb4", "#d9570e", "#2b8c3e", "#8a4fa3", "#b3261e", "#6b6b6b"]
 LEFT, RIGHT, TOP, BOTTOM = 70, 620, 20, 320
+LINE = 13  # of text
+DASHES = {"auto": "5 3", "p99": "5 3"}  # the rest is drawn through
 
 
 def ticks(low, high):
@@ -26,8 +28,8 @@ def ticks(low, high):
 
 
 def picture(lines, caption):
-    """lines: (name, [(x, y)]); both axes logarithmic."""
-    xs, ys = ([p[i] for _, points in lines for p in points] for i in (0, 1))
+    """lines: (name, [(x, y)], colour, dashes); both axes logarithmic. A name stands where its line ends, or beside it."""
+    xs, ys = ([p[i] for _, points, *_ in lines for p in points] for i in (0, 1))
     marks = [ticks(min(v), max(v)) for v in (xs, ys)]
 
     def place(v, axis, a, b):
@@ -39,18 +41,19 @@ def picture(lines, caption):
     def y(v):
         return place(v, 1, BOTTOM, TOP)
 
-    out = ['<svg xmlns="http://www.w3.org/2000/svg" width="640" height="372" font-family="sans-serif" font-size="11">',
+    out = ['<svg xmlns="http://www.w3.org/2000/svg" width="800" height="372" font-family="sans-serif" font-size="11">',
            '<rect width="100%" height="100%" fill="#fff"/>']
     for v in marks[0]:
         out.append(f'<path d="M{x(v)} {TOP}V{BOTTOM}" stroke="#ddd"/><text x="{x(v)}" y="338" text-anchor="middle">{v:g}</text>')
     for v in marks[1]:
         out.append(f'<path d="M{LEFT} {y(v)}H{RIGHT}" stroke="#ddd"/><text x="{LEFT - 6}" y="{y(v) + 4}" text-anchor="end">{v:g}</text>')
-    for i, (name, points) in enumerate(lines):
-        colour = COLOURS[i % len(COLOURS)]
+    at = -math.inf
+    for name, points, colour, dashes in sorted(lines, key=lambda line: y(max(line[1])[1])):
         path = "L".join(f"{x(a)} {y(b)}" for a, b in sorted(points))
-        out.append(f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
+        out.append(f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="1.5" stroke-dasharray="{dashes}"/>')
         out += [f'<circle cx="{x(a)}" cy="{y(b)}" r="3" fill="{colour}"/>' for a, b in points]
-        out.append(f'<text x="{LEFT + 8}" y="{TOP + 14 + 14 * i}" fill="{colour}">{name}</text>')
+        at = max(at + LINE, y(max(points)[1]) + 4)
+        out.append(f'<text x="{RIGHT + 8}" y="{at}" fill="{colour}">{name}</text>')
     out.append(f'<text x="{LEFT}" y="358">{caption}</text>')
     return "\n".join([*out, "</svg>", ""])
 
@@ -58,20 +61,24 @@ def picture(lines, caption):
 def decode_speed(cells, device):
     lines = {}
     for cell in cells:
-        if cell.get("batch") == 1 and "tokens_per_s" in cell:
-            lines.setdefault(f"{cell['shape']}, {cell['cache']}", []).append((cell["context"], cell["tokens_per_s"]))
-    return picture([(name, points) for name, points in sorted(lines.items()) if len(points) > 1],
+        if cell.get("batch") == 1 and "tokens_per_s" in cell and cell["cache"] in ("auto", "turboquant"):
+            lines.setdefault((cell["shape"], cell["cache"]), []).append((cell["context"], cell["tokens_per_s"]))
+    shapes = sorted({shape for shape, _ in lines})
+    return picture([(f"{shape}, {cache}", points, COLOURS[shapes.index(shape)], DASHES.get(cache, ""))
+                    for (shape, cache), points in lines.items() if len(points) > 1],
                    f"tokens of context; upwards: tokens per second of one sequence ({device})")
 
 
 def serve_latency(files):
-    lines = []
+    lines, colours = [], iter(COLOURS)
     for data in files:
         name = data["trace"].split("_")[0].split(".")[0]
         for key, what in (("first_token_ms", "first token"), ("token_ms", "next token")):
+            colour = next(colours)
             for share in ("p50", "p99"):
                 points = [(r["answer_tokens_per_s"], r[key][share]) for r in data["runs"] if r[key][share] > 0]
-                lines.append((f"{name}, {what}, {share}", points))
+                if points:
+                    lines.append((f"{name}, {what}, {share}", points, colour, DASHES.get(share, "")))
     return picture(lines, f"answer tokens per second; upwards: ms ({files[0]['model']})")
 
 
