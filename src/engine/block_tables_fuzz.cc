@@ -260,8 +260,7 @@ class Traffic {
     guard();
     executor_.swap_out(StepBatch::to_step_copies(plan.swap_outs));
     executor_.swap_in(StepBatch::to_step_copies(plan.swap_ins));
-    const StepInputs& inputs =
-        batch_.fill(plan, [](const PlannedSequence&) { return RowSettings{.row = {.temperature = 0.0f}}; });
+    const StepInputs& inputs = batch_.fill(plan, [](size_t) { return RowSettings{.row = {.temperature = 0.0f}}; });
     ARC_CHECK(executor_.run(inputs, std::span(results_).first(static_cast<size_t>(inputs.n_rows))) == RunOutcome::ok);
   }
 
