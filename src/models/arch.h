@@ -36,7 +36,10 @@ ModelSpec model_from(const Config& config, std::string_view arch, const NormSpec
 AttentionSpec attention_from(const Config& config, double default_theta = 10000.0, int default_head_dim = 0,
                              double default_partial = 1.0);
 
-// `model` with `n` layers like `layer`, as num_hidden_layers says.
+// num_hidden_layers. Throws Error(invalid_argument) unless it is from 1 to 1000.
+int layers_from(const Config& config);
+
+// `model` with as many layers like `layer`.
 ModelSpec with_layers(const Config& config, ModelSpec model, const LayerSpec& layer);
 
 // An RMS norm with the config's rms_norm_eps. GGUF files have an offset of 1 added already: norm_weights_shifted.

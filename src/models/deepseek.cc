@@ -60,7 +60,7 @@ ModelSpec deepseek(const Config& c, std::string_view arch, const MlpSpec& dense,
   c.ignore({"pretraining_tp", "aux_loss_alpha", "seq_aux", "ep_size"});  // of training
 
   ModelSpec m = model_from(c, arch, norm);
-  for (int l = 0; l < c.i("num_hidden_layers"); ++l) {
+  for (int l = 0; l < layers_from(c); ++l) {
     const bool sparse = l >= first_sparse && l % every == 0;
     m.layers.push_back(
         {.mixer = attention, .ffn = sparse ? FfnSpec{moe} : FfnSpec{dense}, .pre = norm, .ffn_pre = norm});
@@ -104,7 +104,7 @@ ModelSpec glm4_moe_lite(const Config& c) {
   const MlaSpec attention = latent_attention_from(c);
   const MlpSpec dense{.hidden = c.i("intermediate_size"), .act = activation_from(c)};
   const MoeSpec moe = sigmoid_experts_from(c);
-  const int n_layers = c.i("num_hidden_layers");
+  const int n_layers = layers_from(c);
   const std::vector<bool> sparse = layers_of_type(c, "sparse", "dense", n_layers, all_but_first, "mlp_layer_types");
   c.ignore({"pretraining_tp"});
   if (c.i_or("first_k_dense_replace", 1) != 1) {

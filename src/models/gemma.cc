@@ -41,7 +41,7 @@ ModelSpec gemma2(const Config& c) {
   attention.scale = static_cast<float>(1.0 / std::sqrt(c.f_or("query_pre_attn_scalar", 256.0)));
   attention.softcap = static_cast<float>(c.f_or("attn_logit_softcapping", 50.0));
   const MlpSpec mlp{.hidden = c.i("intermediate_size"), .act = activation_from(c, "hidden_activation")};
-  const int n_layers = c.i("num_hidden_layers"), window = c.i_or("sliding_window", 4096);
+  const int n_layers = layers_from(c), window = c.i_or("sliding_window", 4096);
   const std::vector<bool> sliding = sliding_layers(c, n_layers, slides);
   expect_off(c, "use_bidirectional_attention");
   c.ignore({"hidden_act", "sliding_window_size"});

@@ -31,7 +31,7 @@ ModelSpec build(const Config& c, bool causal) {
                              ? rope_from(c, head_dim, "sliding_attention")
                              : RopeSpec{.dims = head_dim, .theta = c.f_or("rope_local_base_freq", 10000.0)};
   const MlpSpec mlp{.hidden = c.i("intermediate_size"), .act = activation_from(c, "hidden_activation")};
-  const int n_layers = c.i("num_hidden_layers"), sliding_window = c.i_or("sliding_window", 4096);
+  const int n_layers = layers_from(c), sliding_window = c.i_or("sliding_window", 4096);
   const int window = causal ? sliding_window : sliding_window / 2 + 1;  // to each side, the token itself included
   const std::vector<bool> sliding = sliding_layers(c, n_layers, slides);
   c.ignore({"hidden_act", "rope_local_base_freq", "sliding_window_pattern", "_sliding_window_pattern"});

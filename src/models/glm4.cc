@@ -25,7 +25,7 @@ ModelSpec glm4_moe(const Config& c) {
   const int first_sparse = c.i_or("first_k_dense_replace", 1);
 
   ModelSpec m = model_from(c, "glm4moe", norm);
-  for (int l = 0; l < c.i("num_hidden_layers"); ++l) {
+  for (int l = 0; l < layers_from(c); ++l) {
     m.layers.push_back(
         {.mixer = attention, .ffn = l >= first_sparse ? FfnSpec{moe} : FfnSpec{dense}, .pre = norm, .ffn_pre = norm});
   }

@@ -21,7 +21,7 @@ ModelSpec gpt_oss(const Config& c) {
                                .act = {.kind = Activation::Kind::clamped_swiglu,
                                        .limit = static_cast<float>(c.f_or("swiglu_limit", 7.0))},
                                .bias = true}};
-  const int n_layers = c.i("num_hidden_layers");
+  const int n_layers = layers_from(c);
   const int window = c.i_or("sliding_window", 0);
   const std::vector<bool> sliding = sliding_layers(c, n_layers, slides);
   c.ignore({"hidden_act", "initial_context_length", "experts_per_token"});

@@ -59,7 +59,7 @@ ModelSpec granite_hybrid(const Config& c) {
                                .score = RouterSpec::Score::softmax_selected},
                     .expert = {.hidden = c.i("intermediate_size"), .act = shared.act},
                     .shared = shared};
-  const int n_layers = c.i("num_hidden_layers");
+  const int n_layers = layers_from(c);
   const std::vector<bool> recurrent = mamba_layers(c, n_layers);
   const bool hybrid = std::ranges::find(recurrent, true) != recurrent.end();
   const Mamba2Spec mamba = hybrid ? mamba2(c, norm) : Mamba2Spec{};

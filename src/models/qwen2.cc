@@ -14,7 +14,7 @@ ModelSpec qwen2(const Config& c) {
   attention.qkv_bias = true;
   const MlpSpec mlp{.hidden = c.i("intermediate_size"), .act = activation_from(c)};
   const int window = c.b_or("use_sliding_window", false) ? c.i_or("sliding_window", 4096) : 0;
-  const int n_layers = c.i("num_hidden_layers");
+  const int n_layers = layers_from(c);
   const std::vector<bool> sliding = sliding_layers(c, n_layers, slides);
   c.ignore({"sliding_window", "max_window_layers"});
 

@@ -24,7 +24,7 @@ ModelSpec qwen3(const Config& c) {
                     .expert = {.hidden = c.i_or("moe_intermediate_size", 0), .act = dense.act}};
   const bool sparse_model = moe.router.experts > 0;
   const int window = c.b_or("use_sliding_window", false) ? c.i_or("sliding_window", 0) : 0;
-  const int n_layers = c.i("num_hidden_layers");
+  const int n_layers = layers_from(c);
   const std::vector<bool> sliding = sliding_layers(c, n_layers, sparse_model ? always : slides);
   c.ignore({"sliding_window", "max_window_layers"});
 

@@ -31,7 +31,7 @@ ModelSpec qwen3_next(const Config& c) {
                     .expert = {.hidden = c.i_or("moe_intermediate_size", 512), .act = dense.act},
                     .shared = {.hidden = c.i_or("shared_expert_intermediate_size", 512), .act = dense.act},
                     .shared_gate = true};
-  const int n_layers = c.i("num_hidden_layers");
+  const int n_layers = layers_from(c);
   const std::vector<bool> full = layers_of_type(c, "full_attention", "linear_attention", n_layers, is_full);
   c.ignore({"full_attention_interval"});
 

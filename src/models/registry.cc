@@ -52,8 +52,16 @@ AttentionSpec attention_from(const Config& c, double default_theta, int default_
           .rope = rope_from(c, head_dim, "", default_theta, default_partial)};
 }
 
+int layers_from(const Config& c) {
+  constexpr int kMost = 1000;
+  const int n = c.i("num_hidden_layers");
+  if (n >= 1 && n <= kMost) return n;
+  throw Error(ErrorCode::invalid_argument,
+              fmt::format("config.json: \"num_hidden_layers\" is {}; it must be from 1 to {}", n, kMost));
+}
+
 ModelSpec with_layers(const Config& c, ModelSpec model, const LayerSpec& layer) {
-  model.layers.assign(static_cast<size_t>(c.i("num_hidden_layers")), layer);
+  model.layers.assign(static_cast<size_t>(layers_from(c)), layer);
   return model;
 }
 

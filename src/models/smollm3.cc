@@ -17,7 +17,7 @@ ModelSpec smollm3(const Config& c) {
   attention.qkv_bias = attention.out_bias = c.b_or("attention_bias", false);
   const MlpSpec mlp{.hidden = c.i("intermediate_size"), .act = activation_from(c), .bias = c.b_or("mlp_bias", false)};
   const RopeSpec rope = attention.rope;
-  const int n_layers = c.i("num_hidden_layers"), interval = interval_from(c, "no_rope_layer_interval", 4);
+  const int n_layers = layers_from(c), interval = interval_from(c, "no_rope_layer_interval", 4);
   const std::vector<int> rotates = c.ints_or_empty("no_rope_layers");
   const bool flags = std::ranges::all_of(rotates, [](int r) { return r == 0 || r == 1; });
   if (!flags || (!rotates.empty() && rotates.size() != static_cast<size_t>(n_layers))) {
