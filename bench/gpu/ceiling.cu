@@ -20,15 +20,6 @@ using namespace tape;
     }                                                                                           \
   } while (0)
 
-__device__ __forceinline__ void bulk_copy(void* to, uint64_t from, uint32_t n_bytes, uint64_t* barrier,
-                                          uint64_t policy) {
-  asm volatile(
-      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1], %2, [%3], %4;" ::
-          "r"(shared_address(to)),
-      "l"(from), "r"(n_bytes), "r"(shared_address(barrier)), "l"(policy)
-      : "memory");
-}
-
 constexpr uint32_t kReaderTileBytes = 32768, kReaderTiles = 6, kReaderWarps = 2;
 
 __global__ void __launch_bounds__(1024, 2) read_grid_stride(const uint4* from, uint64_t n, uint32_t* out) {
@@ -65,7 +56,7 @@ __global__ void __launch_bounds__(32 * (kReaderWarps + 1), 1) read_ring(uint64_t
       barrier_init(&shared.full[i], 1);
       barrier_init(&shared.empty[i], 1);
     }
-    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+    barriers_are_made();
   }
   __syncthreads();
   if (threadIdx.x % 32 != 0) return;
@@ -79,8 +70,8 @@ __global__ void __launch_bounds__(32 * (kReaderWarps + 1), 1) read_ring(uint64_t
     } else if (i % kReaderWarps == warp) {
       barrier_wait(&shared.empty[at], parity ^ 1, "reader");
       barrier_expect(&shared.full[at], kReaderTileBytes);
-      bulk_copy(shared.tiles[at], from + (uint64_t(i) * gridDim.x + blockIdx.x) * kReaderTileBytes, kReaderTileBytes,
-                &shared.full[at], policy);
+      copy_bytes(shared.tiles[at], tape::at<uint8_t>(from + (uint64_t(i) * gridDim.x + blockIdx.x) * kReaderTileBytes),
+                 kReaderTileBytes, &shared.full[at], policy);
     }
     if (++at == kReaderTiles) {
       at = 0;

@@ -2,7 +2,6 @@
 // step of a lease), of the output thread for a token, and tokens per second through the server.
 #include <algorithm>
 #include <condition_variable>
-#include <cstdio>
 #include <mutex>
 #include <thread>
 
@@ -14,6 +13,7 @@
 #include "serve/idle_executor.h"
 #include "serve/load.h"
 #include "serve/openai_routes.h"
+#include "serve/program.h"
 #include "serve/router.h"
 
 namespace arc::bench {
@@ -139,10 +139,5 @@ int main_checked(int argc, char** argv) {
 }  // namespace arc::bench
 
 int main(int argc, char** argv) {
-  try {
-    return arc::bench::main_checked(argc, argv);
-  } catch (const std::exception& e) {
-    fmt::print(stderr, "host_bench: {}\n", e.what());
-    return 1;
-  }
+  return arc::bench::run_program("host_bench", arc::bench::main_checked, argc, argv);
 }

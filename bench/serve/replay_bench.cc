@@ -1,5 +1,4 @@
 // Plays a trace again on a model at rising rates, and measures what a hit in the prefix cache costs. JSON on stdout.
-#include <cstdio>
 #include <optional>
 
 #include "CLI/CLI.hpp"
@@ -7,6 +6,7 @@
 #include "nlohmann/json.hpp"
 
 #include "arc/engine.h"
+#include "serve/program.h"
 #include "serve/trace_replay.h"
 
 namespace arc::bench {
@@ -54,10 +54,5 @@ int main_checked(int argc, char** argv) {
 }  // namespace arc::bench
 
 int main(int argc, char** argv) {
-  try {
-    return arc::bench::main_checked(argc, argv);
-  } catch (const std::exception& e) {
-    fmt::print(stderr, "replay_bench: {}\n", e.what());
-    return 1;
-  }
+  return arc::bench::run_program("replay_bench", arc::bench::main_checked, argc, argv);
 }

@@ -5,7 +5,6 @@
 //
 // The client is one thread of this process, so it shares the cores with what it measures.
 #include <algorithm>
-#include <cstdio>
 #include <future>
 #include <optional>
 #include <thread>
@@ -17,6 +16,7 @@
 #include "serve/http_server.h"
 #include "serve/load.h"
 #include "serve/openai_routes.h"
+#include "serve/program.h"
 #include "serve/router.h"
 
 namespace arc::bench {
@@ -152,10 +152,5 @@ int main_checked(int argc, char** argv) {
 }  // namespace arc::bench
 
 int main(int argc, char** argv) {
-  try {
-    return arc::bench::main_checked(argc, argv);
-  } catch (const std::exception& e) {
-    fmt::print(stderr, "serve_bench: {}\n", e.what());
-    return 1;
-  }
+  return arc::bench::run_program("serve_bench", arc::bench::main_checked, argc, argv);
 }

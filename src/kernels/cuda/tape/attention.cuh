@@ -186,7 +186,7 @@ __device__ __forceinline__ void publish_parts(Shared& shared, const StageView& v
   }
   sync_consumers();
   if (first_tile(tiles, warp) < n_tiles) {
-    fence_copies_to_shared();
+    writes_are_seen();
     warp_arrive(&shared.tile_empty[warp]);
   }
 }

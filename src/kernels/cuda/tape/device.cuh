@@ -1,11 +1,13 @@
-// Hopper instructions that the kernel uses, by name: mbarriers, copies of boxes, tagged words, matrix fragments.
-// PTX ISA 9.0, sections "Asynchronous barrier", "cp.async.bulk.tensor", "ld/st.relaxed", "ldmatrix", "mma".
+// Hopper instructions that the kernel uses, by name, beside those of barrier.cuh: copies of boxes, tagged words, matrix
+// fragments. PTX ISA 9.0, sections "cp.async.bulk.tensor", "ld/st.relaxed", "ldmatrix", "mma".
 #pragma once
 
 #include <cstdint>
 #include <cstdio>
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
+
+#include "kernels/cuda/barrier.cuh"
 
 namespace arc::tape {
 
@@ -39,29 +41,10 @@ class Watchdog {
   long long start_;
 };
 
-__device__ __forceinline__ uint32_t shared_address(const void* p) {
-  return static_cast<uint32_t>(__cvta_generic_to_shared(p));
-}
+using cuda::barrier_arrive, cuda::barrier_done, cuda::barrier_expect, cuda::barrier_init, cuda::barriers_are_made;
+using cuda::shared_address, cuda::writes_are_seen;
 
-// ---- mbarriers (parity 0 names the first phase)
-__device__ __forceinline__ void barrier_init(uint64_t* barrier, uint32_t n_arrivals) {
-  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(barrier)), "r"(n_arrivals));
-}
-__device__ __forceinline__ void barrier_arrive(uint64_t* barrier) {
-  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(barrier)) : "memory");
-}
-__device__ __forceinline__ void barrier_expect(uint64_t* barrier, uint32_t n_bytes) {
-  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(barrier)), "r"(n_bytes)
-               : "memory");
-}
-__device__ __forceinline__ bool barrier_done(uint64_t* barrier, uint32_t parity) {
-  uint32_t done;
-  asm volatile("{ .reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2; selp.u32 %0, 1, 0, p; }"
-               : "=r"(done)
-               : "r"(shared_address(barrier)), "r"(parity)
-               : "memory");
-  return done;
-}
+// Ends the launch where the barrier stays open.
 __device__ __forceinline__ void barrier_wait(uint64_t* barrier, uint32_t parity, const char* where) {
   if (barrier_done(barrier, parity)) return;
   const Watchdog watchdog(where);
@@ -101,10 +84,6 @@ __device__ __forceinline__ void copy_bytes(void* to, const void* from, uint32_t 
           "r"(shared_address(to)),
       "l"(from), "r"(n_bytes), "r"(shared_address(barrier)), "l"(policy)
       : "memory");
-}
-// Orders ordinary accesses to shared memory before what the copy engine does there next.
-__device__ __forceinline__ void fence_copies_to_shared() {
-  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
 
 // ---- tagged words (see BufferRef)

@@ -37,7 +37,7 @@ __device__ void prepare(Shared& shared, const LaunchArgs& launch) {
   barrier_init(&shared.choice_made, 1);
   shared.n_appended = 0;
   shared.step = {.number = *launch.step, .token = *launch.token, .position = uint32_t(*launch.position)};
-  asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+  barriers_are_made();
 }
 
 // Each role is a function of its own, so that it gets registers of its own.
