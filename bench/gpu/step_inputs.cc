@@ -18,7 +18,7 @@ BenchStep::BenchStep(const Plan& plan, const StepShape& shape, OpenTiles open_ti
   const auto block = [&](bool open, int s, int tile) {
     if (!open) return 1 + s * shape.tiles() + tile;
     if (open_tiles == OpenTiles::ring) return 1 + s * kOpenRing + tile % kOpenRing;
-    return kFirstFilled + std::max(0, kOpenRing + tile - shape.start / kTileTokens);
+    return 1 + std::max(0, kOpenRing + tile - shape.start / kTileTokens);
   };
   inputs_ = {.n_seqs = shape.batch,
              .n_tokens = static_cast<int32_t>(tokens_.size()),

@@ -18,11 +18,12 @@ struct StepShape {
   int tiles() const { return (start + tokens + kTileTokens - 1) / kTileTokens; }
 };
 
-// Which open tiles a step writes: each sequence a few in turn, or, where a step fills more, those of all tiles.
+// Which open tiles a step writes: each sequence a few in turn, or, where a step fills more, those of all tiles. Both
+// begin with block 1.
 enum class OpenTiles { ring, fill };
 constexpr int kOpenRing = 4;  // more than any preset reads
-constexpr int kFirstFilled = 1 + kMaxBatch * kOpenRing;
-constexpr int kOpenBlocks = kFirstFilled + kOpenRing + kMaxTokens / kTileTokens;
+constexpr int kOpenBlocks = kMaxBatch * kOpenRing;
+static_assert(kOpenBlocks >= kOpenRing + kMaxTokens / kTileTokens);
 
 // Greedy. Sequence s has the blocks 1 + s * tiles and so on.
 class BenchStep {

@@ -7,8 +7,6 @@
 #include <fstream>
 #include <map>
 #include <memory>
-#include <random>
-#include <set>
 #include <span>
 #include <string>
 #include <tuple>
@@ -20,6 +18,7 @@
 #include "base/error.h"
 #include "exec/cuda/cuda_backend.h"
 #include "gpu/bench_model.h"
+#include "gpu/filled_model.h"
 #include "gpu/library_products.h"
 #include "gpu/random_fill.h"
 #include "gpu/step_inputs.h"
@@ -53,10 +52,6 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-bool is_append(const Stage& stage) {
-  return std::holds_alternative<AppendArgs>(stage.args);
-}
-
 struct Ceilings {
   double read = 0, multiply = 0;  // bytes, operations per second
 };
@@ -73,12 +68,8 @@ struct Cell {
 class Preset {
  public:
   Preset(Plan plan, const LoadedWeights& weights, const CudaDevice& device, const Ceilings& ceilings)
-      : plan_(std::move(plan)),
-        device_(device.device()),
-        ceilings_(ceilings),
-        executor_(plan_, weights, kCapacity, device) {
-    allocate();
-    fill();
+      : ceilings_(ceilings), model_(std::move(plan), weights, kCapacity, device) {
+    model_.fill(room());
   }
 
   static constexpr StepCapacity kCapacity = {
@@ -87,26 +78,20 @@ class Preset {
   // Greedy tokens of a lease; the first of them once more by single steps, which must draw the same.
   Cell decode(int batch, int context) {
     const StepShape shape{.batch = batch, .start = context - kDecoded};
-    if (const int64_t tiles = int64_t{batch} * shape.tiles(); tiles > n_tiles_)
+    if (const int64_t tiles = int64_t{batch} * shape.tiles(); tiles > model_.n_tiles())
       return {.words = fmt::format("does not fit: {:.0f} GB of cache, room for {:.0f}", gigabytes(tiles),
-                                   gigabytes(n_tiles_))};
-    const double few = lease(shape, kFew).seconds / kFew;
-    const int n = std::clamp(static_cast<int>(kCellSeconds / few), kFew, kDecoded);
-    const Lease leased = lease(shape, n);
-    Cell cell{.seconds = leased.seconds / n, .n_decoded = n};
-    double bytes = weight_bytes_read(plan_, batch, any_stage);
-    for (const Stage& stage : plan_.stages)
-      bytes += static_cast<double>(stage.cost.cache_bytes_per_token) * batch * (context - kDecoded + n / 2.0);
-    cell.share = bytes / cell.seconds / ceilings_.read;
-    cell.n_checked = std::clamp(static_cast<int>(kCellSeconds / 8 / few), kFew, n);
-    cell.wrong = !stepwise_same(shape, leased.tokens, cell.n_checked);
+                                   gigabytes(model_.n_tiles()))};
+    const Decoded decoded = model_.decode(shape, kDecoded, kCellSeconds);
+    Cell cell{.seconds = decoded.seconds, .n_decoded = decoded.n, .n_checked = decoded.n_checked};
+    cell.share = model_.bytes_read(shape, decoded.n) / cell.seconds / ceilings_.read;
+    cell.wrong = !decoded.same;
     if (cell.wrong) cell.words = "single steps drew other tokens than the lease";
     return cell;
   }
 
   // As often as needed steps of kMaxTokens: the first and the last are measured, and those between lie on a line.
   Cell prefill(int tokens) {
-    if (tokens / kTileTokens > n_tiles_) return {.words = "does not fit"};
+    if (tokens / kTileTokens > model_.n_tiles()) return {.words = "does not fit"};
     const int n = tokens / kMaxTokens, last = tokens - kMaxTokens;
     if (first_step_ == 0) {
       step_seconds(0);  // loads kernels
@@ -117,106 +102,27 @@ class Preset {
   }
 
  private:
-  static constexpr int kFew = 4;
-  struct Lease {
-    double seconds = 0;
-    std::vector<int32_t> tokens;  // step by step
-  };
-
-  double gigabytes(int64_t tiles) const {
-    int64_t bytes = 0;
-    for (const CacheNeeds& group : plan_.groups) bytes += group.kind == CacheKind::open ? 0 : group.bytes_per_block();
-    return static_cast<double>(tiles * bytes) / 1e9;
-  }
+  double gigabytes(int64_t tiles) const { return static_cast<double>(tiles * block_bytes(model_.plan(), false)) / 1e9; }
 
   // As many tiles as any cell asks for, or the device has room for.
-  void allocate() {
-    int64_t tile_bytes = 0, open_bytes = 0;
-    for (const CacheNeeds& group : plan_.groups)
-      (group.kind == CacheKind::open ? open_bytes : tile_bytes) += group.bytes_per_block();
-    const int64_t room = gpu::find().free_bytes - kReserve - kOpenBlocks * open_bytes;
-    n_tiles_ = std::clamp<int64_t>(room / tile_bytes - 1, 1, int64_t{kMaxBatch} * kMaxContext / kTileTokens);
+  CacheCapacity room() const {
+    const Plan& plan = model_.plan();
+    const int64_t room = gpu::find().free_bytes - kReserve - kOpenBlocks * block_bytes(plan, true);
+    const int64_t tiles =
+        std::clamp<int64_t>(room / block_bytes(plan, false) - 1, 1, int64_t{kMaxBatch} * kMaxContext / kTileTokens);
     CacheCapacity capacity;
-    for (size_t g = 0; g < plan_.groups.size(); ++g) {
-      const bool open = plan_.groups[g].kind == CacheKind::open;
-      capacity.blocks[g] = static_cast<int32_t>(1 + (open ? kOpenBlocks : n_tiles_));
+    for (size_t g = 0; g < plan.groups.size(); ++g) {
+      const bool open = plan.groups[g].kind == CacheKind::open;
+      capacity.blocks[g] = static_cast<int32_t>(1 + (open ? kOpenBlocks : tiles));
     }
-    executor_.allocate_cache(capacity);
-  }
-
-  // Random keys and values of a longest sequence go through the plan's own stages; copies of its tiles fill the rest.
-  void fill() {
-    std::set<BufferId> inputs;
-    for (const Stage& stage : plan_.stages) {
-      for (const BufferRef& ref : stage.reads) {
-        if (is_append(stage) && ref.buffer != kNone) inputs.insert(ref.buffer);
-      }
-    }
-    std::mt19937 random(5);
-    std::normal_distribution<float> normal;
-    for (const BufferId id : inputs) {
-      const Tensor rows = Tensor::zeros({kMaxTokens, plan_.buffers[static_cast<size_t>(id)].cols}, DType::f32);
-      for (int64_t i = 0; i < rows.numel(); ++i)
-        rows.as<float>()[i] = i < kNormals ? normal(random) : rows.as<float>()[i - kNormals];
-      executor_.write_buffer(id, rows.view());
-    }
-    const int filled = static_cast<int>(std::min<int64_t>(n_tiles_, kMaxContext / kTileTokens)) * kTileTokens;
-    for (int start = 0; start < filled; start += kMaxTokens)
-      append({.start = start, .tokens = std::min(kMaxTokens, filled - start)}, OpenTiles::fill);
-    append({.tokens = kOpenRing * kTileTokens}, OpenTiles::ring);
-    for (size_t i = 0; i < plan_.stages.size(); ++i) {
-      if (!is_append(plan_.stages[i])) continue;
-      repeat(executor_.stage(i).kv, filled / kTileTokens, n_tiles_);
-      repeat(executor_.stage(i).open, kOpenRing, kFirstFilled - 1);
-    }
-  }
-  void append(const StepShape& shape, OpenTiles open) {
-    BenchStep step(plan_, shape, open);
-    executor_.graph_seconds(step.inputs(), is_append, 1);
-  }
-  // Blocks 1 to n once more until there are `all`.
-  void repeat(const KvView& kv, int64_t n, int64_t all) const {
-    for (int64_t to = n; kv.data != nullptr && to < all; to += n) {
-      copy_bytes(kv.data + (1 + to) * kv.block_bytes, device_, kv.data + kv.block_bytes, device_,
-                 static_cast<size_t>(std::min(n, all - to) * kv.block_bytes));
-    }
-  }
-
-  Lease lease(const StepShape& shape, int n) {
-    BenchStep step(plan_, shape, OpenTiles::ring);
-    LoopControl control{.lease = n};
-    step.inputs().control = &control;
-    if (!executor_.can_lease(step.inputs())) throw Error(ErrorCode::resource, "no lease: " + executor_.describe());
-    Lease out;
-    const auto start = Clock::now();
-    const RunOutcome outcome = executor_.run_lease(step.inputs(), [&](std::span<const LeaseToken> tokens) {
-      for (const LeaseToken& token : tokens)
-        out.tokens.push_back(token.outcome == SampleOutcome::ok ? token.token : -1);
-    });
-    out.seconds = seconds_since(start);
-    if (outcome != RunOutcome::ok || static_cast<int>(out.tokens.size()) != n * shape.batch)
-      throw Error(ErrorCode::resource, "the device failed in a lease");
-    return out;
-  }
-
-  bool stepwise_same(const StepShape& shape, std::span<const int32_t> expected, int n) {
-    BenchStep step(plan_, shape, OpenTiles::ring);
-    std::vector<RowResult> results(static_cast<size_t>(shape.batch));
-    for (int i = 0; i < n; ++i) {
-      if (executor_.run(step.inputs(), results) != RunOutcome::ok)
-        throw Error(ErrorCode::resource, "the device failed in a step");
-      const auto drawn = expected.subspan(static_cast<size_t>(i) * results.size(), results.size());
-      if (!std::ranges::equal(results, drawn, {}, &RowResult::token) || std::ranges::count(drawn, -1) > 0) return false;
-      step.advance(drawn);
-    }
-    return true;
+    return capacity;
   }
 
   double step_seconds(int start) {
-    BenchStep step(plan_, {.start = start, .tokens = kMaxTokens}, OpenTiles::fill);
+    BenchStep step(model_.plan(), {.start = start, .tokens = kMaxTokens}, OpenTiles::fill);
     std::vector<RowResult> results(1);
     const auto begin = Clock::now();
-    if (executor_.run(step.inputs(), results) != RunOutcome::ok)
+    if (model_.executor().run(step.inputs(), results) != RunOutcome::ok)
       throw Error(ErrorCode::resource, "the device failed in a step");
     return seconds_since(begin);
   }
@@ -224,8 +130,8 @@ class Preset {
   // Multiplications and additions of a prompt: products (the head's for a token of each step), and attention.
   double operations(int tokens) const {
     double sum = 0;
-    for (const Stage& stage : plan_.stages) {
-      const bool head = stage.writes[0].buffer == plan_.logits;
+    for (const Stage& stage : model_.plan().stages) {
+      const bool head = stage.writes[0].buffer == model_.plan().logits;
       sum += static_cast<double>(stage.cost.flops_per_token) * (head ? tokens / kMaxTokens : tokens);
       if (const auto* a = std::get_if<AttendArgs>(&stage.args))
         sum += 2.0 * a->heads * (a->k_dim + a->v_dim) * tokens * tokens / 2;
@@ -233,13 +139,8 @@ class Preset {
     return sum;
   }
 
-  static constexpr int64_t kNormals = 1 << 20;
-
-  Plan plan_;
-  Device device_;
   Ceilings ceilings_;
-  CudaExecutor executor_;
-  int64_t n_tiles_ = 0;
+  FilledModel model_;
   double first_step_ = 0;  // of a prompt, seconds
 };
 
