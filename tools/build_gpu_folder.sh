@@ -36,7 +36,8 @@ done | sort -u | while read -r name path; do
 done
 strip --strip-unneeded "$folder"/lib/*
 
-cp tests/gpu/run_all.sh tests/gpu/serve_streams.py tests/gpu/load_speed.py "$folder"
+cp tests/gpu/run_all.sh tests/gpu/serve_streams.py tests/gpu/load_speed.py tools/compare_speeds.py tools/gpu_tables.py \
+  bench/gpu/speeds.tsv "$folder"
 (cd tests && find goldens \( -name golden.safetensors -o -name config.json -o -name expected.json \) -print0 |
   tar c --null -T -) | tar x -C "$folder"
 model=${ARC_SHARED:+$ARC_SHARED/data/models/tinystories-656k}

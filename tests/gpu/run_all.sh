@@ -3,7 +3,7 @@
 #
 #   run_all.sh [PART...]      default: together bench
 #     together   serve, and beside it check and memcheck: they compute on the host for the most part, and time nothing
-#     bench      arc-gpu-bench: the tables of docs/performance.md
+#     bench      arc-gpu-bench: the tables of docs/performance.md; fails, too, when one became slower (compare_speeds.py)
 #     check      every suite of arc-gpu-check, those of FIRST first
 #     memcheck   compute-sanitizer over the suites of kernels, where the machine has it and the device lets it
 #     serve      256 streams on arc serve
@@ -67,9 +67,13 @@ memcheck() {
 }
 
 bench() {
+  local status=0
   local -a args=(--part table --seconds $((bench_s - 20)))
   [[ -n ${BENCH_ARGS:-} ]] && read -ra args <<<"$BENCH_ARGS"
-  timeout -k 5 "$bench_s" "$here/arc-gpu-bench" --out "$out/bench.jsonl" "${resume[@]}" "${args[@]}"
+  timeout -k 5 "$bench_s" "$here/arc-gpu-bench" --out "$out/bench.jsonl" "${resume[@]}" "${args[@]}" || status=$?
+  [[ -s $out/bench.jsonl ]] || return $status
+  python3 "$here/compare_speeds.py" "$out/bench.jsonl" --store "$here/speeds.tsv" || status=1
+  return $status
 }
 
 serve() {
