@@ -205,8 +205,7 @@ class TinyEngine {
   // Answers that go on to their length, and answers that a stop id ends, which min_tokens may have passed over before.
   Finding leases(const std::vector<Answer>& alone) const {
     Finding finding;
-    // Where rotations switch with the length there are none.
-    const bool has_leases = executor_ == "cuda" && golden_.config_json.find("longrope") == std::string::npos;
+    const bool has_leases = executor_ == "cuda";
     compare_leases("to the length", *load_engine(config(executor_)), sampled(), has_leases, finding);
     std::vector<Request> requests = sampled();
     for (size_t i = 0; i < requests.size(); ++i) {
