@@ -13,6 +13,7 @@
 #include "base/json.h"
 #include "exec/cuda/cuda_backend.h"
 #include "gpu/ceiling.h"
+#include "gpu/library_products.h"
 #include "gpu/random_fill.h"
 #include "models/arch.h"
 #include "plan/cache_policy.h"
@@ -121,6 +122,23 @@ double matrix_peak(const CudaDevice& device) {
   int khz = 0;
   cudaDeviceGetAttribute(&khz, cudaDevAttrClockRate, device.index);
   return 4096.0 * device.n_processors * khz * 1e3;
+}
+
+double matrix_ceiling(const CudaDevice& device) {
+  LibraryProducts library;
+  const double nominal = matrix_peak(device);
+  if (!library.problem().empty()) {
+    std::printf("matrix ceiling: %.0f TFLOP/s by the highest clock (%s)\n", nominal / 1e12, library.problem().c_str());
+    return nominal;
+  }
+  constexpr int64_t kSize = 8192;
+  const Tensor weight = Tensor::zeros({kSize * kSize * 2}, DType::u8, device.device());
+  fill_random_bf16(weight.data(), kSize * kSize, 1.0f, 1);
+  const void* const data = weight.data();
+  const double rate = 2.0 * kSize * kSize * kSize / library.seconds({&data, 1}, kSize, kSize, kSize);
+  std::printf("matrix ceiling: cuBLASLt, 8192 cubed, bf16: %.0f TFLOP/s (%.0f by the highest clock)\n", rate / 1e12,
+              nominal / 1e12);
+  return rate;
 }
 
 double weight_bytes_read(const Plan& plan, int batch, const std::function<bool(const Stage&)>& chosen) {

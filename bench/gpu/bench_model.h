@@ -30,6 +30,10 @@ double read_ceiling(const CudaDevice& device);
 // processor), were they always fed.
 double matrix_peak(const CudaDevice& device);
 
+// What a product does per second: cuBLASLt's of 8192 x 8192 x 8192 in bf16, where LD_LIBRARY_PATH has the library, else
+// matrix_peak(). Prints which.
+double matrix_ceiling(const CudaDevice& device);
+
 // Bytes that the stages which `chosen` takes must read of weights for `batch` tokens: of experts those that as many
 // random choices meet.
 double weight_bytes_read(const Plan& plan, int batch, const std::function<bool(const Stage&)>& chosen);

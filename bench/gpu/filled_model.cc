@@ -57,11 +57,7 @@ FilledModel::FilledModel(Plan plan, const LoadedWeights& weights, const StepCapa
 
 void FilledModel::fill(const CacheCapacity& capacity) {
   for (size_t g = 0; g < plan_.groups.size(); ++g) {
-    if (plan_.groups[g].kind != CacheKind::open) {
-      n_tiles_ = capacity.blocks[g] - 1;
-    } else if (capacity.blocks[g] <= kOpenBlocks) {
-      throw Error(ErrorCode::resource, "the cache has too few open tiles for the steps of a benchmark");
-    }
+    (plan_.groups[g].kind == CacheKind::open ? n_open_tiles_ : n_tiles_) = capacity.blocks[g] - 1;
   }
   executor_.allocate_cache(capacity);
   write_rows(executor_, plan_, step_tokens_);
@@ -72,7 +68,7 @@ void FilledModel::fill(const CacheCapacity& capacity) {
   for (size_t i = 0; i < plan_.stages.size(); ++i) {
     if (!is_append(plan_.stages[i])) continue;
     repeat(executor_.stage(i).kv, filled / kTileTokens, n_tiles_);
-    repeat(executor_.stage(i).open, kOpenRing, kMaxBatch * kOpenRing);
+    repeat(executor_.stage(i).open, kOpenRing, n_open_tiles_);
   }
 }
 
@@ -90,6 +86,8 @@ void FilledModel::repeat(const KvView& kv, int64_t n, int64_t all) const {
 }
 
 Decoded FilledModel::decode(const StepShape& shape, int most, double budget_seconds) {
+  if (int64_t{shape.batch} * shape.tiles() > n_tiles_ || shape.batch * kOpenRing > n_open_tiles_)
+    throw Error(ErrorCode::resource, "the benchmark's cache is too small for its batch");
   const double few = lease(shape, kFew).seconds / kFew;
   Decoded out{.n = std::clamp(static_cast<int>(budget_seconds / few), kFew, most)};
   const Lease leased = lease(shape, out.n);
@@ -129,7 +127,11 @@ bool FilledModel::stepwise_same(const StepShape& shape, std::span<const int32_t>
 }
 
 double FilledModel::bytes_read(const StepShape& shape, int n) const {
-  double bytes = weight_bytes_read(plan_, shape.batch, any_stage);
+  return weight_bytes_read(plan_, shape.batch, any_stage) + cache_bytes_read(shape, n);
+}
+
+double FilledModel::cache_bytes_read(const StepShape& shape, int n) const {
+  double bytes = 0;
   for (const Stage& stage : plan_.stages)
     bytes += static_cast<double>(stage.cost.cache_bytes_per_token) * shape.batch * (shape.start + n / 2.0);
   return bytes;

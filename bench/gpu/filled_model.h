@@ -2,6 +2,7 @@
 // read.
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <vector>
 
@@ -32,8 +33,9 @@ class FilledModel {
   // them once more by single steps. Throws Error(resource) when the device fails.
   Decoded decode(const StepShape& shape, int most, double budget_seconds);
 
-  // Bytes that a token of each sequence reads on the average of `n` tokens: weights and cache.
+  // Bytes that a token of each sequence reads on the average of `n` tokens: weights and cache, cache.
   double bytes_read(const StepShape& shape, int n) const;
+  double cache_bytes_read(const StepShape& shape, int n) const;
 
   int64_t n_tiles() const { return n_tiles_; }  // filled, of all sequences
   const Plan& plan() const { return plan_; }
@@ -54,7 +56,7 @@ class FilledModel {
   Device device_;
   int step_tokens_;
   CudaExecutor executor_;
-  int64_t n_tiles_ = 0;
+  int64_t n_tiles_ = 0, n_open_tiles_ = INT32_MAX;  // no groups of open tiles: as many as one likes
 };
 
 }  // namespace arc::bench

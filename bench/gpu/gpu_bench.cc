@@ -17,6 +17,7 @@
 #include "base/error.h"
 #include "exec/cuda/cuda_backend.h"
 #include "gpu/attention_bench.h"
+#include "gpu/batches.h"
 #include "gpu/bench_model.h"
 #include "gpu/capacity.h"
 #include "gpu/free_running.h"
@@ -47,8 +48,8 @@ constexpr int kPromptReplays = 3;
 constexpr Load kAlone[] = {{1, 512}, {1, 8192}};  // of the persistent grid
 
 // Those in kDefault make the tables of docs/performance.md; the rest takes apart where the time goes.
-constexpr const char* kParts[] = {"ring",      "table",      "loads",    "products", "loop",
-                                  "attention", "persistent", "capacity", "serve"};
+constexpr const char* kParts[] = {"ring",      "table",      "loads",   "products", "loop",
+                                  "attention", "persistent", "batches", "capacity", "serve"};
 constexpr std::string_view kDefault = "ring table";
 
 struct Options {
@@ -307,14 +308,13 @@ constexpr char kUsage[] =
     "                   beside cuBLASLt where LD_LIBRARY_PATH has it, and whole prompts; loop: leases while the host "
     "sleeps or is busy;\n"
     "                   attention: of one token, over every kind of cache; persistent: steps of one\n"
-    "                   sequence on the persistent grid; capacity: how many tokens fit, and that a full cache "
-    "decodes;\n"
-    "                   serve: a trace on the engine, or without, a prefix hit\n"
+    "                   sequence on the persistent grid; batches: of 8 to 256 sequences; capacity: how many tokens\n"
+    "                   fit, and that a full cache decodes; serve: a trace on the engine, or without, a prefix hit\n"
     "  --seconds N      of the table: what would begin later is not measured; default 200\n"
     "  --out FILE       the table, each cell a line of JSON as soon as it is there; or what serve measures\n"
     "  --trace FILE     of serve: 5 minutes of a trace, see bench/serve/README.md, from --begin 600 s on; --rates 1,2\n"
     "                   requests per second, --run-seconds N each, --step-ms MS as of arc\n"
-    "  --cache TYPE     of loads, products, loop and persistent, as --pa-cache-type of arc; default auto\n"
+    "  --cache TYPE     of loads, products, loop, persistent and batches, as --pa-cache-type of arc; default auto\n"
     "  --weights CODE   likewise: Q8_0, Q4_0, Q4_K, Q5_K or Q6_K instead of bf16\n"
     "  --few            short decode loads only\n";
 
@@ -400,6 +400,8 @@ int run(const Options& options) {
   for (const Shape& shape : shapes()) {
     if (parts && std::string(shape.name).find(options.shape) != std::string::npos)
       bench_shape(shape, options, device, ceiling);
+    if (options.wants("batches") && std::string(shape.name).find(options.shape) != std::string::npos)
+      ok = bench_batches(shape, options.cache, device, ceiling) && ok;
     if (options.wants("capacity") && std::string(shape.name).find(options.shape) != std::string::npos)
       ok = bench_capacity(shape, device, ceiling) && ok;
   }

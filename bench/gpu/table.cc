@@ -19,8 +19,6 @@
 #include "exec/cuda/cuda_backend.h"
 #include "gpu/bench_model.h"
 #include "gpu/filled_model.h"
-#include "gpu/library_products.h"
-#include "gpu/random_fill.h"
 #include "gpu/step_inputs.h"
 #include "plan/cache_policy.h"
 
@@ -147,7 +145,7 @@ class Preset {
 class Table {
  public:
   Table(const TableOptions& options, const CudaDevice& device, double read_ceiling)
-      : options_(options), device_(device), ceilings_{.read = read_ceiling * 1e9, .multiply = matrix_ceiling()} {
+      : options_(options), device_(device), ceilings_{.read = read_ceiling * 1e9, .multiply = matrix_ceiling(device)} {
     if (options.resume) read_known();
     if (!options.out.empty()) out_.open(options.out);
     put({{"device", device.name},
@@ -196,25 +194,6 @@ class Table {
                        products_known_.back().at("code") == block_code_info(kCodes.back()).name &&
                        products_known_.back().at("batch") == std::end(kBatches)[-1];
     if (!whole) products_known_.clear();
-  }
-
-  // The library's product of 8192 x 8192 x 8192 rounded to bf16, where there is one; else what the units could do.
-  double matrix_ceiling() const {
-    LibraryProducts library;
-    const double nominal = matrix_peak(device_);
-    if (!library.problem().empty()) {
-      std::printf("matrix ceiling: %.0f TFLOP/s by the highest clock (%s)\n", nominal / 1e12,
-                  library.problem().c_str());
-      return nominal;
-    }
-    constexpr int64_t kSize = 8192;
-    const Tensor weight = Tensor::zeros({kSize * kSize * 2}, DType::u8, device_.device());
-    fill_random_bf16(weight.data(), kSize * kSize, 1.0f, 1);
-    const void* const data = weight.data();
-    const double rate = 2.0 * kSize * kSize * kSize / library.seconds({&data, 1}, kSize, kSize, kSize);
-    std::printf("matrix ceiling: cuBLASLt, 8192 cubed, bf16: %.0f TFLOP/s (%.0f by the highest clock)\n", rate / 1e12,
-                nominal / 1e12);
-    return rate;
   }
 
   // Products at decode, by the shape of their weights, in bf16 and in each block code.
