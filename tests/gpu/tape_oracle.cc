@@ -59,6 +59,12 @@ Head norm_and_rotate(const double* raw, const std::vector<float>& gains, const s
   return head;
 }
 
+// Gate and up of experts; down follows their choice.
+bool chooses_experts(const tape::TapeStage& stage) {
+  return stage.op == tape::Op::product && stage.reads[tape::kScores].address != 0 &&
+         stage.product.epilogue == tape::Epilogue::silu_mul;
+}
+
 double length(const Head& head) {
   double square = 0.0;
   for (const Near& x : head) square += x.value * x.value;
@@ -210,6 +216,16 @@ void TapeOracle::check(size_t index, int32_t token, int position, const std::vec
   if (stage.op == tape::Op::attend) check_attend(stage, position, shares);
 }
 
+std::set<int32_t> TapeOracle::chosen_at(size_t index) {
+  const tape::TapeStage& stage = tape().stages[index];
+  if (!chooses_experts(stage)) return {};
+  Shares shares;
+  choose_experts(stage, shares);
+  std::set<int32_t> ids;
+  for (const Chosen& chosen : chosen_) ids.insert(static_cast<int32_t>(chosen.id));
+  return ids;
+}
+
 void TapeOracle::check_embed(int32_t token, Shares& shares) {
   const tape::TapeStage& stage = tape().stages[0];
   const size_t n = stage.product.n_out;
@@ -240,8 +256,7 @@ void TapeOracle::check_residual(const tape::TapeStage& stage, const std::vector<
 
 void TapeOracle::check_product(const tape::TapeStage& stage, Shares& shares) {
   const tape::ProductArgs& args = stage.product;
-  if (stage.reads[tape::kScores].address != 0 && args.epilogue == tape::Epilogue::silu_mul)
-    choose_experts(stage, shares);
+  if (chooses_experts(stage)) choose_experts(stage, shares);
   const Sums sums = multiply(stage, vector(stage.reads[tape::kVector], args.n_in, shares));
   const bool normed = stage.reads[tape::kSquares].address != 0;
   const double square = normed ? sum_of_squares(stage.reads[tape::kSquares], shares) : 0.0;

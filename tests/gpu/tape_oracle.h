@@ -3,6 +3,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,10 @@ class TapeOracle {
   // stage 0, too. The step fed `token` at `position`, and `tables` name its blocks, by group of the cache.
   void check(size_t index, int32_t token, int position, const std::vector<std::vector<int32_t>>& tables,
              Shares& shares);
+
+  // The experts that stage `index` multiplies with first, behind a run up to and with it; nothing for a stage of
+  // others.
+  std::set<int32_t> chosen_at(size_t index);
 
  private:
   struct Sums;
