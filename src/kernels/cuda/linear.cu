@@ -15,6 +15,7 @@
 #include "kernels/cuda/cuda_kernels.h"
 #include "kernels/cuda/decode.cuh"
 #include "kernels/cuda/product.cuh"
+#include "kernels/cuda/product_experts.h"
 #include "kernels/cuda/product_prompt.h"
 #include "kernels/cuda/tensor_core.cuh"
 
@@ -287,49 +288,79 @@ void run(const EmbedArgs& a, const Operands& o) noexcept {
 namespace {
 
 // The first rows, which are no prompt's.
-void product_of_others(const Operands& o, int64_t rows) {
+void product_of_others(const LinearArgs&, const Operands& o, int64_t rows) {
   const MatrixView& w = o.weights[0];
   const TensorView x = rows_between(o.reads[0], 0, rows), y = rows_between(o.writes[0], 0, rows);
   if (fits_many(w, rows)) return product_many(w, x, y, o.scratch, stream_of(o));
   start(product_of(w, x, y), 1, stream_of(o));
 }
-
-}  // namespace
-
-void run(const LinearArgs&, const Operands& o) noexcept {
+void product_of_others(const ExpertLinearArgs& a, const Operands& o, int64_t rows) {
   const MatrixView& w = o.weights[0];
-  const int64_t rows = o.reads[0].rows, others = fits_prompt(w) ? rows - o.n_prompt : rows;
-  product_of_others(o, others);
-  product_prompt({.w = w,
-                  .x = rows_between(o.reads[0], others, rows),
-                  .y = rows_between(o.writes[0], others, rows),
-                  .rounded_in = o.rounded_in},
-                 o.scratch, stream_of(o));
+  Product p = product_of(w, rows_between(o.reads[0], 0, rows), rows_between(o.writes[0], 0, rows));
+  p.in_step = a.own_input ? static_cast<int32_t>(w.in) : 0;
+  p.out_step = static_cast<int32_t>(w.out);
+  p.ids = static_cast<const int32_t*>(o.reads[1].data);
+  p.ids_stride = o.reads[1].row_stride;
+  p.first_expert = a.first;
+  start(p, a.top_k, stream_of(o));
 }
 
-// In prompts the product's own result, which the activation alone reads, is left out.
-bool product_and_act(const Args& first, const Operands& a, const Args& second, const Operands& b) noexcept {
-  const auto* act = std::get_if<ActArgs>(&second);
-  if (!std::holds_alternative<LinearArgs>(first) || act == nullptr || a.n_prompt == 0) return false;
-  const MatrixView& w = a.weights[0];
-  const TensorView &x = a.reads[0], &product = a.writes[0], &y = b.writes[0];
-  const bool whole = product.data == b.reads[0].data && w.out == 2 * y.cols && act->hidden == y.cols;
-  if (!whole || !gates_prompt(w, *act)) return false;
-  const int64_t others = x.rows - a.n_prompt;
-  product_of_others(a, others);
+// The other rows, from `first` on, which go to `y`.
+PromptProduct prompt_of(const LinearArgs&, const Operands& o, const TensorView& y, int64_t first) {
+  return {.w = o.weights[0],
+          .x = rows_between(o.reads[0], first, y.rows),
+          .y = rows_between(y, first, y.rows),
+          .rounded_in = o.rounded_in};
+}
+ExpertProduct prompt_of(const ExpertLinearArgs& a, const Operands& o, const TensorView& y, int64_t first) {
+  return {.w = o.weights[0],
+          .args = a,
+          .x = rows_between(o.reads[0], first, y.rows),
+          .ids = rows_between(o.reads[1], first, y.rows),
+          .y = rows_between(y, first, y.rows),
+          .rounded_in = o.rounded_in};
+}
+
+// In prompts the product's own result, which the activation alone reads, is left out. `choices` matrices a token.
+template <typename A>
+bool product_and_act(const A& args, int32_t choices, const Operands& a, const ActArgs& act, const Operands& b) {
+  const TensorView &product = a.writes[0], &y = b.writes[0];
+  const bool whole = product.data == b.reads[0].data && a.weights[0].out == 2 * int64_t{act.hidden} &&
+                     y.cols == int64_t{choices} * act.hidden;
+  if (!whole || !gates_prompt(args, a.weights[0], act)) return false;
+  const int64_t others = y.rows - a.n_prompt;
+  product_of_others(args, a, others);
   const TensorView in = rows_between(product, 0, others), out = rows_between(y, 0, others);
   Operands of_others = b;
   of_others.reads = &in;
   of_others.writes = &out;
   of_others.n_prompt = 0;
-  run(*act, of_others);
-  product_prompt_gated({.w = w,
-                        .x = rows_between(x, others, x.rows),
-                        .y = rows_between(y, others, x.rows),
-                        .rounded_in = a.rounded_in,
-                        .rounded_out = b.rounded_out},
-                       *act, a.scratch, stream_of(a));
+  run(act, of_others);
+  auto gated = prompt_of(args, a, y, others);
+  gated.rounded_out = b.rounded_out;
+  product_prompt_gated(gated, act, a.scratch, stream_of(a));
   return true;
+}
+
+template <typename A>
+void product(const A& args, const Operands& o) {
+  const int64_t rows = o.writes[0].rows, others = fits_prompt(args, o.weights[0]) ? rows - o.n_prompt : rows;
+  product_of_others(args, o, others);
+  product_prompt(prompt_of(args, o, o.writes[0], others), o.scratch, stream_of(o));
+}
+
+}  // namespace
+
+void run(const LinearArgs& a, const Operands& o) noexcept {
+  product(a, o);
+}
+
+bool product_and_act(const Args& first, const Operands& a, const Args& second, const Operands& b) noexcept {
+  const auto* act = std::get_if<ActArgs>(&second);
+  if (act == nullptr || a.n_prompt == 0) return false;
+  if (const auto* linear = std::get_if<LinearArgs>(&first)) return product_and_act(*linear, 1, a, *act, b);
+  const auto* experts = std::get_if<ExpertLinearArgs>(&first);
+  return experts != nullptr && product_and_act(*experts, experts->top_k, a, *act, b);
 }
 
 void run(const HeadLinearArgs& a, const Operands& o) noexcept {
@@ -340,13 +371,7 @@ void run(const HeadLinearArgs& a, const Operands& o) noexcept {
 }
 
 void run(const ExpertLinearArgs& a, const Operands& o) noexcept {
-  Product p = product_of(o);
-  p.in_step = a.own_input ? static_cast<int32_t>(p.w.in) : 0;
-  p.out_step = static_cast<int32_t>(p.w.out);
-  p.ids = static_cast<const int32_t*>(o.reads[1].data);
-  p.ids_stride = o.reads[1].row_stride;
-  p.first_expert = a.first;
-  start(p, a.top_k, stream_of(o));
+  product(a, o);
 }
 
 }  // namespace arc::cuda
