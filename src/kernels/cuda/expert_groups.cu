@@ -57,12 +57,13 @@ __global__ void __launch_bounds__(kThreads) group_kernel(const __grid_constant__
     atomicAdd(&tiles_before, tiles);
   }
   __syncthreads();
-  if (mine == experts && threadIdx.x == 0) *c.groups.totals = {.tiles = tiles_before, .rows = rows_before};
-  if (mine < experts) {
-    const ExpertTile tile{mine, tiles_before, rows_before, counts[mine]};
-    for (int i = threadIdx.x; i * c.tile < tile.n_rows; i += kThreads) c.groups.tiles[tile.first_tile + i] = tile;
+  const ExpertTile tile{mine, tiles_before, rows_before, counts[mine]};
+  const int n_tiles = (tile.n_rows + c.tile - 1) / c.tile;
+  for (int i = threadIdx.x; i < n_tiles; i += kThreads) c.groups.tiles[tile.first_tile + i] = tile;
+  if (mine == experts && threadIdx.x == 0) {
+    *c.groups.totals = {.tiles = tile.first_tile, .rows = tile.first_row, .all_tiles = tile.first_tile + n_tiles};
   }
-  if (counts[mine] == 0) return;
+  if (tile.n_rows == 0) return;
   int row = rows_before + __reduce_add_sync(kAllLanes, lane < warp ? of_warps[lane] : 0);
   each_pair(c, warp, lane, [&](int pair, int expert) {
     const unsigned own = __ballot_sync(kAllLanes, expert == mine);

@@ -21,7 +21,8 @@ struct alignas(16) ExpertTile {
   int32_t expert, first_tile, first_row, n_rows;
 };
 struct ExpertTotals {
-  int32_t tiles, rows;  // of experts that are here; rows of others lie behind theirs
+  int32_t tiles, rows;  // of experts that are here; those of others lie behind, as if of one more
+  int32_t all_tiles;
 };
 
 // Pairs in the order of experts, those of an expert in their own order.
@@ -34,7 +35,7 @@ struct ExpertGroups {
 
 inline constexpr int64_t kMaxPairs = 1 << 16, kLeastTile = 8;
 inline constexpr int64_t max_expert_tiles(int64_t pairs, int64_t experts, int64_t tile) {
-  return pairs / tile + (pairs < experts ? pairs : experts);
+  return pairs / tile + (pairs <= experts ? pairs : experts + 1);
 }
 inline constexpr int64_t kExpertGroupsBytes =
     (256 + 2 * kMaxPairs * 4 + max_expert_tiles(kMaxPairs, kMaxExperts, kLeastTile) * 16 + 1023) / 1024 * 1024;

@@ -9,12 +9,13 @@
 //
 // Numbers that are no bf16 are taken apart in two, high and low, of which low * low is left out: a product is exact to
 // 2^-16 of its size, whatever the format. f32 weights keep f32.
+#include <algorithm>
 #include <type_traits>
 
 #include "kernels/cuda/common.cuh"
 #include "kernels/cuda/cuda_kernels.h"
 #include "kernels/cuda/decode.cuh"
-#include "kernels/cuda/product.cuh"
+#include "kernels/cuda/expert_work.cuh"
 #include "kernels/cuda/product_experts.h"
 #include "kernels/cuda/product_prompt.h"
 #include "kernels/cuda/tensor_core.cuh"
@@ -92,14 +93,14 @@ struct Run {
 
 // Column 8 c + 4 s + i of every 32 stands for place (2 c + i % 2) + 8 (i / 2) of step s: a lane's eight neighbours are
 // then its share of two steps, for weights and tokens alike.
-// grid: (blocks of 16 rows, tokens / (8 kTiles), z).
-template <typename Format, int kTiles>
-__global__ void __launch_bounds__(kThreads) product_kernel(Product p) {
+// grid: (blocks of 16 rows, tokens / (8 kTiles), z), or as ExpertWork has it.
+template <typename Format, int kTiles, typename AnyWork>
+__global__ void __launch_bounds__(kThreads) product_kernel(typename AnyWork::Call p) {
   __shared__ Parts<kTiles> parts;
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, g = lane / 4, c = lane % 4;
-  const Work work(p, kTiles);
+  const AnyWork work(p, kTiles);
+  if (work.n_tokens <= 0) return;
   const uint8_t *top_row = work.weights_of(p, g), *bottom_row = work.weights_of(p, g + 8);
-  const int64_t first_token = work.first_token, n_tokens = work.n_tokens;
 
   const int runs = work.elsewhere ? 0 : static_cast<int>((p.w.in + kRun - 1) / kRun);
   float sums[kTiles][4] = {};
@@ -117,7 +118,7 @@ __global__ void __launch_bounds__(kThreads) product_kernel(Product p) {
       for (int tile = 0; tile < kTiles; ++tile) {
         const int64_t t = tile * kTokens + g;
         Split x;
-        if (t < n_tokens) x = activations8(p.x.row(first_token + t) + work.z * p.in_step, k, p.w.in, p.x_aligned);
+        if (t < work.n_tokens) x = activations8(work.x_row(p, tile, g), k, p.w.in, p.x_aligned);
         multiply_step<Format::kExact>(sums[tile], top, bottom, x, 0);
         multiply_step<Format::kExact>(sums[tile], top, bottom, x, 1);
       }
@@ -200,15 +201,19 @@ __global__ void __launch_bounds__(kThreads) f32_kernel(Product p) {
 template <typename Format>
 void launch_format(const Product& p, int depth, cudaStream_t stream) {
   const Grid grid(p, depth);
-  if (grid.tiles == 1) product_kernel<Format, 1><<<grid.blocks, kThreads, 0, stream>>>(p);
-  if (grid.tiles == 2) product_kernel<Format, 2><<<grid.blocks, kThreads, 0, stream>>>(p);
-  if (grid.tiles == 4) product_kernel<Format, 4><<<grid.blocks, kThreads, 0, stream>>>(p);
+  if (grid.tiles == 1) product_kernel<Format, 1, Work><<<grid.blocks, kThreads, 0, stream>>>(p);
+  if (grid.tiles == 2) product_kernel<Format, 2, Work><<<grid.blocks, kThreads, 0, stream>>>(p);
+  if (grid.tiles == 4) product_kernel<Format, 4, Work><<<grid.blocks, kThreads, 0, stream>>>(p);
+}
+
+bool is_aligned(const Product& p) {
+  return p.w.in % 8 == 0 && p.x.stride % 4 == 0 && p.in_step % 4 == 0 &&
+         reinterpret_cast<uintptr_t>(p.x.data) % 16 == 0;
 }
 
 void start(Product p, int depth, cudaStream_t stream) {
   if (p.x.rows == 0) return;
-  p.x_aligned =
-      p.w.in % 8 == 0 && p.x.stride % 4 == 0 && p.in_step % 4 == 0 && reinterpret_cast<uintptr_t>(p.x.data) % 16 == 0;
+  p.x_aligned = is_aligned(p);
   const WeightFormat& format = p.w.format;
   if (format.code != BlockCode::none) return product_blocks(p, depth, stream);
   if (format.element == DType::f32) {
@@ -227,6 +232,28 @@ void start(Product p, int depth, cudaStream_t stream) {
   } else {
     launch_format<Plain<__nv_bfloat16>>(p, depth, stream);
   }
+}
+
+// From a few tokens on an expert's weights are read for all that chose it.
+constexpr int64_t kFewestGrouped = 4;
+
+bool fits_groups(const MatrixView& w, int64_t tokens) {
+  return tokens >= kFewestGrouped && w.format == WeightFormat::plain(DType::bf16) && w.in % 8 == 0 &&
+         w.count <= kMaxExperts;
+}
+
+// Tiles hold twice as many rows as experts have in the mean, so that few need a second one.
+void start_grouped(ExpertRows p, std::byte* scratch, cudaStream_t stream) {
+  p.x_aligned = is_aligned(p);
+  const int64_t twice = 2 * p.choices.n_pairs() / p.w.count;
+  const int tiles = twice <= kTokens ? 1 : twice <= 2 * kTokens ? 2 : 4;
+  p.groups = group_by_expert(p.choices, tiles * kTokens, scratch, stream);
+  const int64_t most = max_expert_tiles(p.choices.n_pairs(), p.w.count, tiles * kTokens);
+  const dim3 grid(static_cast<unsigned>(blocks_for(p.w.out, kRows)), static_cast<unsigned>(most));
+  using Format = Bf16Aligned;
+  if (tiles == 1) product_kernel<Format, 1, ExpertWork<1>><<<grid, kThreads, 0, stream>>>(p);
+  if (tiles == 2) product_kernel<Format, 2, ExpertWork<2>><<<grid, kThreads, 0, stream>>>(p);
+  if (tiles == 4) product_kernel<Format, 4, ExpertWork<4>><<<grid, kThreads, 0, stream>>>(p);
 }
 
 Product product_of(const MatrixView& w, const TensorView& x, const TensorView& y) {
@@ -296,13 +323,26 @@ void product_of_others(const LinearArgs&, const Operands& o, int64_t rows) {
 }
 void product_of_others(const ExpertLinearArgs& a, const Operands& o, int64_t rows) {
   const MatrixView& w = o.weights[0];
-  Product p = product_of(w, rows_between(o.reads[0], 0, rows), rows_between(o.writes[0], 0, rows));
-  p.in_step = a.own_input ? static_cast<int32_t>(w.in) : 0;
-  p.out_step = static_cast<int32_t>(w.out);
-  p.ids = static_cast<const int32_t*>(o.reads[1].data);
-  p.ids_stride = o.reads[1].row_stride;
-  p.first_expert = a.first;
-  start(p, a.top_k, stream_of(o));
+  const bool grouped = fits_groups(w, rows);
+  const int64_t at_once = grouped ? kMaxPairs / a.top_k : rows;
+  for (int64_t first = 0; first < rows; first += at_once) {
+    const auto part = [&](const TensorView& view) {
+      return rows_between(view, first, std::min(first + at_once, rows));
+    };
+    const Rows ids(part(o.reads[1]));
+    ExpertRows p{product_of(w, part(o.reads[0]), part(o.writes[0]))};
+    p.in_step = a.own_input ? static_cast<int32_t>(w.in) : 0;
+    p.out_step = static_cast<int32_t>(w.out);
+    p.ids = static_cast<const int32_t*>(ids.data);
+    p.ids_stride = ids.stride;
+    p.first_expert = a.first;
+    p.choices = {ids, a.top_k, a.first, static_cast<int32_t>(w.count)};
+    if (grouped) {
+      start_grouped(p, o.scratch, stream_of(o));
+    } else {
+      start(p, a.top_k, stream_of(o));
+    }
+  }
 }
 
 // The other rows, from `first` on, which go to `y`.

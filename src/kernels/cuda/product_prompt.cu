@@ -129,8 +129,7 @@ void product(const PromptProduct& p, std::byte* scratch, cudaStream_t stream) {
     coded_product<kGate>(w, x, to, reinterpret_cast<__nv_bfloat16*>(scratch + kMaxPartsBytes), stream);
   };
   if (p.rounded_in) {
-    return some({static_cast<const __nv_bfloat16*>(p.x.data), p.x.rows, w.in, 2 * p.x.row_stride},
-                {Rows(p.y), p.rounded_out});
+    return some({p.x.data, p.x.rows, w.in, 2 * p.x.row_stride}, {Rows(p.y), p.rounded_out});
   }
   auto* rounded = reinterpret_cast<__nv_bfloat16*>(scratch);
   const int64_t at_once = kMaxPartsBytes / (w.in * 2) / kTokens * kTokens;

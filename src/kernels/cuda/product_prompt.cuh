@@ -59,24 +59,13 @@ enum class Gate { none, silu, gelu_tanh };
 template <int kRows, Gate kGate>
 inline constexpr int kColumnsOf = kGate == Gate::none ? kRows : kRows / 2;
 
-// Place in a ring.
-template <int kStages>
-struct Cursor {
-  int at = 0;
-  uint32_t parity = 0;
-
-  __device__ __forceinline__ void next() {
-    if (++at == kStages) at = 0, parity ^= 1;
-  }
-};
-
 template <typename Deal, int kRows, int kStages, Gate kGate>
 __device__ __forceinline__ void feed(const typename Deal::Call& c, Ring<kRows, kStages>& ring) {
   constexpr int kHalf = kRows / 2;
-  Cursor<kStages> cursor;
+  Cursor cursor;
   for (Deal deal(c, kColumnsOf<kRows, kGate>); !deal.done(); deal.next()) {
     const int token = deal.token(), row = deal.matrix_row() + deal.row();
-    for (int k = 0; k < c.in; k += kDepth, cursor.next()) {
+    for (int k = 0; k < c.in; k += kDepth, cursor.next(kStages)) {
       Stage<kRows>& stage = ring.stages[cursor.at];
       uint64_t* full = &ring.full[cursor.at];
       barrier_wait(&ring.empty[cursor.at], cursor.parity ^ 1);
@@ -150,10 +139,10 @@ __device__ __forceinline__ void multiply(const typename Deal::Call& c, Ring<kRow
   const auto release = [&](int at) {
     if (lane == 0) barrier_arrive(&ring.empty[at]);
   };
-  Cursor<kStages> cursor;
+  Cursor cursor;
   for (Deal deal(c, kColumnsOf<kRows, kGate>); !deal.done(); deal.next()) {
     if (mine * 64 >= deal.n_tokens()) {
-      for (int k = 0; k < c.in; k += kDepth, cursor.next()) {
+      for (int k = 0; k < c.in; k += kDepth, cursor.next(kStages)) {
         barrier_wait(&ring.full[cursor.at], cursor.parity);
         release(cursor.at);
       }
@@ -161,7 +150,7 @@ __device__ __forceinline__ void multiply(const typename Deal::Call& c, Ring<kRow
     }
     float sums[kRows / 8][4];
     int before = -1;
-    for (int k = 0; k < c.in; k += kDepth, cursor.next()) {
+    for (int k = 0; k < c.in; k += kDepth, cursor.next(kStages)) {
       const Stage<kRows>& stage = ring.stages[cursor.at];
       barrier_wait(&ring.full[cursor.at], cursor.parity);
       products_begin();
@@ -215,24 +204,6 @@ __device__ __forceinline__ uint4 round8(const float* v) {
 
 // ---- the host's part ----
 
-// Rows of bf16, `stride` apart.
-struct Matrix {
-  const __nv_bfloat16* data = nullptr;
-  int64_t rows = 0, cols = 0, stride = 0;
-};
-
-// Its tiles of `tile` rows and kDepth columns.
-inline CUtensorMap tiles(const Matrix& matrix, uint32_t tile) {
-  CUtensorMap map;
-  const cuuint64_t size[2] = {static_cast<cuuint64_t>(matrix.cols), static_cast<cuuint64_t>(matrix.rows)};
-  const cuuint64_t row_bytes = static_cast<cuuint64_t>(matrix.stride) * 2;
-  const cuuint32_t box[2] = {kDepth, tile}, step[2] = {1, 1};
-  tile_encoder()(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, const_cast<__nv_bfloat16*>(matrix.data), size, &row_bytes,
-                 box, step, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
-                 CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-  return map;
-}
-
 inline int n_processors() {
   int device = 0, n = 0;
   cudaGetDevice(&device);
@@ -252,8 +223,8 @@ Call call_of(const MatrixView& w, const Matrix& x, const Out& to) {
   constexpr int kHalf = kRows / 2;
   const int64_t out = kGate == Gate::none ? w.out : w.out / 2;
   const Rows& y = to.y;
-  return {.x = tiles(x, kTokens),
-          .w = tiles({static_cast<const __nv_bfloat16*>(w.data), w.count * w.out, w.in, w.in}, kHalf),
+  return {.x = tiles(x, kTokens, CU_TENSOR_MAP_L2_PROMOTION_L2_256B),
+          .w = tiles({w.data, w.count * w.out, w.in, w.in}, kHalf, CU_TENSOR_MAP_L2_PROMOTION_L2_256B),
           .y = y,
           .out = out,
           .in = w.in,
