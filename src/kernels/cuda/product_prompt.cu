@@ -26,26 +26,30 @@ class TokenDeal {
     row_tiles_ = static_cast<int>((c.out + columns - 1) / columns);
     group_ = min(token_tiles_, kGroupTokens / kTokens);
     unit_ = static_cast<int>(blockIdx.x);
+    look_up();
   }
   __device__ bool done() const { return unit_ >= token_tiles_ * row_tiles_; }
-  __device__ void next() { unit_ += static_cast<int>(gridDim.x); }
-  __device__ int token() const { return place().token * kTokens; }
-  __device__ int64_t n_tokens() const { return c_.y.rows - token(); }
-  __device__ int row() const { return place().row * columns_; }
+  __device__ void next() {
+    unit_ += static_cast<int>(gridDim.x);
+    look_up();
+  }
+  __device__ int token() const { return token_; }
+  __device__ int n_tokens() const { return static_cast<int>(c_.y.rows) - token_; }
+  __device__ int row() const { return row_; }
   __device__ int matrix_row() const { return 0; }
-  __device__ Target target(int i) const { return {c_.y.row(token() + i), 0}; }
+  __device__ Target target(int i) const { return {c_.y.row(token_ + i), 0}; }
 
  private:
-  struct Place {
-    int token, row;
-  };
-  __device__ Place place() const {
+  __device__ void look_up() {
     const int whole = unit_ / (group_ * row_tiles_), first = whole * group_, within = unit_ - first * row_tiles_;
     const int size = min(group_, token_tiles_ - first);
-    return {first + within % size, within / size};
+    if (size <= 0) return;  // done
+    token_ = (first + within % size) * kTokens;
+    row_ = within / size * columns_;
   }
   const Call& c_;
   int columns_, token_tiles_, row_tiles_, group_, unit_;
+  int token_ = 0, row_ = 0;
 };
 
 // Rounds tokens. grid: (eights of columns, T).
