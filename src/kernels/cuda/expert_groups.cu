@@ -1,5 +1,5 @@
 // Sorts tokens' choices by expert: a block for each expert, which counts all choices and places its own in order.
-#include "kernels/cuda/expert_groups.h"
+#include "kernels/cuda/expert_groups.cuh"
 
 namespace arc::cuda {
 namespace {

@@ -1,7 +1,7 @@
 // Rows of one expert as a block's tokens: its weights are read once for all of them.
 #pragma once
 
-#include "kernels/cuda/expert_groups.h"
+#include "kernels/cuda/expert_groups.cuh"
 #include "kernels/cuda/product.cuh"
 
 namespace arc::cuda {

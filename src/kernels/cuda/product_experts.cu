@@ -2,7 +2,7 @@
 // expert's are one matrix; its tiles as in product_prompt.cuh, and their sums back to [token, choice].
 #include <algorithm>
 
-#include "kernels/cuda/expert_groups.h"
+#include "kernels/cuda/expert_groups.cuh"
 #include "kernels/cuda/product_experts.h"
 #include "kernels/cuda/product_prompt.cuh"
 #include "kernels/cuda/scratch.h"
@@ -150,6 +150,7 @@ void some(const ExpertProduct& p, int64_t first, int64_t n, std::byte* scratch, 
 }
 
 // Tokens at once: what their rows, and their choices, find place for.
+static_assert(kExpertGroupsBytes < kPromptBytes);
 int64_t tokens_at_once(const ExpertLinearArgs& a, const MatrixView& w) {
   return std::min((kPromptBytes - kExpertGroupsBytes) / (a.top_k * w.in * 2), kMaxPairs / a.top_k);
 }
