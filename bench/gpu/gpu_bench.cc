@@ -219,7 +219,8 @@ class Bench {
           "matrix peak\n",
           shape_.name, tokens, 1e3 * seconds, tokens / seconds, operations / seconds / 1e12,
           100 * operations / seconds / best_product_, 100 * operations / seconds / matrix_peak_);
-      for (const char* op : {"linear", "attend", "act", "norm", "rope", "append", "add"})
+      for (const char* op :
+           {"linear", "expert_linear", "attend", "act", "norm", "rope", "append", "add", "route", "expert_sum"})
         op_row(last, op, kPromptReplays);
     }
   }

@@ -56,6 +56,25 @@ __device__ __forceinline__ void copy_tile(void* to, const CUtensorMap& map, int3
       : "memory");
 }
 
+// Rows of bf16, `stride` apart.
+struct Matrix {
+  const void* data = nullptr;
+  int64_t rows = 0, cols = 0, stride = 0;
+};
+
+// Its tiles of `tile` rows and 64 columns, as tile_descriptor() has them. `promotion`: how much of a row the cache
+// fetches at least.
+inline CUtensorMap tiles(const Matrix& matrix, uint32_t tile, CUtensorMapL2promotion promotion) {
+  CUtensorMap map;
+  const cuuint64_t size[2] = {static_cast<cuuint64_t>(matrix.cols), static_cast<cuuint64_t>(matrix.rows)};
+  const cuuint64_t row_bytes = static_cast<cuuint64_t>(matrix.stride) * 2;
+  const cuuint32_t box[2] = {64, tile}, step[2] = {1, 1};
+  tile_encoder()(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, const_cast<void*>(matrix.data), size, &row_bytes, box, step,
+                 CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, promotion,
+                 CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  return map;
+}
+
 // ---- products of a warpgroup ----
 
 // A tile of rows of 64 columns of 16 bits in shared memory, 128 bytes a row, its 16-byte pieces swapped as copies of

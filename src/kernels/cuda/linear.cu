@@ -9,12 +9,14 @@
 //
 // Numbers that are no bf16 are taken apart in two, high and low, of which low * low is left out: a product is exact to
 // 2^-16 of its size, whatever the format. f32 weights keep f32.
+#include <algorithm>
 #include <type_traits>
 
 #include "kernels/cuda/common.cuh"
 #include "kernels/cuda/cuda_kernels.h"
 #include "kernels/cuda/decode.cuh"
-#include "kernels/cuda/product.cuh"
+#include "kernels/cuda/expert_work.cuh"
+#include "kernels/cuda/product_experts.h"
 #include "kernels/cuda/product_prompt.h"
 #include "kernels/cuda/tensor_core.cuh"
 
@@ -91,14 +93,14 @@ struct Run {
 
 // Column 8 c + 4 s + i of every 32 stands for place (2 c + i % 2) + 8 (i / 2) of step s: a lane's eight neighbours are
 // then its share of two steps, for weights and tokens alike.
-// grid: (blocks of 16 rows, tokens / (8 kTiles), z).
-template <typename Format, int kTiles>
-__global__ void __launch_bounds__(kThreads) product_kernel(Product p) {
+// grid: (blocks of 16 rows, tokens / (8 kTiles), z), or as ExpertWork has it.
+template <typename Format, int kTiles, typename AnyWork>
+__global__ void __launch_bounds__(kThreads) product_kernel(typename AnyWork::Call p) {
   __shared__ Parts<kTiles> parts;
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, g = lane / 4, c = lane % 4;
-  const Work work(p, kTiles);
+  const AnyWork work(p, kTiles);
+  if (work.n_tokens <= 0) return;
   const uint8_t *top_row = work.weights_of(p, g), *bottom_row = work.weights_of(p, g + 8);
-  const int64_t first_token = work.first_token, n_tokens = work.n_tokens;
 
   const int runs = work.elsewhere ? 0 : static_cast<int>((p.w.in + kRun - 1) / kRun);
   float sums[kTiles][4] = {};
@@ -116,7 +118,7 @@ __global__ void __launch_bounds__(kThreads) product_kernel(Product p) {
       for (int tile = 0; tile < kTiles; ++tile) {
         const int64_t t = tile * kTokens + g;
         Split x;
-        if (t < n_tokens) x = activations8(p.x.row(first_token + t) + work.z * p.in_step, k, p.w.in, p.x_aligned);
+        if (t < work.n_tokens) x = activations8(work.x_row(p, tile, g), k, p.w.in, p.x_aligned);
         multiply_step<Format::kExact>(sums[tile], top, bottom, x, 0);
         multiply_step<Format::kExact>(sums[tile], top, bottom, x, 1);
       }
@@ -199,15 +201,19 @@ __global__ void __launch_bounds__(kThreads) f32_kernel(Product p) {
 template <typename Format>
 void launch_format(const Product& p, int depth, cudaStream_t stream) {
   const Grid grid(p, depth);
-  if (grid.tiles == 1) product_kernel<Format, 1><<<grid.blocks, kThreads, 0, stream>>>(p);
-  if (grid.tiles == 2) product_kernel<Format, 2><<<grid.blocks, kThreads, 0, stream>>>(p);
-  if (grid.tiles == 4) product_kernel<Format, 4><<<grid.blocks, kThreads, 0, stream>>>(p);
+  if (grid.tiles == 1) product_kernel<Format, 1, Work><<<grid.blocks, kThreads, 0, stream>>>(p);
+  if (grid.tiles == 2) product_kernel<Format, 2, Work><<<grid.blocks, kThreads, 0, stream>>>(p);
+  if (grid.tiles == 4) product_kernel<Format, 4, Work><<<grid.blocks, kThreads, 0, stream>>>(p);
+}
+
+bool is_aligned(const Product& p) {
+  return p.w.in % 8 == 0 && p.x.stride % 4 == 0 && p.in_step % 4 == 0 &&
+         reinterpret_cast<uintptr_t>(p.x.data) % 16 == 0;
 }
 
 void start(Product p, int depth, cudaStream_t stream) {
   if (p.x.rows == 0) return;
-  p.x_aligned =
-      p.w.in % 8 == 0 && p.x.stride % 4 == 0 && p.in_step % 4 == 0 && reinterpret_cast<uintptr_t>(p.x.data) % 16 == 0;
+  p.x_aligned = is_aligned(p);
   const WeightFormat& format = p.w.format;
   if (format.code != BlockCode::none) return product_blocks(p, depth, stream);
   if (format.element == DType::f32) {
@@ -226,6 +232,28 @@ void start(Product p, int depth, cudaStream_t stream) {
   } else {
     launch_format<Plain<__nv_bfloat16>>(p, depth, stream);
   }
+}
+
+// From a few tokens on an expert's weights are read for all that chose it.
+constexpr int64_t kFewestGrouped = 4;
+
+bool fits_groups(const MatrixView& w, int64_t tokens) {
+  return tokens >= kFewestGrouped && w.format == WeightFormat::plain(DType::bf16) && w.in % 8 == 0 &&
+         w.count <= kMaxExperts;
+}
+
+// Tiles hold twice as many rows as experts have in the mean, so that few need a second one.
+void start_grouped(ExpertRows p, std::byte* scratch, cudaStream_t stream) {
+  p.x_aligned = is_aligned(p);
+  const int64_t twice = 2 * p.choices.n_pairs() / p.w.count;
+  const int tiles = twice <= kTokens ? 1 : twice <= 2 * kTokens ? 2 : 4;
+  p.groups = group_by_expert(p.choices, tiles * kTokens, scratch, stream);
+  const int64_t most = max_expert_tiles(p.choices.n_pairs(), p.w.count, tiles * kTokens);
+  const dim3 grid(static_cast<unsigned>(blocks_for(p.w.out, kRows)), static_cast<unsigned>(most));
+  using Format = Bf16Aligned;
+  if (tiles == 1) product_kernel<Format, 1, ExpertWork<1>><<<grid, kThreads, 0, stream>>>(p);
+  if (tiles == 2) product_kernel<Format, 2, ExpertWork<2>><<<grid, kThreads, 0, stream>>>(p);
+  if (tiles == 4) product_kernel<Format, 4, ExpertWork<4>><<<grid, kThreads, 0, stream>>>(p);
 }
 
 Product product_of(const MatrixView& w, const TensorView& x, const TensorView& y) {
@@ -287,49 +315,92 @@ void run(const EmbedArgs& a, const Operands& o) noexcept {
 namespace {
 
 // The first rows, which are no prompt's.
-void product_of_others(const Operands& o, int64_t rows) {
+void product_of_others(const LinearArgs&, const Operands& o, int64_t rows) {
   const MatrixView& w = o.weights[0];
   const TensorView x = rows_between(o.reads[0], 0, rows), y = rows_between(o.writes[0], 0, rows);
   if (fits_many(w, rows)) return product_many(w, x, y, o.scratch, stream_of(o));
   start(product_of(w, x, y), 1, stream_of(o));
 }
-
-}  // namespace
-
-void run(const LinearArgs&, const Operands& o) noexcept {
+void product_of_others(const ExpertLinearArgs& a, const Operands& o, int64_t rows) {
   const MatrixView& w = o.weights[0];
-  const int64_t rows = o.reads[0].rows, others = fits_prompt(w) ? rows - o.n_prompt : rows;
-  product_of_others(o, others);
-  product_prompt({.w = w,
-                  .x = rows_between(o.reads[0], others, rows),
-                  .y = rows_between(o.writes[0], others, rows),
-                  .rounded_in = o.rounded_in},
-                 o.scratch, stream_of(o));
+  const bool grouped = fits_groups(w, rows);
+  const int64_t at_once = grouped ? kMaxPairs / a.top_k : rows;
+  for (int64_t first = 0; first < rows; first += at_once) {
+    const auto part = [&](const TensorView& view) {
+      return rows_between(view, first, std::min(first + at_once, rows));
+    };
+    const Rows ids(part(o.reads[1]));
+    ExpertRows p{product_of(w, part(o.reads[0]), part(o.writes[0]))};
+    p.in_step = a.own_input ? static_cast<int32_t>(w.in) : 0;
+    p.out_step = static_cast<int32_t>(w.out);
+    p.ids = static_cast<const int32_t*>(ids.data);
+    p.ids_stride = ids.stride;
+    p.first_expert = a.first;
+    p.choices = {ids, a.top_k, a.first, static_cast<int32_t>(w.count)};
+    if (grouped) {
+      start_grouped(p, o.scratch, stream_of(o));
+    } else {
+      start(p, a.top_k, stream_of(o));
+    }
+  }
 }
 
-// In prompts the product's own result, which the activation alone reads, is left out.
-bool product_and_act(const Args& first, const Operands& a, const Args& second, const Operands& b) noexcept {
-  const auto* act = std::get_if<ActArgs>(&second);
-  if (!std::holds_alternative<LinearArgs>(first) || act == nullptr || a.n_prompt == 0) return false;
-  const MatrixView& w = a.weights[0];
-  const TensorView &x = a.reads[0], &product = a.writes[0], &y = b.writes[0];
-  const bool whole = product.data == b.reads[0].data && w.out == 2 * y.cols && act->hidden == y.cols;
-  if (!whole || !gates_prompt(w, *act)) return false;
-  const int64_t others = x.rows - a.n_prompt;
-  product_of_others(a, others);
+// The other rows, from `first` on, which go to `y`.
+PromptProduct prompt_of(const LinearArgs&, const Operands& o, const TensorView& y, int64_t first) {
+  return {.w = o.weights[0],
+          .x = rows_between(o.reads[0], first, y.rows),
+          .y = rows_between(y, first, y.rows),
+          .rounded_in = o.rounded_in};
+}
+ExpertProduct prompt_of(const ExpertLinearArgs& a, const Operands& o, const TensorView& y, int64_t first) {
+  return {.w = o.weights[0],
+          .args = a,
+          .x = rows_between(o.reads[0], first, y.rows),
+          .ids = rows_between(o.reads[1], first, y.rows),
+          .y = rows_between(y, first, y.rows),
+          .rounded_in = o.rounded_in};
+}
+
+// In prompts the product's own result, which the activation alone reads, is left out. `choices` matrices a token.
+template <typename A>
+bool product_and_act(const A& args, int32_t choices, const Operands& a, const ActArgs& act, const Operands& b) {
+  const TensorView &product = a.writes[0], &y = b.writes[0];
+  const bool whole = product.data == b.reads[0].data && a.weights[0].out == 2 * int64_t{act.hidden} &&
+                     y.cols == int64_t{choices} * act.hidden;
+  if (!whole || !gates_prompt(args, a.weights[0], act)) return false;
+  const int64_t others = y.rows - a.n_prompt;
+  product_of_others(args, a, others);
   const TensorView in = rows_between(product, 0, others), out = rows_between(y, 0, others);
   Operands of_others = b;
   of_others.reads = &in;
   of_others.writes = &out;
   of_others.n_prompt = 0;
-  run(*act, of_others);
-  product_prompt_gated({.w = w,
-                        .x = rows_between(x, others, x.rows),
-                        .y = rows_between(y, others, x.rows),
-                        .rounded_in = a.rounded_in,
-                        .rounded_out = b.rounded_out},
-                       *act, a.scratch, stream_of(a));
+  run(act, of_others);
+  auto gated = prompt_of(args, a, y, others);
+  gated.rounded_out = b.rounded_out;
+  product_prompt_gated(gated, act, a.scratch, stream_of(a));
   return true;
+}
+
+template <typename A>
+void product(const A& args, const Operands& o) {
+  const int64_t rows = o.writes[0].rows, others = fits_prompt(args, o.weights[0]) ? rows - o.n_prompt : rows;
+  product_of_others(args, o, others);
+  product_prompt(prompt_of(args, o, o.writes[0], others), o.scratch, stream_of(o));
+}
+
+}  // namespace
+
+void run(const LinearArgs& a, const Operands& o) noexcept {
+  product(a, o);
+}
+
+bool product_and_act(const Args& first, const Operands& a, const Args& second, const Operands& b) noexcept {
+  const auto* act = std::get_if<ActArgs>(&second);
+  if (act == nullptr || a.n_prompt == 0) return false;
+  if (const auto* linear = std::get_if<LinearArgs>(&first)) return product_and_act(*linear, 1, a, *act, b);
+  const auto* experts = std::get_if<ExpertLinearArgs>(&first);
+  return experts != nullptr && product_and_act(*experts, experts->top_k, a, *act, b);
 }
 
 void run(const HeadLinearArgs& a, const Operands& o) noexcept {
@@ -340,13 +411,7 @@ void run(const HeadLinearArgs& a, const Operands& o) noexcept {
 }
 
 void run(const ExpertLinearArgs& a, const Operands& o) noexcept {
-  Product p = product_of(o);
-  p.in_step = a.own_input ? static_cast<int32_t>(p.w.in) : 0;
-  p.out_step = static_cast<int32_t>(p.w.out);
-  p.ids = static_cast<const int32_t*>(o.reads[1].data);
-  p.ids_stride = o.reads[1].row_stride;
-  p.first_expert = a.first;
-  start(p, a.top_k, stream_of(o));
+  product(a, o);
 }
 
 }  // namespace arc::cuda

@@ -40,6 +40,7 @@ struct Grid {
 
 // A block's share.
 struct Work {
+  using Call = Product;
   int64_t row, first_token, n_tokens, matrix;
   int z;
   bool elsewhere;  // an expert of another shard
@@ -57,6 +58,13 @@ struct Work {
     }
     elsewhere = matrix < 0 || matrix >= p.w.count;
   }
+  // What the matrix meets of the token that lane 4 g + c has in a tile of kTokens, and where sums of token i go.
+  __device__ __forceinline__ const float* x_row(const Product& p, int tile, int g) const {
+    return p.x.row(first_token + tile * kTokens + g) + z * p.in_step;
+  }
+  __device__ __forceinline__ float* y_row(const Product& p, int64_t i) const {
+    return p.y.row(first_token + i) + z * p.out_step;
+  }
   // Weight row `i` of the block; the matrix's last one where there are fewer.
   __device__ __forceinline__ const uint8_t* weights_of(const Product& p, int i) const {
     const int64_t in_all = (elsewhere ? 0 : matrix) * p.w.out + min(row + i, p.w.out - 1);
@@ -68,9 +76,9 @@ template <int kTiles>
 using Parts = float[kWarps][kRows][kTiles * kTokens + 1];
 
 // Adds the warps' sums in order: rows g, g + 8 of tokens 2 c, 2 c + 1 of each tile.
-template <int kTiles>
-__device__ __forceinline__ void store_sums(const Product& p, const Work& work, const float (&sums)[kTiles][4],
-                                           Parts<kTiles>& parts) {
+template <int kTiles, typename AnyWork>
+__device__ __forceinline__ void store_sums(const typename AnyWork::Call& p, const AnyWork& work,
+                                           const float (&sums)[kTiles][4], Parts<kTiles>& parts) {
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, g = lane / 4, c = lane % 4;
 #pragma unroll
   for (int tile = 0; tile < kTiles; ++tile) {
@@ -84,7 +92,7 @@ __device__ __forceinline__ void store_sums(const Product& p, const Work& work, c
     float sum = 0.0f;
     for (int w = 0; w < kWarps; ++w) sum += parts[w][r][t];
     if (p.w.bias != nullptr && !work.elsewhere) sum += p.w.bias[work.matrix * p.w.out + work.row + r];
-    p.y.row(work.first_token + t)[work.z * p.out_step + work.row + r] = sum;
+    work.y_row(p, t)[work.row + r] = sum;
   }
 }
 

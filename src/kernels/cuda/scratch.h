@@ -12,7 +12,7 @@ namespace arc::cuda {
 inline constexpr int kSegment = 256;
 inline constexpr int64_t kFewBlocks = 512;  // fewer blocks than this are split over the context
 inline constexpr int64_t kMaxPartsBytes = int64_t{64} << 20;
-inline constexpr int64_t kPromptBytes = 2 * kMaxPartsBytes;  // of a product: tokens and weights, as bf16
+inline constexpr int64_t kPromptBytes = 2 * kMaxPartsBytes;  // of a product: tokens, and weights or groups, as bf16
 
 // A tile of a head's keys and values as bf16; see attention_unpack.cuh.
 constexpr int64_t unpacked_tile_bytes(int64_t dim) {
