@@ -38,6 +38,16 @@ __device__ __forceinline__ void barrier_wait(uint64_t* barrier, uint32_t parity)
   }
 }
 
+// Place in a ring of stages, and the parity of its present round.
+struct Cursor {
+  int at = 0;
+  uint32_t parity = 0;
+
+  __device__ __forceinline__ void next(int stages) {
+    if (++at == stages) at = 0, parity ^= 1;
+  }
+};
+
 // What this thread wrote to shared memory is there for copies and products that come next.
 __device__ __forceinline__ void writes_are_seen() {
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");

@@ -51,17 +51,6 @@ enum class Gate { none, silu, gelu_tanh };
 template <int kRows, Gate kGate>
 constexpr int kColumnsOf = kGate == Gate::none ? kRows : kRows / 2;
 
-// Place in a ring.
-template <int kStages>
-struct Cursor {
-  int at = 0;
-  uint32_t parity = 0;
-
-  __device__ __forceinline__ void next() {
-    if (++at == kStages) at = 0, parity ^= 1;
-  }
-};
-
 // Tiles of a block, one after another, each `kColumns` columns of y wide: neighbours in time and across blocks share
 // weights, and groups of tokens stay in the cache.
 template <int kColumns>
@@ -93,10 +82,10 @@ struct Deal {
 template <int kRows, int kStages, Gate kGate>
 __device__ __forceinline__ void feed(const Call& c, Ring<kRows, kStages>& ring) {
   constexpr int kHalf = kRows / 2;
-  Cursor<kStages> cursor;
+  Cursor cursor;
   for (Deal<kColumnsOf<kRows, kGate>> deal(c); !deal.done(); deal.next()) {
     const int token = deal.token(), row = deal.row();
-    for (int k = 0; k < c.in; k += kDepth, cursor.next()) {
+    for (int k = 0; k < c.in; k += kDepth, cursor.next(kStages)) {
       Stage<kRows>& stage = ring.stages[cursor.at];
       uint64_t* full = &ring.full[cursor.at];
       barrier_wait(&ring.empty[cursor.at], cursor.parity ^ 1);
@@ -166,11 +155,11 @@ __device__ __forceinline__ void multiply(const Call& c, Ring<kRows, kStages>& ri
   const auto release = [&](int at) {
     if (lane == 0) barrier_arrive(&ring.empty[at]);
   };
-  Cursor<kStages> cursor;
+  Cursor cursor;
   for (Deal<kColumnsOf<kRows, kGate>> deal(c); !deal.done(); deal.next()) {
     float sums[kRows / 8][4];
     int before = -1;
-    for (int k = 0; k < c.in; k += kDepth, cursor.next()) {
+    for (int k = 0; k < c.in; k += kDepth, cursor.next(kStages)) {
       const Stage<kRows>& stage = ring.stages[cursor.at];
       barrier_wait(&ring.full[cursor.at], cursor.parity);
       products_begin();
@@ -255,24 +244,6 @@ auto decoder(BlockCode code) {
   }
 }
 
-// Rows of bf16, `stride` apart.
-struct Matrix {
-  const __nv_bfloat16* data = nullptr;
-  int64_t rows = 0, cols = 0, stride = 0;
-};
-
-// Its tiles of `tile` rows and kDepth columns.
-CUtensorMap tiles(const Matrix& matrix, uint32_t tile) {
-  CUtensorMap map;
-  const cuuint64_t size[2] = {static_cast<cuuint64_t>(matrix.cols), static_cast<cuuint64_t>(matrix.rows)};
-  const cuuint64_t row_bytes = static_cast<cuuint64_t>(matrix.stride) * 2;
-  const cuuint32_t box[2] = {kDepth, tile}, step[2] = {1, 1};
-  tile_encoder()(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, const_cast<__nv_bfloat16*>(matrix.data), size, &row_bytes,
-                 box, step, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
-                 CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-  return map;
-}
-
 int n_processors() {
   int device = 0, n = 0;
   cudaGetDevice(&device);
@@ -294,8 +265,8 @@ void start(const MatrixView& w, const Matrix& x, const Out& to, cudaStream_t str
   (void)kAllowed;
   const int64_t out = kGate == Gate::none ? w.out : w.out / 2;
   const Rows& y = to.y;
-  const Call c{.x = tiles(x, kTokens),
-               .w = tiles({static_cast<const __nv_bfloat16*>(w.data), w.out, w.in, w.in}, kHalf),
+  const Call c{.x = tiles(x, kTokens, CU_TENSOR_MAP_L2_PROMOTION_L2_256B),
+               .w = tiles({w.data, w.out, w.in, w.in}, kHalf, CU_TENSOR_MAP_L2_PROMOTION_L2_256B),
                .y = y,
                .out = out,
                .in = w.in,
@@ -346,8 +317,7 @@ void product(const PromptProduct& p, std::byte* scratch, cudaStream_t stream) {
     coded_product<kGate>(w, x, to, reinterpret_cast<__nv_bfloat16*>(scratch + kMaxPartsBytes), stream);
   };
   if (p.rounded_in) {
-    return some({static_cast<const __nv_bfloat16*>(p.x.data), p.x.rows, w.in, 2 * p.x.row_stride},
-                {Rows(p.y), p.rounded_out});
+    return some({p.x.data, p.x.rows, w.in, 2 * p.x.row_stride}, {Rows(p.y), p.rounded_out});
   }
   auto* rounded = reinterpret_cast<__nv_bfloat16*>(scratch);
   const int64_t at_once = kMaxPartsBytes / (w.in * 2) / kTokens * kTokens;
