@@ -48,9 +48,11 @@ template <int kTokens>
 __host__ __device__ constexpr int stage_bytes(int tile) {
   return (tile + 2 * kTokens) * kRowBytes;
 }
+// As many parts for each block: those of the one that has the most.
 template <int kTokens>
 __host__ __device__ constexpr int received_bytes(int tile) {
-  return tile * kTokens * 4;
+  const int parts = tile / 16 * (kTokens / 8);
+  return (parts + kChains - 1) / kChains * kChains * kPart * 4;
 }
 
 template <int kTokens>
