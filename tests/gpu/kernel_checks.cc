@@ -96,6 +96,22 @@ Finding same_unobserved(const HandMade& model, const Target& target, int n_token
   return finding;
 }
 
+// Up to 16 rows are products of warps, more of warpgroups, in tiles of 32, 64 or 128 tokens, 64 to 192 weight rows and
+// 64 columns: the same bits.
+void many_rows(Report& report, const Target& target) {
+  for (const auto& [in, out] : {std::pair(4168, 200), std::pair(520, 1200), std::pair(136, 3001), std::pair(40, 72)}) {
+    report.check(fmt::format("linear bf16 of many rows, {} to {}", in, out), [&, in = in, out = out] {
+      HandPlan plan(in);
+      const BufferRef y = plan.buffer("y", out + 3);
+      plan.stage(LinearArgs{}, {plan.matrix(WeightFormat::plain(DType::bf16), 1, out, in, 0.02f)}, {plan.input()},
+                 {HandPlan::slice(y, 3, out)});
+      return Pair(plan.finish(HandPlan::slice(y, 3, out)), target)
+          .compare(300, {0, 1, 9, 16, 17, 40, 65, 129}, kProductRounding);
+    });
+  }
+}
+
+// Without an observer a product and its activation share a launch.
 void gated_prompts(Report& report, const Target& target) {
   for (const Act act : {Act::silu, Act::gelu_tanh, Act::relu}) {
     for (const WeightFormat& format : {WeightFormat::plain(DType::bf16), WeightFormat::blocks(BlockCode::q8_0)}) {
@@ -131,6 +147,7 @@ void products(Report& report, const Target& target) {
                       }});
   }
   prompt_products(report, target);
+  many_rows(report, target);
   gated_prompts(report, target);
   for (const WeightFormat& format : {kF32, WeightFormat::plain(DType::bf16), WeightFormat::blocks(BlockCode::q8_0)}) {
     checks.push_back({fmt::format("head_linear {}", to_string(format)), [=, &target] {

@@ -24,15 +24,6 @@ struct Shared {
   uint64_t keys_full[kStages], keys_empty[kStages], values_full[kStages], values_empty[kStages];
 };
 
-struct Cursor {
-  int at = 0;
-  uint32_t parity = 0;
-
-  __device__ __forceinline__ void next() {
-    if (++at == kStages) at = 0, parity ^= 1;
-  }
-};
-
 // The spans that a block walks: of closed tiles, then of open ones.
 struct Spans {
   int closed_begin = 0, n_closed = 0, open_begin = 0, count = 0;
@@ -118,7 +109,7 @@ __device__ __forceinline__ void feed(const Call& call, const Block& block, int k
     }
   };
   Cursor cursor;
-  for (int i = 0; i < block.spans.count; ++i, cursor.next()) {
+  for (int i = 0; i < block.spans.count; ++i, cursor.next(kStages)) {
     barrier_wait(&shared.keys_empty[cursor.at], cursor.parity ^ 1);
     copy(i, shared.stages[cursor.at].keys, 0, &shared.keys_full[cursor.at]);
     barrier_wait(&shared.values_empty[cursor.at], cursor.parity ^ 1);
@@ -280,7 +271,7 @@ class Multiplier {
 
   __device__ __forceinline__ void release(uint64_t* empty, Cursor& cursor) {
     if (threadIdx.x % kWarp == 0) barrier_arrive(&empty[cursor.at]);
-    cursor.next();
+    cursor.next(kStages);
   }
 
   // Starts scores_ = queries * keys.

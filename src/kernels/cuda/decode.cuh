@@ -18,14 +18,14 @@ __device__ __forceinline__ uint32_t bf16_pair(float low, float high) {
   const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
   return *reinterpret_cast<const uint32_t*>(&pair);
 }
+__device__ __forceinline__ void split_pair(float first, float second, uint32_t& high, uint32_t& low) {
+  high = bf16_pair(first, second);
+  low = bf16_pair(first - __uint_as_float(high << 16), second - __uint_as_float(high & 0xffff0000u));
+}
 __device__ __forceinline__ Split split(const float (&v)[8]) {
   Split s;
 #pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    s.high[i] = bf16_pair(v[2 * i], v[2 * i + 1]);
-    s.low[i] =
-        bf16_pair(v[2 * i] - __uint_as_float(s.high[i] << 16), v[2 * i + 1] - __uint_as_float(s.high[i] & 0xffff0000u));
-  }
+  for (int i = 0; i < 4; ++i) split_pair(v[2 * i], v[2 * i + 1], s.high[i], s.low[i]);
   return s;
 }
 

@@ -34,6 +34,15 @@ inline bool is_hopper() {
   return major == 9 && tile_encoder() != nullptr;
 }
 
+// Lets the next kernel of the stream start now, where it was launched so that it may; that one then waits for the end
+// of this one where it reads what this one writes.
+__device__ __forceinline__ void next_may_start() {
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+}
+__device__ __forceinline__ void await_kernel_before() {
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+}
+
 // ---- tiles of matrices; zeros beyond the matrix's edges, counted as bytes that came ----
 
 __device__ __forceinline__ void prefetch_map(const CUtensorMap& map) {
@@ -73,6 +82,28 @@ inline CUtensorMap tiles(const Matrix& matrix, uint32_t tile, CUtensorMapL2promo
                  CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, promotion,
                  CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   return map;
+}
+
+// ---- blocks of a cluster: a place in shared memory as block `rank` has it ----
+
+__device__ __forceinline__ uint32_t address_in_block(const void* p, int rank) {
+  uint32_t there;
+  asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(shared_address(p)), "r"(rank));
+  return there;
+}
+// All threads of all blocks meet; barriers that were made before are seen by all.
+__device__ __forceinline__ void cluster_meets() {
+  asm volatile("barrier.cluster.arrive.relaxed; barrier.cluster.wait;" ::: "memory");
+}
+__device__ __forceinline__ void barrier_arrive_in_block(uint64_t* barrier, int rank) {
+  asm volatile("mbarrier.arrive.shared::cluster.b64 _, [%0];" ::"r"(address_in_block(barrier, rank)) : "memory");
+}
+// Stores 16 bytes there, which count as bytes that came.
+__device__ __forceinline__ void store_in_block(float4* to, const float (&v)[4], uint64_t* barrier, int rank) {
+  asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.f32 [%0], {%1, %2, %3, %4}, [%5];" ::"r"(
+                   address_in_block(to, rank)),
+               "f"(v[0]), "f"(v[1]), "f"(v[2]), "f"(v[3]), "r"(address_in_block(barrier, rank))
+               : "memory");
 }
 
 // ---- products of a warpgroup ----
@@ -151,21 +182,36 @@ __device__ __forceinline__ void multiply_add(float (&c)[32][4], uint64_t a, uint
       : "l"(a), "l"(b), "r"(static_cast<int>(add)));
 }
 
-// c += a b: [64, 16] from registers, as tensor_core.cuh has it for 16 rows of each warp, times [16, 64] of
-// rows_descriptor().
+// What the second operand of the products below is: rows_descriptor()'s, or tile_descriptor()'s, a row of which is a
+// column of b.
+enum class Second { rows, tile };
+
+// c += a b: [64, 16] from registers, as tensor_core.cuh has it for 16 rows of each warp, times [16, 32], [16, 64] or
+// [16, 128].
+template <Second kSecond = Second::rows>
+__device__ __forceinline__ void multiply_add(float (&c)[4][4], const uint32_t (&a)[4], uint64_t b) {
+  asm volatile(
+      "{ .reg .pred p; setp.eq.u32 p, 0, 0; "
+      "wgmma.mma_async.sync.aligned.m64n32k16.f32.bf16.bf16 {"
+      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15}, "
+      "{%16, %17, %18, %19}, %20, p, 1, 1, %21; }"
+      : ARC_FOUR_SUMS(0), ARC_FOUR_SUMS(1), ARC_FOUR_SUMS(2), ARC_FOUR_SUMS(3)
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(kSecond == Second::rows));
+}
+
+template <Second kSecond = Second::rows>
 __device__ __forceinline__ void multiply_add(float (&c)[8][4], const uint32_t (&a)[4], uint64_t b) {
   asm volatile(
       "{ .reg .pred p; setp.eq.u32 p, 0, 0; "
       "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {"
       "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
       "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
-      "{%32, %33, %34, %35}, %36, p, 1, 1, 1; }"
+      "{%32, %33, %34, %35}, %36, p, 1, 1, %37; }"
       : ARC_EIGHT_SUMS(0)
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(kSecond == Second::rows));
 }
 
-// c += a b: [64, 16] from registers, as tensor_core.cuh has it for 16 rows of each warp, times [16, 128] of
-// rows_descriptor().
+template <Second kSecond = Second::rows>
 __device__ __forceinline__ void multiply_add(float (&c)[16][4], const uint32_t (&a)[4], uint64_t b) {
   asm volatile(
       "{ .reg .pred p; setp.eq.u32 p, 0, 0; "
@@ -174,9 +220,9 @@ __device__ __forceinline__ void multiply_add(float (&c)[16][4], const uint32_t (
       "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
       "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
       "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "
-      "{%64, %65, %66, %67}, %68, p, 1, 1, 1; }"
+      "{%64, %65, %66, %67}, %68, p, 1, 1, %69; }"
       : ARC_EIGHT_SUMS(0), ARC_EIGHT_SUMS(8)
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(kSecond == Second::rows));
 }
 
 #undef ARC_FOUR_SUMS
