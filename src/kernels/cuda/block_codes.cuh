@@ -1,0 +1,224 @@
+// Block codes in shared memory as the first operand of m16n8k16 products of f16, and tokens as the second.
+//
+// Codes are whole numbers that f16 holds exactly, and so are codes of Q4_K and Q5_K times their group's scale of 6
+// bits. A run of 256 columns is 16 steps of a product, two of them a piece. With lane = 4 g + q, a step's operand holds
+// of a row the columns `first` + (0, 2) and (1, 3), as they come out of a word, where `first` is
+//   16 step + 4 q, so that a step's columns share a scale; or, where codes are multiplied by it (kScaled),
+//   64 q + 32 (step % 2) + 4 (step / 2): then a lane has two groups of its own, and needs no one else's scales.
+// Block layouts: see quant/block_code.h.
+#pragma once
+
+#include "kernels/cuda/common.cuh"
+#include "kernels/cuda/tensor_core.cuh"
+
+namespace arc::cuda::blocks {
+
+inline constexpr int kCols = 256;            // of a run
+inline constexpr int kPieces = kCols / 32;   // each two steps
+inline constexpr float kSumScale = 1 / 64.0f;  // of tokens' sums, which f16 holds then
+
+// A token's run: numbers times 1 / scale as high and low f16, scale a power of two.
+struct TokenRun {
+  uint4 pieces[kPieces][2][4];  // [.][high, low][q]: columns (0, 2), (1, 3) of both steps
+  __half sums[2][kPieces];      // high and low of kSumScale times the sums of 32 columns
+  float scale;
+  float unused[7];
+};
+
+// ---- two f16 in a word ---------------------------------------------------------------------------------------------
+
+__device__ __forceinline__ __half2 halves(uint32_t word) {
+  return *reinterpret_cast<const __half2*>(&word);
+}
+__device__ __forceinline__ uint32_t word_of(__half2 pair) {
+  return *reinterpret_cast<const uint32_t*>(&pair);
+}
+__device__ __forceinline__ __half2 both(float v) {
+  return __float2half2_rn(v);
+}
+__device__ __forceinline__ float half_of(uint32_t bits) {
+  return __half2float(__ushort_as_half(static_cast<uint16_t>(bits)));
+}
+
+// 1024 and a number of up to 10 bits in each half.
+constexpr uint32_t k1024 = 0x64006400u;
+// Bytes i and i + 2 of a word, 1024 more.
+template <int kFirst>
+__device__ __forceinline__ __half2 bytes_1024(uint32_t word) {
+  return halves(permute_bytes(word, 0x64646464u, kFirst == 0 ? 0x4240u : 0x4341u));
+}
+
+// ---- formats -------------------------------------------------------------------------------------------------------
+//
+// A format holds a lane's share of a row's run: load() takes it, get() gives its pieces, asked for in order, and scale()
+// what all sums of products are multiplied with. kAligned: runs start at multiples of 16 bytes, else at even addresses.
+
+struct Piece {
+  uint32_t steps[2][2];
+  float scale[2];  // of the codes of each step; the same for both unless kScaleOf16; none where kScaled
+};
+
+__device__ __forceinline__ uint32_t load16(const uint8_t* p) {
+  return *reinterpret_cast<const uint16_t*>(p);
+}
+// At even addresses.
+__device__ __forceinline__ uint32_t load32_by_16(const uint8_t* p) {
+  return load16(p) | load16(p + 2) << 16;
+}
+
+struct Q8_0 {
+  static constexpr int kBytes = 272;
+  static constexpr bool kAligned = false, kScaled = false, kScaleOf16 = false;
+
+  const uint8_t* at = nullptr;
+  int q = 0;
+
+  __device__ __forceinline__ void load(const uint8_t* run, int lane_q) { at = run, q = lane_q; }
+  __device__ __forceinline__ Piece get(int i) {
+    const uint8_t* block = at + 34 * i;
+    Piece out;
+#pragma unroll
+    for (int s = 0; s < 2; ++s) {
+      const uint32_t word = load32_by_16(block + 2 + 16 * s + 4 * q) ^ 0x80808080u;
+      out.steps[s][0] = word_of(__hadd2(bytes_1024<0>(word), both(-1024.0f - 128.0f)));
+      out.steps[s][1] = word_of(__hadd2(bytes_1024<1>(word), both(-1024.0f - 128.0f)));
+    }
+    out.scale[0] = half_of(load16(block));
+    return out;
+  }
+  __device__ __forceinline__ float scale() const { return 1.0f; }
+};
+
+struct Q4_0 {
+  static constexpr int kBytes = 144;
+  static constexpr bool kAligned = false, kScaled = false, kScaleOf16 = false;
+
+  const uint8_t* at = nullptr;
+  int q = 0;
+
+  __device__ __forceinline__ void load(const uint8_t* run, int lane_q) { at = run, q = lane_q; }
+  __device__ __forceinline__ Piece get(int i) {
+    const uint8_t* block = at + 18 * i;
+    const uint32_t word = load32_by_16(block + 2 + 4 * q);
+    Piece out;
+#pragma unroll
+    for (int j = 0; j < 2; ++j) {
+      const uint32_t two = word >> (8 * j);
+      out.steps[0][j] = word_of(__hadd2(halves((two & 0x000f000fu) | k1024), both(-1024.0f - 8.0f)));
+      out.steps[1][j] = word_of(__hfma2(halves((two & 0x00f000f0u) | k1024), both(1 / 16.0f), both(-64.0f - 8.0f)));
+    }
+    out.scale[0] = half_of(load16(block));
+    return out;
+  }
+  __device__ __forceinline__ float scale() const { return 1.0f; }
+};
+
+// The 6-bit scales of groups 2 q and 2 q + 1 from the 12 bytes of `packed`, then their minima, a byte each;
+// quant/super_codes.cc.
+__device__ __forceinline__ uint32_t scales_and_minima(const uint4& head, int q) {
+  const uint32_t mine = q % 2 == 0 ? 0x5410u : 0x7632u;
+  const uint32_t first = permute_bytes(head.y, head.z, mine), last = permute_bytes(head.w, head.w >> 4, mine);
+  return q < 2 ? first & 0x3f3f3f3fu : (last & 0x0f0f0f0fu) | (first >> 2 & 0x30303030u);
+}
+
+// 4 bits, or 5 with kHigh.
+template <bool kHigh>
+struct Q45_K {
+  static constexpr int kBytes = kHigh ? 176 : 144;
+  static constexpr bool kAligned = true, kScaled = true, kScaleOf16 = false;
+
+  uint32_t codes[kPieces], high[kHigh ? kPieces : 1];
+  uint32_t minima;               // of the lane's groups, as f16
+  __half2 group[2], zero[2];     // their scales; codes of the second are 16 times as large
+  uint32_t factors;              // of the scales and of the minima
+
+  __device__ __forceinline__ void load(const uint8_t* run, int q) {
+    load_words(codes, run + (kHigh ? 48 : 16) + 32 * q);
+    if constexpr (kHigh) {
+      load_words(high, run + 16);
+#pragma unroll
+      for (uint32_t& word : high) word = __funnelshift_l(word, word, 4 - 2 * q);  // the first group's bits at 4
+    }
+    const uint4 head = *reinterpret_cast<const uint4*>(run);
+    const uint32_t both_groups = scales_and_minima(head, q);
+    factors = head.x;
+    minima = word_of(__hadd2(halves(permute_bytes(both_groups, 0x64646464u, 0x4342u)), both(-1024.0f)));
+    group[0] = __hadd2(halves(permute_bytes(both_groups, 0x64646464u, 0x4040u)), both(-1024.0f));
+    group[1] = __hfma2(halves(permute_bytes(both_groups, 0x64646464u, 0x4141u)), both(1 / 16.0f), both(-64.0f));
+#pragma unroll
+    for (int s = 0; s < 2; ++s) zero[s] = __hmul2(group[s], both(-1024.0f));
+  }
+  __device__ __forceinline__ Piece get(int i) {
+    Piece out;
+#pragma unroll
+    for (int j = 0; j < 2; ++j) {
+      const uint32_t two = codes[i] >> (8 * j);
+      uint32_t first = (two & 0x000f000fu) | k1024, second = (two & 0x00f000f0u) | k1024;
+      if constexpr (kHigh) {
+        first |= high[i] >> (8 * j) & 0x00100010u;
+        // Bit 5 of a byte to bit 8 of its half.
+        second |= (j == 0 ? high[i] << 3 : high[i] >> 5) & 0x01000100u;
+      }
+      out.steps[0][j] = word_of(__hfma2(halves(first), group[0], zero[0]));
+      out.steps[1][j] = word_of(__hfma2(halves(second), group[1], zero[1]));
+    }
+    return out;
+  }
+  __device__ __forceinline__ float scale() const { return half_of(factors & 0xffffu); }
+  __device__ __forceinline__ float minimum_scale() const { return half_of(factors >> 16); }
+
+ private:
+  static __device__ __forceinline__ void load_words(uint32_t (&words)[kPieces], const uint8_t* from) {
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      const uint4 four = reinterpret_cast<const uint4*>(from)[i];
+      words[4 * i] = four.x, words[4 * i + 1] = four.y, words[4 * i + 2] = four.z, words[4 * i + 3] = four.w;
+    }
+  }
+};
+
+struct Q6_K {
+  static constexpr int kBytes = 210;
+  static constexpr bool kAligned = false, kScaled = false, kScaleOf16 = true;
+
+  const uint8_t* at = nullptr;
+  int q = 0;
+  uint32_t low[2][2], high[2], scales[2];  // of a half: low[quarter % 2][s], high[s]
+
+  __device__ __forceinline__ void load(const uint8_t* run, int lane_q) { at = run, q = lane_q; }
+  __device__ __forceinline__ Piece get(int i) {
+    const int half = i / 4, quarter = i % 4;
+    if (quarter == 0) {
+#pragma unroll
+      for (int s = 0; s < 2; ++s) {
+        const int mine = 16 * s + 4 * q;
+        low[0][s] = load32_by_16(at + half * 64 + mine);
+        low[1][s] = load32_by_16(at + half * 64 + 32 + mine);
+        high[s] = load32_by_16(at + 128 + half * 32 + mine);
+        scales[s] = load32_by_16(at + 192 + half * 8 + 4 * s);
+      }
+    }
+    Piece out;
+#pragma unroll
+    for (int s = 0; s < 2; ++s) {
+#pragma unroll
+      for (int j = 0; j < 2; ++j) {
+        const uint32_t two = low[quarter % 2][s] >> (8 * j);
+        if (quarter < 2) {
+          const uint32_t up = j == 0 ? high[s] << (4 - 2 * quarter) : high[s] >> (4 + 2 * quarter);
+          out.steps[s][j] =
+              word_of(__hadd2(halves((two & 0x000f000fu) | k1024 | (up & 0x00300030u)), both(-1024.0f - 32.0f)));
+        } else {  // 16 times as large
+          const uint32_t up = j == 0 ? high[s] << (8 - 2 * quarter) : high[s] >> (2 * quarter);
+          out.steps[s][j] = word_of(__hfma2(halves((two & 0x00f000f0u) | k1024 | (up & 0x03000300u)),
+                                            both(1 / 16.0f), both(-64.0f - 32.0f)));
+        }
+      }
+      out.scale[s] = static_cast<float>(static_cast<int8_t>(scales[quarter / 2] >> (quarter % 2 * 16 + 8 * s)));
+    }
+    return out;
+  }
+  __device__ __forceinline__ float scale() const { return half_of(load16(at + 208)); }
+};
+
+}  // namespace arc::cuda::blocks
