@@ -42,6 +42,12 @@ __device__ __forceinline__ float half_of(uint32_t bits) {
 
 // 1024 and a number of up to 10 bits in each half.
 constexpr uint32_t k1024 = 0x64006400u;
+// (word & mask) | more, in one instruction.
+__device__ __forceinline__ uint32_t masked_or(uint32_t word, uint32_t mask, uint32_t more) {
+  uint32_t out;
+  asm("lop3.b32 %0, %1, %2, %3, 0xea;" : "=r"(out) : "r"(word), "r"(mask), "r"(more));
+  return out;
+}
 // Bytes i and i + 2 of a word, 1024 more.
 template <int kFirst>
 __device__ __forceinline__ __half2 bytes_1024(uint32_t word) {
@@ -52,6 +58,7 @@ __device__ __forceinline__ __half2 bytes_1024(uint32_t word) {
 //
 // A format holds a lane's share of a row's run: load() takes it, get() gives its pieces, asked for in order, and scale()
 // what all sums of products are multiplied with. kAligned: runs start at multiples of 16 bytes, else at even addresses.
+// kWhole: all runs have 256 columns.
 
 struct Piece {
   uint32_t steps[2][2];
@@ -68,7 +75,7 @@ __device__ __forceinline__ uint32_t load32_by_16(const uint8_t* p) {
 
 struct Q8_0 {
   static constexpr int kBytes = 272;
-  static constexpr bool kAligned = false, kScaled = false, kScaleOf16 = false;
+  static constexpr bool kAligned = false, kWhole = false, kScaled = false, kScaleOf16 = false;
 
   const uint8_t* at = nullptr;
   int q = 0;
@@ -91,7 +98,7 @@ struct Q8_0 {
 
 struct Q4_0 {
   static constexpr int kBytes = 144;
-  static constexpr bool kAligned = false, kScaled = false, kScaleOf16 = false;
+  static constexpr bool kAligned = false, kWhole = false, kScaled = false, kScaleOf16 = false;
 
   const uint8_t* at = nullptr;
   int q = 0;
@@ -104,8 +111,8 @@ struct Q4_0 {
 #pragma unroll
     for (int j = 0; j < 2; ++j) {
       const uint32_t two = word >> (8 * j);
-      out.steps[0][j] = word_of(__hadd2(halves((two & 0x000f000fu) | k1024), both(-1024.0f - 8.0f)));
-      out.steps[1][j] = word_of(__hfma2(halves((two & 0x00f000f0u) | k1024), both(1 / 16.0f), both(-64.0f - 8.0f)));
+      out.steps[0][j] = word_of(__hadd2(halves(masked_or(two, 0x000f000fu, k1024)), both(-1024.0f - 8.0f)));
+      out.steps[1][j] = word_of(__hfma2(halves(masked_or(two, 0x00f000f0u, k1024)), both(1 / 16.0f), both(-64.0f - 8.0f)));
     }
     out.scale[0] = half_of(load16(block));
     return out;
@@ -125,20 +132,17 @@ __device__ __forceinline__ uint32_t scales_and_minima(const uint4& head, int q) 
 template <bool kHigh>
 struct Q45_K {
   static constexpr int kBytes = kHigh ? 176 : 144;
-  static constexpr bool kAligned = true, kScaled = true, kScaleOf16 = false;
+  static constexpr bool kAligned = true, kWhole = true, kScaled = true, kScaleOf16 = false;
 
-  uint32_t codes[kPieces], high[kHigh ? kPieces : 1];
-  uint32_t minima;               // of the lane's groups, as f16
-  __half2 group[2], zero[2];     // their scales; codes of the second are 16 times as large
-  uint32_t factors;              // of the scales and of the minima
+  const uint8_t* at = nullptr;
+  int q = 0;
+  uint32_t codes[4], high[4];  // of four pieces
+  uint32_t minima;             // of the lane's groups, as f16
+  __half2 group[2], zero[2];   // their scales; codes of the second are 16 times as large
+  uint32_t factors;            // of the scales and of the minima
 
-  __device__ __forceinline__ void load(const uint8_t* run, int q) {
-    load_words(codes, run + (kHigh ? 48 : 16) + 32 * q);
-    if constexpr (kHigh) {
-      load_words(high, run + 16);
-#pragma unroll
-      for (uint32_t& word : high) word = __funnelshift_l(word, word, 4 - 2 * q);  // the first group's bits at 4
-    }
+  __device__ __forceinline__ void load(const uint8_t* run, int lane_q) {
+    at = run, q = lane_q;
     const uint4 head = *reinterpret_cast<const uint4*>(run);
     const uint32_t both_groups = scales_and_minima(head, q);
     factors = head.x;
@@ -149,15 +153,23 @@ struct Q45_K {
     for (int s = 0; s < 2; ++s) zero[s] = __hmul2(group[s], both(-1024.0f));
   }
   __device__ __forceinline__ Piece get(int i) {
+    if (i % 4 == 0) {
+      load_words(codes, at + (kHigh ? 48 : 16) + 32 * q + 4 * i);
+      if constexpr (kHigh) {
+        load_words(high, at + 16 + 4 * i);
+#pragma unroll
+        for (uint32_t& word : high) word = __funnelshift_l(word, word, 4 - 2 * q);  // the first group's bits at 4
+      }
+    }
     Piece out;
 #pragma unroll
     for (int j = 0; j < 2; ++j) {
-      const uint32_t two = codes[i] >> (8 * j);
-      uint32_t first = (two & 0x000f000fu) | k1024, second = (two & 0x00f000f0u) | k1024;
+      const uint32_t two = codes[i % 4] >> (8 * j);
+      uint32_t first = masked_or(two, 0x000f000fu, k1024), second = masked_or(two, 0x00f000f0u, k1024);
       if constexpr (kHigh) {
-        first |= high[i] >> (8 * j) & 0x00100010u;
-        // Bit 5 of a byte to bit 8 of its half.
-        second |= (j == 0 ? high[i] << 3 : high[i] >> 5) & 0x01000100u;
+        const uint32_t bits = high[i % 4];
+        first = masked_or(bits >> (8 * j), 0x00100010u, first);
+        second = masked_or(j == 0 ? bits << 3 : bits >> 5, 0x01000100u, second);  // bit 5 of a byte to 8 of its half
       }
       out.steps[0][j] = word_of(__hfma2(halves(first), group[0], zero[0]));
       out.steps[1][j] = word_of(__hfma2(halves(second), group[1], zero[1]));
@@ -168,18 +180,15 @@ struct Q45_K {
   __device__ __forceinline__ float minimum_scale() const { return half_of(factors >> 16); }
 
  private:
-  static __device__ __forceinline__ void load_words(uint32_t (&words)[kPieces], const uint8_t* from) {
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      const uint4 four = reinterpret_cast<const uint4*>(from)[i];
-      words[4 * i] = four.x, words[4 * i + 1] = four.y, words[4 * i + 2] = four.z, words[4 * i + 3] = four.w;
-    }
+  static __device__ __forceinline__ void load_words(uint32_t (&words)[4], const uint8_t* from) {
+    const uint4 four = *reinterpret_cast<const uint4*>(from);
+    words[0] = four.x, words[1] = four.y, words[2] = four.z, words[3] = four.w;
   }
 };
 
 struct Q6_K {
   static constexpr int kBytes = 210;
-  static constexpr bool kAligned = false, kScaled = false, kScaleOf16 = true;
+  static constexpr bool kAligned = false, kWhole = true, kScaled = false, kScaleOf16 = true;
 
   const uint8_t* at = nullptr;
   int q = 0;
@@ -206,12 +215,12 @@ struct Q6_K {
         const uint32_t two = low[quarter % 2][s] >> (8 * j);
         if (quarter < 2) {
           const uint32_t up = j == 0 ? high[s] << (4 - 2 * quarter) : high[s] >> (4 + 2 * quarter);
-          out.steps[s][j] =
-              word_of(__hadd2(halves((two & 0x000f000fu) | k1024 | (up & 0x00300030u)), both(-1024.0f - 32.0f)));
+          const uint32_t codes = masked_or(up, 0x00300030u, masked_or(two, 0x000f000fu, k1024));
+          out.steps[s][j] = word_of(__hadd2(halves(codes), both(-1024.0f - 32.0f)));
         } else {  // 16 times as large
           const uint32_t up = j == 0 ? high[s] << (8 - 2 * quarter) : high[s] >> (2 * quarter);
-          out.steps[s][j] = word_of(__hfma2(halves((two & 0x00f000f0u) | k1024 | (up & 0x03000300u)),
-                                            both(1 / 16.0f), both(-64.0f - 32.0f)));
+          const uint32_t codes = masked_or(up, 0x03000300u, masked_or(two, 0x00f000f0u, k1024));
+          out.steps[s][j] = word_of(__hfma2(halves(codes), both(1 / 16.0f), both(-64.0f - 32.0f)));
         }
       }
       out.scale[s] = static_cast<float>(static_cast<int8_t>(scales[quarter / 2] >> (quarter % 2 * 16 + 8 * s)));

@@ -190,8 +190,8 @@ __device__ __forceinline__ void multiply_plain(float (&sums)[kTiles][2], Format&
   for (int tile = 0; tile < kTiles; ++tile) sums[tile][0] = sums[tile][1] = 0.0f;
 #pragma unroll
   for (int i = 0; i < kPieces; ++i) {
-    if (i >= n) break;
-    const Piece a = top.get(i), b = bottom.get(i);
+    Piece a = top.get(i), b = bottom.get(i);
+    if (!Format::kWhole && i >= n) a.scale[0] = b.scale[0] = 0.0f;  // their tokens are zeros
 #pragma unroll
     for (int tile = 0; tile < kTiles; ++tile) {
       const uint4 x = __ldg(&tokens.at(tile * kTileTokens + g / 2, run).pieces[i][g % 2][q]);
