@@ -121,6 +121,14 @@ void products(Report& report, const Target& target) {
                           return Pair(plan.finish(tail), target).compare(70, {0, 1, 7, 16, 33}, rounding_of(format));
                         }});
     }
+    if (format.code == BlockCode::q4_k || format.code == BlockCode::q6_k) {  // many blocks of many tokens
+      checks.push_back({fmt::format("linear {}, 1280 to 11001", to_string(format)), [=, &target] {
+                          HandPlan plan(1280);
+                          const BufferRef y = plan.buffer("y", 11001);
+                          plan.stage(LinearArgs{}, {plan.matrix(format, 1, 11001, 1280, 0.02f)}, {plan.input()}, {y});
+                          return Pair(plan.finish(y), target).compare(70, {0, 9, 3}, rounding_of(format));
+                        }});
+    }
     checks.push_back({fmt::format("embed {}", to_string(format)), [=, &target] {
                         HandPlan plan(1024, 0.3f, format);
                         return Pair(plan.finish(plan.input()), target).compare(70, {0, 1}, 0.0);

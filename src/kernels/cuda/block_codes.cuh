@@ -13,8 +13,8 @@
 
 namespace arc::cuda::blocks {
 
-inline constexpr int kCols = 256;            // of a run
-inline constexpr int kPieces = kCols / 32;   // each two steps
+inline constexpr int kCols = 256;              // of a run
+inline constexpr int kPieces = kCols / 32;     // each two steps
 inline constexpr float kSumScale = 1 / 64.0f;  // of tokens' sums, which f16 holds then
 
 // A token's run: numbers times 1 / scale as high and low f16, scale a power of two.
@@ -56,9 +56,9 @@ __device__ __forceinline__ __half2 bytes_1024(uint32_t word) {
 
 // ---- formats -------------------------------------------------------------------------------------------------------
 //
-// A format holds a lane's share of a row's run: load() takes it, get() gives its pieces, asked for in order, and scale()
-// what all sums of products are multiplied with. kAligned: runs start at multiples of 16 bytes, else at even addresses.
-// kWhole: all runs have 256 columns.
+// A format holds a lane's share of a row's run: load() takes it, get() gives its pieces, asked for in order, and
+// scale() what all sums of products are multiplied with. kAligned: runs start at multiples of 16 bytes, else at even
+// addresses. kWhole: all runs have 256 columns.
 
 struct Piece {
   uint32_t steps[2][2];
@@ -112,7 +112,8 @@ struct Q4_0 {
     for (int j = 0; j < 2; ++j) {
       const uint32_t two = word >> (8 * j);
       out.steps[0][j] = word_of(__hadd2(halves(masked_or(two, 0x000f000fu, k1024)), both(-1024.0f - 8.0f)));
-      out.steps[1][j] = word_of(__hfma2(halves(masked_or(two, 0x00f000f0u, k1024)), both(1 / 16.0f), both(-64.0f - 8.0f)));
+      out.steps[1][j] =
+          word_of(__hfma2(halves(masked_or(two, 0x00f000f0u, k1024)), both(1 / 16.0f), both(-64.0f - 8.0f)));
     }
     out.scale[0] = half_of(load16(block));
     return out;

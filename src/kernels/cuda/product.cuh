@@ -21,7 +21,7 @@ struct Product {
   bool x_aligned = false;  // eight neighbours of x are two whole loads of 16 bytes
 };
 
-// Plain weights in linear.cu, block codes in product_blocks.cu: `depth` values of z. `scratch` has kMaxPartsBytes.
+// Plain weights in linear.cu, block codes in product_blocks.cu: `depth` values of z. `scratch` has kPromptBytes.
 void product_blocks(const Product& p, int depth, std::byte* scratch, cudaStream_t stream);
 
 // grid: (blocks of 16 rows, tokens / (8 tiles), z).
@@ -67,22 +67,19 @@ struct Work {
 template <int kTiles>
 using Parts = float[kWarps][kRows][kTiles * kTokens + 1];
 
-// Adds the warps' sums in order.
-template <int kCols>
-__device__ __forceinline__ void add_parts(const Product& p, const Work& work, const float (&parts)[kWarps][kRows][kCols],
-                                          int n_tokens) {
-  __syncthreads();
+// Writes a block's rows of `n_tokens` tokens: sum(row, token), and the bias.
+template <typename Sum>
+__device__ __forceinline__ void store_rows(const Product& p, const Work& work, int n_tokens, const Sum& sum) {
   for (int i = threadIdx.x; i < kRows * n_tokens; i += kThreads) {
     const int r = i % kRows, t = i / kRows;
     if (work.row + r >= p.w.out || t >= work.n_tokens) continue;
-    float sum = 0.0f;
-    for (int w = 0; w < kWarps; ++w) sum += parts[w][r][t];
-    if (p.w.bias != nullptr && !work.elsewhere) sum += p.w.bias[work.matrix * p.w.out + work.row + r];
-    p.y.row(work.first_token + t)[work.z * p.out_step + work.row + r] = sum;
+    float y = sum(r, t);
+    if (p.w.bias != nullptr && !work.elsewhere) y += p.w.bias[work.matrix * p.w.out + work.row + r];
+    p.y.row(work.first_token + t)[work.z * p.out_step + work.row + r] = y;
   }
 }
 
-// Likewise rows g, g + 8 of tokens 2 c, 2 c + 1 of each tile.
+// Adds the warps' sums in order: rows g, g + 8 of tokens 2 c, 2 c + 1 of each tile.
 template <int kTiles>
 __device__ __forceinline__ void store_sums(const Product& p, const Work& work, const float (&sums)[kTiles][4],
                                            Parts<kTiles>& parts) {
@@ -92,7 +89,12 @@ __device__ __forceinline__ void store_sums(const Product& p, const Work& work, c
 #pragma unroll
     for (int i = 0; i < 4; ++i) parts[warp][g + i / 2 * 8][tile * kTokens + 2 * c + i % 2] = sums[tile][i];
   }
-  add_parts(p, work, parts, kTiles * kTokens);
+  __syncthreads();
+  store_rows(p, work, kTiles * kTokens, [&](int r, int t) {
+    float sum = 0.0f;
+    for (int w = 0; w < kWarps; ++w) sum += parts[w][r][t];
+    return sum;
+  });
 }
 
 }  // namespace arc::cuda

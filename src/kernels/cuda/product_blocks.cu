@@ -21,7 +21,9 @@ namespace {
 using namespace blocks;
 
 constexpr int kStages = 2;
-constexpr int kTileTokens = 4;  // of a product
+constexpr int kTileTokens = 4;       // of a product
+constexpr int kGroup = 32;           // tokens of a block that has many
+constexpr int kFewManyBlocks = 128;  // fewer than this get a chain each
 
 // ---- tokens --------------------------------------------------------------------------------------------------------
 
@@ -39,9 +41,9 @@ __global__ void __launch_bounds__(kThreads) tokens_kernel(const __grid_constant_
   for (int i = 0; i < 2; ++i) {
     const int64_t k = static_cast<int64_t>(run) * kCols + 4 * (lane + i * kWarp);
     const float* at = row + k;
-    x[i] = k >= p.w.in       ? float4{}
-           : p.x_aligned     ? *reinterpret_cast<const float4*>(at)
-                             : make_float4(at[0], at[1], at[2], at[3]);
+    x[i] = k >= p.w.in   ? float4{}
+           : p.x_aligned ? *reinterpret_cast<const float4*>(at)
+                         : make_float4(at[0], at[1], at[2], at[3]);
     largest = fmaxf(largest, fmaxf(fmaxf(fabsf(x[i].x), fabsf(x[i].y)), fmaxf(fabsf(x[i].z), fabsf(x[i].w))));
   }
   // The largest becomes 2^13 to 2^14.
@@ -92,212 +94,395 @@ template <typename Format>
 constexpr int kChunks = (Format::kBytes + (Format::kAligned ? 0 : 14) + 15) / 16;
 template <typename Format>
 constexpr int kPitch = (kChunks<Format> | 1) * 16;
-template <typename Format>
-using Stage = uint8_t[kRows][kPitch<Format>];
+// Of kM times 16 rows.
+template <typename Format, int kM>
+using Stage = uint8_t[kM * kRows][kPitch<Format>];
 
-// Runs of 16 rows: every kWarps-th of them, which lie a multiple of 16 bytes apart.
-template <typename Format>
+// Asks for runs of kM times 16 rows of a matrix, for a warp.
+template <typename Format, int kM>
 class Feed {
  public:
-  static constexpr int kStep = kWarps * Format::kBytes;
-  static_assert(kStep % 16 == 0);
-
-  __device__ __forceinline__ Feed(const Product& p, const Work& work, int first_run) {
-    const int lane = threadIdx.x % kWarp;
-    const uint8_t* start = work.weights_of(p, 0) + static_cast<int64_t>(first_run) * Format::kBytes;
-    row_bytes_ = static_cast<int>(p.row_bytes);
-    last_row_ = static_cast<int>(min(p.w.out - 1 - work.row, int64_t{kRows - 1}));
-    skew_ = Format::kAligned ? 0 : static_cast<int>(reinterpret_cast<uintptr_t>(start) % 16);
-    from_ = start - skew_;
-    const int64_t all = p.w.count * p.w.out * p.row_bytes;
-    left_ = static_cast<int>(min(static_cast<const uint8_t*>(p.w.data) + all - from_, int64_t{1} << 30));
+  // `rows` is the first row, of which at least one is real; `last` the last real one.
+  __device__ __forceinline__ Feed(const Product& p, const uint8_t* rows, int last)
+      : rows_(rows), row_bytes_(static_cast<int>(p.row_bytes)), last_(last) {
+    end_ = static_cast<const uint8_t*>(p.w.data) + p.w.count * p.w.out * p.row_bytes;
 #pragma unroll
     for (int i = 0; i < kEach; ++i) {
-      const int at = lane + i * kWarp;
-      places_[i] = (offset(at / kChunks<Format>) & ~15) + at % kChunks<Format> * 16;
+      const int at = static_cast<int>(threadIdx.x) % kWarp + i * kWarp;
+      offsets_[i] = offset(at / kChunks<Format>) + (Format::kAligned ? at % kChunks<Format> * 16 : 0);
     }
   }
-  // Asks for the next run.
-  __device__ __forceinline__ void fetch(Stage<Format>& to) {
-    const int lane = threadIdx.x % kWarp;
+  __device__ __forceinline__ void fetch(Stage<Format, kM>& to, int run) const {
+    const uint8_t* from = rows_ + static_cast<int64_t>(run) * Format::kBytes;
+    const int skew = skew_of(run);
+    const int left = Format::kAligned ? 0 : static_cast<int>(min(end_ - from + skew, int64_t{1} << 30));
 #pragma unroll
     for (int i = 0; i < kEach; ++i) {
-      const int at = lane + i * kWarp;
-      if (at >= kRows * kChunks<Format>) break;
-      uint8_t* place = to[at / kChunks<Format>] + at % kChunks<Format> * 16;
-      copy_async(place, from_ + places_[i], Format::kAligned ? 16 : min(max(left_ - places_[i], 0), 16));
+      const int at = static_cast<int>(threadIdx.x) % kWarp + i * kWarp, chunk = at % kChunks<Format> * 16;
+      if (at >= kM * kRows * kChunks<Format>) break;
+      uint8_t* place = to[at / kChunks<Format>] + chunk;
+      if constexpr (Format::kAligned) {
+        copy_async16(place, from + offsets_[i], true);
+      } else {
+        const int offset = ((offsets_[i] + skew) & ~15) + chunk;
+        copy_async(place, from - skew + offset, min(max(left - offset, 0), 16));
+      }
     }
-    from_ += kStep;
-    left_ -= kStep;
   }
-  // Where a row's run starts in a stage's row.
-  __device__ __forceinline__ int start(int row) const { return Format::kAligned ? 0 : offset(row) % 16; }
+  // Where a row's run starts in its row of a stage.
+  __device__ __forceinline__ int start(int row, int run) const {
+    return Format::kAligned ? 0 : (offset(row) + skew_of(run)) % 16;
+  }
 
  private:
-  static constexpr int kEach = (kRows * kChunks<Format> + kWarp - 1) / kWarp;
+  static constexpr int kEach = (kM * kRows * kChunks<Format> + kWarp - 1) / kWarp;
 
-  __device__ __forceinline__ int offset(int row) const { return skew_ + min(row, last_row_) * row_bytes_; }
+  __device__ __forceinline__ int offset(int row) const { return min(row, last_) * row_bytes_; }
+  __device__ __forceinline__ int skew_of(int run) const {
+    if (Format::kAligned) return 0;
+    return (static_cast<int>(reinterpret_cast<uintptr_t>(rows_)) + run * Format::kBytes) & 15;
+  }
 
-  const uint8_t* from_;
-  int row_bytes_, last_row_, skew_, left_;
-  int places_[kEach];
+  const uint8_t *rows_, *end_;
+  int row_bytes_, last_;
+  int offsets_[kEach];
 };
 
 // ---- products ------------------------------------------------------------------------------------------------------
 
-// sums += (high and low of products) scale, for rows g and g + 8 and token q of a tile.
+// Sums of a warp: rows g and g + 8 of each 16, token q of each tile.
+template <int kM, int kTiles>
+using Sums = float[kM][kTiles][2];
+
+// sums += (high and low of products) scale.
 __device__ __forceinline__ void scale_up(float (&sums)[2], const float (&products)[4], float top, float bottom) {
   sums[0] = fmaf(__fadd_rn(products[0], products[1]), top, sums[0]);
   sums[1] = fmaf(__fadd_rn(products[2], products[3]), bottom, sums[1]);
 }
 
-// A run's products, but for the tokens' scales, of codes that are multiplied with their groups' scales.
-template <typename Format, int kTiles>
-__device__ __forceinline__ void multiply_scaled(float (&sums)[kTiles][2], Format& top, Format& bottom,
-                                                const Tokens& tokens, int run) {
+// The first operand of a piece's steps for 16 rows.
+__device__ __forceinline__ void set_steps(uint32_t (&steps)[2][4], const Piece& top, const Piece& bottom) {
+#pragma unroll
+  for (int s = 0; s < 2; ++s) {
+    steps[s][0] = top.steps[s][0], steps[s][1] = bottom.steps[s][0];
+    steps[s][2] = top.steps[s][1], steps[s][3] = bottom.steps[s][1];
+  }
+}
+
+// Adds a run's products, of codes that are multiplied with their groups' scales; rows[.][0] is row g, rows[.][1] g + 8.
+template <typename Format, int kM, int kTiles>
+__device__ __forceinline__ void add_scaled(Sums<kM, kTiles>& sums, Format (&rows)[kM][2], const Tokens& tokens,
+                                           int run) {
   const int lane = threadIdx.x % kWarp, g = lane / 4, q = lane % 4;
-  float products[kTiles][4] = {};
+  float products[kM][kTiles][4] = {};
 #pragma unroll
   for (int i = 0; i < kPieces; ++i) {
-    const Piece a = top.get(i), b = bottom.get(i);
+    uint32_t steps[kM][2][4];
+#pragma unroll
+    for (int m = 0; m < kM; ++m) set_steps(steps[m], rows[m][0].get(i), rows[m][1].get(i));
 #pragma unroll
     for (int tile = 0; tile < kTiles; ++tile) {
       const uint4 x = __ldg(&tokens.at(tile * kTileTokens + g / 2, run).pieces[i][g % 2][q]);
-      const uint32_t first[4] = {a.steps[0][0], b.steps[0][0], a.steps[0][1], b.steps[0][1]};
-      const uint32_t second[4] = {a.steps[1][0], b.steps[1][0], a.steps[1][1], b.steps[1][1]};
-      multiply_add_halves(products[tile], first, x.x, x.y, products[tile]);
-      multiply_add_halves(products[tile], second, x.z, x.w, products[tile]);
+#pragma unroll
+      for (int m = 0; m < kM; ++m) {
+        multiply_add_halves(products[m][tile], steps[m][0], x.x, x.y, products[m][tile]);
+        multiply_add_halves(products[m][tile], steps[m][1], x.z, x.w, products[m][tile]);
+      }
     }
   }
 #pragma unroll
   for (int tile = 0; tile < kTiles; ++tile) {
     const auto* pairs = reinterpret_cast<const uint32_t*>(tokens.at(tile * kTileTokens + g / 2, run).sums[g % 2]);
-    float minima[4];
-    multiply_add_halves(minima, {top.minima, bottom.minima, 0, 0}, __ldg(pairs + q), 0, {});
-    sums[tile][0] = sums[tile][1] = 0.0f;
-    scale_up(sums[tile], products[tile], top.scale(), bottom.scale());
-    scale_up(sums[tile], minima, -top.minimum_scale() / kSumScale, -bottom.minimum_scale() / kSumScale);
+    const uint32_t x = __ldg(pairs + q);
+    const float scale = __ldg(&tokens.at(tile * kTileTokens + q, run).scale);
+#pragma unroll
+    for (int m = 0; m < kM; ++m) {
+      const Format &top = rows[m][0], &bottom = rows[m][1];
+      float minima[4], sum[2] = {};
+      multiply_add_halves(minima, {top.minima, bottom.minima, 0, 0}, x, 0, {});
+      scale_up(sum, products[m][tile], top.scale(), bottom.scale());
+      scale_up(sum, minima, -top.minimum_scale() / kSumScale, -bottom.minimum_scale() / kSumScale);
+#pragma unroll
+      for (int e = 0; e < 2; ++e) sums[m][tile][e] = fmaf(sum[e], scale, sums[m][tile][e]);
+    }
   }
 }
 
 // Likewise where 16 or 32 columns share a scale; of the run's pieces `n` are real.
-template <typename Format, int kTiles>
-__device__ __forceinline__ void multiply_plain(float (&sums)[kTiles][2], Format& top, Format& bottom,
-                                               const Tokens& tokens, int run, int n) {
+template <typename Format, int kM, int kTiles>
+__device__ __forceinline__ void add_plain(Sums<kM, kTiles>& sums, Format (&rows)[kM][2], const Tokens& tokens, int run,
+                                          int n) {
   const int lane = threadIdx.x % kWarp, g = lane / 4, q = lane % 4;
   constexpr int kLast = Format::kScaleOf16 ? 1 : 0;
-#pragma unroll
-  for (int tile = 0; tile < kTiles; ++tile) sums[tile][0] = sums[tile][1] = 0.0f;
+  float of_run[kM][kTiles][2] = {};
 #pragma unroll
   for (int i = 0; i < kPieces; ++i) {
-    Piece a = top.get(i), b = bottom.get(i);
-    if (!Format::kWhole && i >= n) a.scale[0] = b.scale[0] = 0.0f;  // their tokens are zeros
+    uint32_t steps[kM][2][4];
+    float scales[kM][2][2];
+#pragma unroll
+    for (int m = 0; m < kM; ++m) {
+      const Piece top = rows[m][0].get(i), bottom = rows[m][1].get(i);
+      set_steps(steps[m], top, bottom);
+      const bool real = Format::kWhole || i < n;  // else its tokens are zeros
+#pragma unroll
+      for (int s = 0; s <= kLast; ++s) {
+        scales[m][s][0] = real ? top.scale[s] : 0.0f;
+        scales[m][s][1] = real ? bottom.scale[s] : 0.0f;
+      }
+    }
 #pragma unroll
     for (int tile = 0; tile < kTiles; ++tile) {
       const uint4 x = __ldg(&tokens.at(tile * kTileTokens + g / 2, run).pieces[i][g % 2][q]);
-      const uint32_t first[4] = {a.steps[0][0], b.steps[0][0], a.steps[0][1], b.steps[0][1]};
-      const uint32_t second[4] = {a.steps[1][0], b.steps[1][0], a.steps[1][1], b.steps[1][1]};
-      float products[4];
-      multiply_add_halves(products, first, x.x, x.y, {});
-      if constexpr (Format::kScaleOf16) {
-        scale_up(sums[tile], products, a.scale[0], b.scale[0]);
-        multiply_add_halves(products, second, x.z, x.w, {});
-      } else {
-        multiply_add_halves(products, second, x.z, x.w, products);
+#pragma unroll
+      for (int m = 0; m < kM; ++m) {
+        float products[4];
+        multiply_add_halves(products, steps[m][0], x.x, x.y, {});
+        if constexpr (Format::kScaleOf16) {
+          scale_up(of_run[m][tile], products, scales[m][0][0], scales[m][0][1]);
+          multiply_add_halves(products, steps[m][1], x.z, x.w, {});
+        } else {
+          multiply_add_halves(products, steps[m][1], x.z, x.w, products);
+        }
+        scale_up(of_run[m][tile], products, scales[m][kLast][0], scales[m][kLast][1]);
       }
-      scale_up(sums[tile], products, a.scale[kLast], b.scale[kLast]);
     }
   }
 #pragma unroll
   for (int tile = 0; tile < kTiles; ++tile) {
-    sums[tile][0] = __fmul_rn(sums[tile][0], top.scale());
-    sums[tile][1] = __fmul_rn(sums[tile][1], bottom.scale());
+    const float scale = __ldg(&tokens.at(tile * kTileTokens + q, run).scale);
+#pragma unroll
+    for (int m = 0; m < kM; ++m) {
+#pragma unroll
+      for (int e = 0; e < 2; ++e) {
+        sums[m][tile][e] = fmaf(__fmul_rn(of_run[m][tile][e], rows[m][e].scale()), scale, sums[m][tile][e]);
+      }
+    }
   }
 }
 
-// grid: (blocks of 16 rows, tokens / 8, z).
+// Adds the products of a run that lies in a stage.
+template <typename Format, int kM, int kTiles>
+__device__ __forceinline__ void add_run(Sums<kM, kTiles>& sums, const Stage<Format, kM>& stage,
+                                        const Feed<Format, kM>& feed, const Tokens& tokens, int run, int64_t in) {
+  const int lane = threadIdx.x % kWarp, g = lane / 4, q = lane % 4;
+  Format rows[kM][2];
+#pragma unroll
+  for (int m = 0; m < kM; ++m) {
+#pragma unroll
+    for (int e = 0; e < 2; ++e) {
+      const int row = m * kRows + e * 8 + g;
+      rows[m][e].load(stage[row] + feed.start(row, run), q);
+    }
+  }
+  if constexpr (Format::kScaled) {
+    add_scaled<Format, kM, kTiles>(sums, rows, tokens, run);
+  } else {
+    add_plain<Format, kM, kTiles>(sums, rows, tokens, run, (static_cast<int>(in) - run * kCols) / 32);
+  }
+}
+
+// Runs of chains [first, last), one chain after another.
+struct Walk {
+  int chain, last, run, runs;
+
+  __device__ Walk(int first, int last, int runs) : chain(first), last(last), run(first), runs(runs) { skip_empty(); }
+  __device__ bool done() const { return chain >= last; }
+  __device__ void next() {
+    run += kWarps;
+    skip_empty();
+  }
+
+ private:
+  __device__ void skip_empty() {
+    while (chain < last && run >= runs) run = ++chain;
+  }
+};
+
+// Adds up each chain of `now` and calls done(sums) behind it.
+template <typename Format, int kM, int kTiles, typename Done>
+__device__ __forceinline__ void add_chains(Walk now, const Feed<Format, kM>& feed, Stage<Format, kM>* stages,
+                                           const Tokens& tokens, int64_t in, const Done& done) {
+  Walk ahead = now;
+  const auto fetch = [&](int stage) {
+    if (!ahead.done()) {
+      feed.fetch(stages[stage], ahead.run);
+      ahead.next();
+    }
+    copies_issued();
+  };
+#pragma unroll
+  for (int i = 0; i < kStages; ++i) fetch(i);
+  Sums<kM, kTiles> sums = {};
+  for (int at = 0; !now.done(); at = at + 1 == kStages ? 0 : at + 1) {
+    copies_arrived<kStages - 1>();
+    __syncwarp();
+    add_run<Format, kM, kTiles>(sums, stages[at], feed, tokens, now.run, in);
+    __syncwarp();
+    fetch(at);
+    const int finished = now.chain;
+    now.next();
+    if (now.chain == finished) continue;
+    done(sums);
+#pragma unroll
+    for (int m = 0; m < kM; ++m) {
+#pragma unroll
+      for (int tile = 0; tile < kTiles; ++tile) sums[m][tile][0] = sums[m][tile][1] = 0.0f;
+    }
+  }
+}
+
+// The sum of chains [first, first + n), in order.
+template <typename Chain>
+__device__ __forceinline__ float add_in_order(int first, int n, const Chain& chain) {
+  float sum = 0.0f;
+  for (int i = first; i < first + n; ++i) sum += chain(i);
+  return sum;
+}
+
+// Few tokens: each warp has a chain. grid: (blocks of 16 rows, tokens / 8, z).
 template <typename Format, int kTiles>
 __global__ void __launch_bounds__(kThreads, kTiles == 1 ? 3 : 2)
-    blocks_kernel(const __grid_constant__ Product p, const TokenRun* token_runs) {
+    few_kernel(const __grid_constant__ Product p, const TokenRun* token_runs) {
   extern __shared__ __align__(16) uint8_t memory[];
   __shared__ float parts[kWarps][kRows][kTiles * kTileTokens + 1];
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, g = lane / 4, q = lane % 4;
   const Work work(p, 1);
-  const int all_runs = static_cast<int>((p.w.in + kCols - 1) / kCols), runs = work.elsewhere ? 0 : all_runs;
+  const int runs = static_cast<int>((p.w.in + kCols - 1) / kCols);
   const int64_t first = (p.in_step > 0 ? work.z * p.x.rows : 0) + work.first_token;
-  const Tokens tokens{token_runs + first * all_runs, all_runs,
+  const Tokens tokens{token_runs + first * runs, runs,
                       static_cast<int>(min(work.n_tokens, int64_t{kTiles * kTileTokens}))};
-  auto* stages = reinterpret_cast<Stage<Format>*>(memory) + warp * kStages;
-  Feed<Format> feed(p, work, warp);
-#pragma unroll
-  for (int i = 0; i < kStages; ++i) {
-    if (warp + i * kWarps < runs) feed.fetch(stages[i]);
-    copies_issued();
-  }
-  const int top_start = feed.start(g), bottom_start = feed.start(g + 8);
-  float sums[kTiles][2] = {};
-  for (int run = warp, at = 0; run < runs; run += kWarps, at = at + 1 == kStages ? 0 : at + 1) {
-    copies_arrived<kStages - 1>();
-    __syncwarp();
-    Format top, bottom;
-    top.load(stages[at][g] + top_start, q);
-    bottom.load(stages[at][g + 8] + bottom_start, q);
-    float of_run[kTiles][2];
-    if constexpr (Format::kScaled) {
-      multiply_scaled<Format, kTiles>(of_run, top, bottom, tokens, run);
-    } else {
-      const int left = static_cast<int>(p.w.in) - run * kCols;
-      multiply_plain<Format, kTiles>(of_run, top, bottom, tokens, run, left / 32);
-    }
+  const int last_row = static_cast<int>(min(p.w.out - 1 - work.row, int64_t{kRows - 1}));
+  const Feed<Format, 1> feed(p, work.weights_of(p, 0), last_row);
+  auto* stages = reinterpret_cast<Stage<Format, 1>*>(memory) + warp * kStages;
+  const auto keep = [&](const Sums<1, kTiles>& sums) {
 #pragma unroll
     for (int tile = 0; tile < kTiles; ++tile) {
-      const float scale = __ldg(&tokens.at(tile * kTileTokens + q, run).scale);
-      sums[tile][0] = fmaf(of_run[tile][0], scale, sums[tile][0]);
-      sums[tile][1] = fmaf(of_run[tile][1], scale, sums[tile][1]);
+      parts[warp][g][tile * kTileTokens + q] = sums[0][tile][0];
+      parts[warp][g + 8][tile * kTileTokens + q] = sums[0][tile][1];
     }
-    __syncwarp();
-    if (run + kStages * kWarps < runs) feed.fetch(stages[at]);
-    copies_issued();
-  }
+  };
+  const Walk chain(warp, warp + 1, work.elsewhere ? 0 : runs);
+  if (chain.done()) keep({});
+  add_chains<Format, 1, kTiles>(chain, feed, stages, tokens, p.w.in, keep);
+  __syncthreads();
+  store_rows(p, work, kTiles * kTileTokens, [&](int r, int t) {
+    const auto part = [&](int i) { return parts[i][r][t]; };
+    return add_in_order(0, kWarps / 2, part) + add_in_order(kWarps / 2, kWarps / 2, part);
+  });
+}
+
+// Many tokens: a warp has 32 rows, and the block's share of the chains. parts: [shares, T, out], shares 2 or kWarps.
+// grid: (blocks of 256 rows, tokens / (4 kTiles), shares).
+constexpr int kManyRows = 2;  // times 16, of a warp
+
+template <typename Format, int kTiles>
+__global__ void __launch_bounds__(kThreads, 1)
+    many_kernel(const __grid_constant__ Product p, const TokenRun* token_runs, float* parts) {
+  extern __shared__ __align__(16) uint8_t memory[];
+  const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, g = lane / 4, q = lane % 4;
+  const int64_t row = (static_cast<int64_t>(blockIdx.x) * kWarps + warp) * kManyRows * kRows;
+  if (row >= p.w.out) return;
+  const int64_t first_token = static_cast<int64_t>(blockIdx.y) * kTiles * kTileTokens;
+  const int runs = static_cast<int>((p.w.in + kCols - 1) / kCols);
+  const Tokens tokens{token_runs + first_token * runs, runs,
+                      static_cast<int>(min(p.x.rows - first_token, int64_t{kTiles * kTileTokens}))};
+  const int last_row = static_cast<int>(min(p.w.out - 1 - row, int64_t{kManyRows * kRows - 1}));
+  const Feed<Format, kManyRows> feed(p, static_cast<const uint8_t*>(p.w.data) + row * p.row_bytes, last_row);
+  auto* stages = reinterpret_cast<Stage<Format, kManyRows>*>(memory) + warp * kStages;
+  const int share = kWarps / static_cast<int>(gridDim.z), first = static_cast<int>(blockIdx.z) * share;
+  Sums<kManyRows, kTiles> all = {};
+  add_chains<Format, kManyRows, kTiles>(Walk(first, first + share, runs), feed, stages, tokens, p.w.in,
+                                        [&](const Sums<kManyRows, kTiles>& sums) {
+#pragma unroll
+                                          for (int m = 0; m < kManyRows; ++m) {
+#pragma unroll
+                                            for (int tile = 0; tile < kTiles; ++tile) {
+                                              all[m][tile][0] += sums[m][tile][0];
+                                              all[m][tile][1] += sums[m][tile][1];
+                                            }
+                                          }
+                                        });
 #pragma unroll
   for (int tile = 0; tile < kTiles; ++tile) {
-    parts[warp][g][tile * kTileTokens + q] = sums[tile][0];
-    parts[warp][g + 8][tile * kTileTokens + q] = sums[tile][1];
+    const int t = tile * kTileTokens + q;
+    if (t >= tokens.n) break;
+    float* to = parts + (static_cast<int64_t>(blockIdx.z) * p.x.rows + first_token + t) * p.w.out + row;
+#pragma unroll
+    for (int i = 0; i < kManyRows * 2; ++i) {
+      if (g + 8 * i <= last_row) to[g + 8 * i] = all[i / 2][tile][i % 2];
+    }
   }
-  add_parts(p, work, parts, kTiles * kTileTokens);
+}
+
+// Adds the shares. grid: (runs of rows, T).
+__global__ void __launch_bounds__(kThreads) add_kernel(const __grid_constant__ Product p, const float* parts, int n) {
+  const int64_t r = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x, t = blockIdx.y;
+  if (r >= p.w.out) return;
+  const auto part = [&](int i) { return parts[(i * p.x.rows + t) * p.w.out + r]; };
+  const float sum = add_in_order(0, n / 2, part) + add_in_order(n / 2, n / 2, part);
+  p.y.row(t)[r] = p.w.bias != nullptr ? sum + p.w.bias[r] : sum;
+}
+
+// ---- on the host ---------------------------------------------------------------------------------------------------
+
+template <typename Kernel, typename... Args>
+void start(Kernel kernel, dim3 grid, int bytes, cudaStream_t stream, const Args&... args) {
+  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+  kernel<<<grid, kThreads, static_cast<size_t>(bytes), stream>>>(args...);
+}
+
+constexpr unsigned size_of(int64_t n) {
+  return static_cast<unsigned>(n);
+}
+
+int many_row_blocks(const Product& p) {
+  return blocks_for(p.w.out, kWarps * kManyRows * kRows);
 }
 
 template <typename Format, int kTiles>
-void launch(const Product& p, int depth, const TokenRun* tokens, cudaStream_t stream) {
-  constexpr int kBytes = kWarps * kStages * sizeof(Stage<Format>);
-  const auto kernel = blocks_kernel<Format, kTiles>;
-  static const cudaError_t kAllowed = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
-  (void)kAllowed;
-  const int64_t rows = p.x.rows;
-  const dim3 grid(static_cast<unsigned>(blocks_for(p.w.out, kRows)),
-                  static_cast<unsigned>(p.ids != nullptr ? rows : blocks_for(rows, kTokens)),
-                  static_cast<unsigned>(depth));
-  kernel<<<grid, kThreads, kBytes, stream>>>(p, tokens);
+void start_few(const Product& p, int depth, const TokenRun* tokens, cudaStream_t stream) {
+  constexpr int kBytes = kWarps * kStages * sizeof(Stage<Format, 1>);
+  const int64_t groups = p.ids != nullptr ? p.x.rows : blocks_for(p.x.rows, kTokens);
+  start(few_kernel<Format, kTiles>, dim3(size_of(blocks_for(p.w.out, kRows)), size_of(groups), size_of(depth)), kBytes,
+        stream, p, tokens);
+}
+
+template <typename Format, int kTiles>
+void start_many(const Product& p, const TokenRun* tokens, float* parts, int shares, cudaStream_t stream) {
+  constexpr int kBytes = kWarps * kStages * sizeof(Stage<Format, kManyRows>);
+  const dim3 grid(size_of(many_row_blocks(p)), size_of(blocks_for(p.x.rows, kTiles * kTileTokens)), size_of(shares));
+  start(many_kernel<Format, kTiles>, grid, kBytes, stream, p, tokens, parts);
+  const dim3 rows(size_of(blocks_for(p.w.out, kThreads)), size_of(p.x.rows));
+  add_kernel<<<rows, kThreads, 0, stream>>>(p, parts, shares);
 }
 
 template <typename Format>
 void launch_format(const Product& p, int depth, std::byte* scratch, cudaStream_t stream) {
   const int runs = blocks_for(p.w.in, kCols), inputs = p.in_step > 0 ? depth : 1;
   auto* tokens = reinterpret_cast<TokenRun*>(scratch);
-  const int64_t at_once = kMaxPartsBytes / (int64_t{runs} * inputs * static_cast<int64_t>(sizeof(TokenRun)));
+  auto* parts = reinterpret_cast<float*>(scratch + kMaxPartsBytes);
+  int64_t at_once = kMaxPartsBytes / (int64_t{runs} * inputs * static_cast<int64_t>(sizeof(TokenRun)));
+  const int shares = many_row_blocks(p) * blocks_for(p.x.rows, kGroup) < kFewManyBlocks ? kWarps : 2;
+  const int64_t many_at_once = std::min(at_once, kMaxPartsBytes / (p.w.out * 4 * shares)) / kGroup * kGroup;
+  const bool many = p.x.rows > kTokens && p.ids == nullptr && depth == 1 && many_at_once > 0;
+  if (many) at_once = many_at_once;
   for (int64_t t = 0; t < p.x.rows; t += at_once) {
     Product some = p;
     some.x.rows = some.y.rows = std::min(at_once, p.x.rows - t);
     some.x.data = static_cast<float*>(p.x.data) + t * p.x.stride;
     some.y.data = static_cast<float*>(p.y.data) + t * p.y.stride;
     if (p.ids != nullptr) some.ids = p.ids + t * p.ids_stride;
-    const dim3 grid(static_cast<unsigned>(blocks_for(runs, kWarps)), static_cast<unsigned>(some.x.rows),
-                    static_cast<unsigned>(inputs));
+    const int64_t n = some.x.rows;
+    const dim3 grid(size_of(blocks_for(runs, kWarps)), size_of(n), size_of(inputs));
     tokens_kernel<Format::kScaled><<<grid, kThreads, 0, stream>>>(some, tokens, runs);
-    if (p.ids != nullptr || some.x.rows <= kTileTokens) {
-      launch<Format, 1>(some, depth, tokens, stream);
+    if (p.ids != nullptr || n <= kTileTokens) {
+      start_few<Format, 1>(some, depth, tokens, stream);
+    } else if (!many || n <= kTokens) {
+      start_few<Format, 2>(some, depth, tokens, stream);
+    } else if (n <= kGroup / 2) {
+      start_many<Format, 4>(some, tokens, parts, shares, stream);
     } else {
-      launch<Format, 2>(some, depth, tokens, stream);
+      start_many<Format, 8>(some, tokens, parts, shares, stream);
     }
   }
 }
