@@ -88,15 +88,13 @@ struct Tokens {
 
 // ---- weights -------------------------------------------------------------------------------------------------------
 
-// A run's rows of a warp in shared memory, as whole pieces of 16 bytes; an odd number of them, so that rows g lie in
-// banks of their own.
+// A row of a run in shared memory: whole pieces of 16 bytes, an odd number of them, so that rows g lie in banks of
+// their own.
 template <typename Format>
-constexpr int kChunks = (Format::kBytes + (Format::kAligned ? 0 : 14) + 15) / 16;
-template <typename Format>
-constexpr int kPitch = (kChunks<Format> | 1) * 16;
+constexpr int kChunks = (Format::kBytes + (Format::kAligned ? 0 : 14) + 15) / 16 | 1;
 // Of kM times 16 rows.
 template <typename Format, int kM>
-using Stage = uint8_t[kM * kRows][kPitch<Format>];
+using Stage = uint8_t[kM * kRows][kChunks<Format> * 16];
 
 // Asks for runs of kM times 16 rows of a matrix, for a warp.
 template <typename Format, int kM>
@@ -105,28 +103,23 @@ class Feed {
   // `rows` is the first row, of which at least one is real; `last` the last real one.
   __device__ __forceinline__ Feed(const Product& p, const uint8_t* rows, int last)
       : rows_(rows), row_bytes_(static_cast<int>(p.row_bytes)), last_(last) {
-    end_ = static_cast<const uint8_t*>(p.w.data) + p.w.count * p.w.out * p.row_bytes;
 #pragma unroll
     for (int i = 0; i < kEach; ++i) {
       const int at = static_cast<int>(threadIdx.x) % kWarp + i * kWarp;
-      offsets_[i] = offset(at / kChunks<Format>) + (Format::kAligned ? at % kChunks<Format> * 16 : 0);
+      chunks_[i] = at % kChunks<Format> * 16;
+      offsets_[i] = offset(at / kChunks<Format>);
     }
   }
   __device__ __forceinline__ void fetch(Stage<Format, kM>& to, int run) const {
-    const uint8_t* from = rows_ + static_cast<int64_t>(run) * Format::kBytes;
-    const int skew = skew_of(run);
-    const int left = Format::kAligned ? 0 : static_cast<int>(min(end_ - from + skew, int64_t{1} << 30));
+    const int begin = run * Format::kBytes, skew = skew_of(run), bytes = min(row_bytes_ - begin, Format::kBytes);
+    const uint8_t* from = rows_ + begin - skew;
+    const int lane = static_cast<int>(threadIdx.x) % kWarp;
 #pragma unroll
     for (int i = 0; i < kEach; ++i) {
-      const int at = static_cast<int>(threadIdx.x) % kWarp + i * kWarp, chunk = at % kChunks<Format> * 16;
-      if (at >= kM * kRows * kChunks<Format>) break;
-      uint8_t* place = to[at / kChunks<Format>] + chunk;
-      if constexpr (Format::kAligned) {
-        copy_async16(place, from + offsets_[i], true);
-      } else {
-        const int offset = ((offsets_[i] + skew) & ~15) + chunk;
-        copy_async(place, from - skew + offset, min(max(left - offset, 0), 16));
-      }
+      if (lane + i * kWarp >= kM * kRows * kChunks<Format>) break;
+      const int start = offsets_[i] + skew;
+      const int n = Format::kAligned ? 16 : min(max(start % 16 + bytes - chunks_[i], 0), 16);
+      copy_async(to[0] + (lane + i * kWarp) * 16, from + (start / 16 * 16 + chunks_[i]), n);
     }
   }
   // Where a row's run starts in its row of a stage.
@@ -139,13 +132,12 @@ class Feed {
 
   __device__ __forceinline__ int offset(int row) const { return min(row, last_) * row_bytes_; }
   __device__ __forceinline__ int skew_of(int run) const {
-    if (Format::kAligned) return 0;
-    return (static_cast<int>(reinterpret_cast<uintptr_t>(rows_)) + run * Format::kBytes) & 15;
+    return Format::kAligned ? 0 : (static_cast<int>(reinterpret_cast<uintptr_t>(rows_)) + run * Format::kBytes) & 15;
   }
 
-  const uint8_t *rows_, *end_;
+  const uint8_t* rows_;
   int row_bytes_, last_;
-  int offsets_[kEach];
+  int chunks_[kEach], offsets_[kEach];
 };
 
 // ---- products ------------------------------------------------------------------------------------------------------
@@ -285,16 +277,11 @@ __device__ __forceinline__ void add_run(Sums<kM, kTiles>& sums, const Stage<Form
 struct Walk {
   int chain, last, run, runs;
 
-  __device__ Walk(int first, int last, int runs) : chain(first), last(last), run(first), runs(runs) { skip_empty(); }
-  __device__ bool done() const { return chain >= last; }
+  __device__ Walk(int first, int last, int runs) : chain(first), last(last), run(first), runs(runs) {}
+  __device__ bool done() const { return chain >= last || run >= runs; }
   __device__ void next() {
     run += kWarps;
-    skip_empty();
-  }
-
- private:
-  __device__ void skip_empty() {
-    while (chain < last && run >= runs) run = ++chain;
+    if (run >= runs) run = ++chain;
   }
 };
 
