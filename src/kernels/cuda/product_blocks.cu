@@ -30,6 +30,7 @@ constexpr int kFewManyBlocks = 128;  // fewer than this get a chain each
 // Takes tokens apart, a warp a run. kScaled: as formats have it. grid: (runs / kWarps, T, inputs of a token).
 template <bool kScaled>
 __global__ void __launch_bounds__(kThreads) tokens_kernel(const __grid_constant__ Product p, TokenRun* to, int runs) {
+  asm volatile("griddepcontrol.launch_dependents;");  // the product may ask for its first weights
   const int run = static_cast<int>(blockIdx.x) * kWarps + static_cast<int>(threadIdx.x) / kWarp;
   const int lane = static_cast<int>(threadIdx.x) % kWarp, t = static_cast<int>(blockIdx.y);
   if (run >= runs) return;
@@ -174,7 +175,7 @@ __device__ __forceinline__ void add_scaled(Sums<kM, kTiles>& sums, Format (&rows
     for (int m = 0; m < kM; ++m) set_steps(steps[m], rows[m][0].get(i), rows[m][1].get(i));
 #pragma unroll
     for (int tile = 0; tile < kTiles; ++tile) {
-      const uint4 x = __ldg(&tokens.at(tile * kTileTokens + g / 2, run).pieces[i][g % 2][q]);
+      const uint4 x = tokens.at(tile * kTileTokens + g / 2, run).pieces[i][g % 2][q];
 #pragma unroll
       for (int m = 0; m < kM; ++m) {
         multiply_add_halves(products[m][tile], steps[m][0], x.x, x.y, products[m][tile]);
@@ -185,8 +186,8 @@ __device__ __forceinline__ void add_scaled(Sums<kM, kTiles>& sums, Format (&rows
 #pragma unroll
   for (int tile = 0; tile < kTiles; ++tile) {
     const auto* pairs = reinterpret_cast<const uint32_t*>(tokens.at(tile * kTileTokens + g / 2, run).sums[g % 2]);
-    const uint32_t x = __ldg(pairs + q);
-    const float scale = __ldg(&tokens.at(tile * kTileTokens + q, run).scale);
+    const uint32_t x = pairs[q];
+    const float scale = tokens.at(tile * kTileTokens + q, run).scale;
 #pragma unroll
     for (int m = 0; m < kM; ++m) {
       const Format &top = rows[m][0], &bottom = rows[m][1];
@@ -224,7 +225,7 @@ __device__ __forceinline__ void add_plain(Sums<kM, kTiles>& sums, Format (&rows)
     }
 #pragma unroll
     for (int tile = 0; tile < kTiles; ++tile) {
-      const uint4 x = __ldg(&tokens.at(tile * kTileTokens + g / 2, run).pieces[i][g % 2][q]);
+      const uint4 x = tokens.at(tile * kTileTokens + g / 2, run).pieces[i][g % 2][q];
 #pragma unroll
       for (int m = 0; m < kM; ++m) {
         float products[4];
@@ -241,7 +242,7 @@ __device__ __forceinline__ void add_plain(Sums<kM, kTiles>& sums, Format (&rows)
   }
 #pragma unroll
   for (int tile = 0; tile < kTiles; ++tile) {
-    const float scale = __ldg(&tokens.at(tile * kTileTokens + q, run).scale);
+    const float scale = tokens.at(tile * kTileTokens + q, run).scale;
 #pragma unroll
     for (int m = 0; m < kM; ++m) {
 #pragma unroll
@@ -299,6 +300,7 @@ __device__ __forceinline__ void add_chains(Walk now, const Feed<Format, kM>& fee
   };
 #pragma unroll
   for (int i = 0; i < kStages; ++i) fetch(i);
+  asm volatile("griddepcontrol.wait;" ::: "memory");  // until tokens are there
   Sums<kM, kTiles> sums = {};
   for (int at = 0; !now.done(); at = at + 1 == kStages ? 0 : at + 1) {
     copies_arrived<kStages - 1>();
@@ -412,10 +414,19 @@ __global__ void __launch_bounds__(kThreads) add_kernel(const __grid_constant__ P
 
 // ---- on the host ---------------------------------------------------------------------------------------------------
 
-template <typename Kernel, typename... Args>
-void start(Kernel kernel, dim3 grid, int bytes, cudaStream_t stream, const Args&... args) {
+// Behind tokens_kernel, which need not have ended.
+template <typename... Args>
+void start(void (*kernel)(Args...), dim3 grid, int bytes, cudaStream_t stream, Args... args) {
   cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
-  kernel<<<grid, kThreads, static_cast<size_t>(bytes), stream>>>(args...);
+  cudaLaunchAttribute early{.id = cudaLaunchAttributeProgrammaticStreamSerialization};
+  early.val.programmaticStreamSerializationAllowed = 1;
+  const cudaLaunchConfig_t config{.gridDim = grid,
+                                  .blockDim = dim3(kThreads),
+                                  .dynamicSmemBytes = static_cast<size_t>(bytes),
+                                  .stream = stream,
+                                  .attrs = &early,
+                                  .numAttrs = 1};
+  cudaLaunchKernelEx(&config, kernel, args...);
 }
 
 constexpr unsigned size_of(int64_t n) {
