@@ -76,6 +76,11 @@ __global__ void __launch_bounds__(kThreads) tokens_kernel(const __grid_constant_
   }
 }
 
+// By products, which start before tokens_kernel has ended.
+__device__ __forceinline__ void await_tokens() {
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+}
+
 // Runs of the tokens that a block works on.
 struct Tokens {
   const TokenRun* first;
@@ -97,47 +102,48 @@ constexpr int kChunks = (Format::kBytes + (Format::kAligned ? 0 : 14) + 15) / 16
 template <typename Format, int kM>
 using Stage = uint8_t[kM * kRows][kChunks<Format> * 16];
 
-// Asks for runs of kM times 16 rows of a matrix, for a warp.
+// Asks for runs of kM times 16 rows of a matrix, for a warp; behind the matrix's end rows are zeros.
 template <typename Format, int kM>
 class Feed {
  public:
-  // `rows` is the first row, of which at least one is real; `last` the last real one.
-  __device__ __forceinline__ Feed(const Product& p, const uint8_t* rows, int last)
-      : rows_(rows), row_bytes_(static_cast<int>(p.row_bytes)), last_(last) {
+  // `rows` is a row of the matrix, `n` how many there are from it on.
+  __device__ __forceinline__ Feed(const uint8_t* rows, int64_t row_bytes, int64_t n)
+      : rows_(rows), row_bytes_(static_cast<int>(row_bytes)), n_(static_cast<int>(n)) {
 #pragma unroll
     for (int i = 0; i < kEach; ++i) {
       const int at = static_cast<int>(threadIdx.x) % kWarp + i * kWarp;
       chunks_[i] = at % kChunks<Format> * 16;
-      offsets_[i] = offset(at / kChunks<Format>);
+      offsets_[i] = at / kChunks<Format> * row_bytes_;
     }
   }
-  __device__ __forceinline__ void fetch(Stage<Format, kM>& to, int run) const {
+  // A run of the rows from kM * 16 * tile on.
+  __device__ __forceinline__ void fetch(Stage<Format, kM>& to, int tile, int run) const {
     const int begin = run * Format::kBytes, skew = skew_of(run), bytes = min(row_bytes_ - begin, Format::kBytes);
-    const uint8_t* from = rows_ + begin - skew;
+    const int end = min(n_ - tile * kM * kRows, kM * kRows) * row_bytes_;
+    const uint8_t* from = rows_ + static_cast<int64_t>(tile) * kM * kRows * row_bytes_ + begin - skew;
     const int lane = static_cast<int>(threadIdx.x) % kWarp;
 #pragma unroll
     for (int i = 0; i < kEach; ++i) {
       if (lane + i * kWarp >= kM * kRows * kChunks<Format>) break;
       const int start = offsets_[i] + skew;
       const int n = Format::kAligned ? 16 : min(max(start % 16 + bytes - chunks_[i], 0), 16);
-      copy_async(to[0] + (lane + i * kWarp) * 16, from + (start / 16 * 16 + chunks_[i]), n);
+      copy_async(to[0] + (lane + i * kWarp) * 16, from + (start / 16 * 16 + chunks_[i]), offsets_[i] < end ? n : 0);
     }
   }
-  // Where a row's run starts in its row of a stage.
+  // Where a row's run starts in its row of a stage; tiles start alike, since 16 rows are a multiple of 16 bytes.
   __device__ __forceinline__ int start(int row, int run) const {
-    return Format::kAligned ? 0 : (offset(row) + skew_of(run)) % 16;
+    return Format::kAligned ? 0 : (row * row_bytes_ + skew_of(run)) % 16;
   }
 
  private:
   static constexpr int kEach = (kM * kRows * kChunks<Format> + kWarp - 1) / kWarp;
 
-  __device__ __forceinline__ int offset(int row) const { return min(row, last_) * row_bytes_; }
   __device__ __forceinline__ int skew_of(int run) const {
     return Format::kAligned ? 0 : (static_cast<int>(reinterpret_cast<uintptr_t>(rows_)) + run * Format::kBytes) & 15;
   }
 
   const uint8_t* rows_;
-  int row_bytes_, last_;
+  int row_bytes_, n_;
   int chunks_[kEach], offsets_[kEach];
 };
 
@@ -274,33 +280,45 @@ __device__ __forceinline__ void add_run(Sums<kM, kTiles>& sums, const Stage<Form
   }
 }
 
-// Runs of chains [first, last), one chain after another.
-struct Walk {
-  int chain, last, run, runs;
+// In which order a warp takes runs. With few tokens: of every `step`-th tile of rows those of its chain, which has
+// some.
+struct TileWalk {
+  int outer, last, step, first, runs, run;
 
-  __device__ Walk(int first, int last, int runs) : chain(first), last(last), run(first), runs(runs) {}
-  __device__ bool done() const { return chain >= last || run >= runs; }
+  __device__ bool done() const { return outer >= last; }
+  __device__ int tile() const { return outer; }
   __device__ void next() {
     run += kWarps;
-    if (run >= runs) run = ++chain;
+    if (run >= runs) run = first, outer += step;
+  }
+};
+// With many: of its rows those of each chain, up to `last`.
+struct ChainWalk {
+  int outer, last, runs, run;
+
+  __device__ bool done() const { return outer >= last || run >= runs; }
+  __device__ int tile() const { return 0; }
+  __device__ void next() {
+    run += kWarps;
+    if (run >= runs) run = ++outer;
   }
 };
 
-// Adds up each chain of `now` and calls done(sums) behind it.
-template <typename Format, int kM, int kTiles, typename Done>
-__device__ __forceinline__ void add_chains(Walk now, const Feed<Format, kM>& feed, Stage<Format, kM>* stages,
-                                           const Tokens& tokens, int64_t in, const Done& done) {
+// Adds up runs and calls done(tile or chain, sums) behind each tile or chain.
+template <typename Format, int kM, int kTiles, typename Walk, typename Done>
+__device__ __forceinline__ void add_runs(Walk now, const Feed<Format, kM>& feed, Stage<Format, kM>* stages,
+                                         const Tokens& tokens, int64_t in, const Done& done) {
   Walk ahead = now;
   const auto fetch = [&](int stage) {
     if (!ahead.done()) {
-      feed.fetch(stages[stage], ahead.run);
+      feed.fetch(stages[stage], ahead.tile(), ahead.run);
       ahead.next();
     }
     copies_issued();
   };
 #pragma unroll
   for (int i = 0; i < kStages; ++i) fetch(i);
-  asm volatile("griddepcontrol.wait;" ::: "memory");  // until tokens are there
+  await_tokens();
   Sums<kM, kTiles> sums = {};
   for (int at = 0; !now.done(); at = at + 1 == kStages ? 0 : at + 1) {
     copies_arrived<kStages - 1>();
@@ -308,10 +326,10 @@ __device__ __forceinline__ void add_chains(Walk now, const Feed<Format, kM>& fee
     add_run<Format, kM, kTiles>(sums, stages[at], feed, tokens, now.run, in);
     __syncwarp();
     fetch(at);
-    const int finished = now.chain;
+    const int finished = now.outer;
     now.next();
-    if (now.chain == finished) continue;
-    done(sums);
+    if (now.outer == finished) continue;
+    done(finished, sums);
 #pragma unroll
     for (int m = 0; m < kM; ++m) {
 #pragma unroll
@@ -328,36 +346,49 @@ __device__ __forceinline__ float add_in_order(int first, int n, const Chain& cha
   return sum;
 }
 
-// Few tokens: each warp has a chain. grid: (blocks of 16 rows, tokens / 8, z).
+// Few tokens: each warp has a chain, and a block every gridDim.x-th 16 rows. grid: (any, tokens / 8, z).
+template <typename Format>
+constexpr int kFewBytes = kWarps * kStages * sizeof(Stage<Format, 1>);
+
 template <typename Format, int kTiles>
-__global__ void __launch_bounds__(kThreads, kTiles == 1 ? 3 : 2)
+__global__ void __launch_bounds__(kThreads, kTiles == 1 && kFewBytes<Format> <= 64 << 10 ? 3 : 2)
     few_kernel(const __grid_constant__ Product p, const TokenRun* token_runs) {
   extern __shared__ __align__(16) uint8_t memory[];
-  __shared__ float parts[kWarps][kRows][kTiles * kTileTokens + 1];
+  __shared__ float parts[2][kWarps][kRows][kTiles * kTileTokens + 1];
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, g = lane / 4, q = lane % 4;
-  const Work work(p, 1);
-  const int runs = static_cast<int>((p.w.in + kCols - 1) / kCols);
+  const int runs = static_cast<int>((p.w.in + kCols - 1) / kCols),
+            row_tiles = static_cast<int>((p.w.out - 1) / kRows) + 1;
+  Work work(p, 1);
   const int64_t first = (p.in_step > 0 ? work.z * p.x.rows : 0) + work.first_token;
   const Tokens tokens{token_runs + first * runs, runs,
                       static_cast<int>(min(work.n_tokens, int64_t{kTiles * kTileTokens}))};
-  const int last_row = static_cast<int>(min(p.w.out - 1 - work.row, int64_t{kRows - 1}));
-  const Feed<Format, 1> feed(p, work.weights_of(p, 0), last_row);
-  auto* stages = reinterpret_cast<Stage<Format, 1>*>(memory) + warp * kStages;
-  const auto keep = [&](const Sums<1, kTiles>& sums) {
+  int which = 0;  // of two, so that a warp may write while another reads
+  const auto finish = [&](int row_tile, const Sums<1, kTiles>& sums) {
+    auto& part = parts[which];
+    which ^= 1;
 #pragma unroll
     for (int tile = 0; tile < kTiles; ++tile) {
-      parts[warp][g][tile * kTileTokens + q] = sums[0][tile][0];
-      parts[warp][g + 8][tile * kTileTokens + q] = sums[0][tile][1];
+      part[warp][g][tile * kTileTokens + q] = sums[0][tile][0];
+      part[warp][g + 8][tile * kTileTokens + q] = sums[0][tile][1];
     }
+    __syncthreads();
+    work.row = static_cast<int64_t>(row_tile) * kRows;
+    store_rows(p, work, kTiles * kTileTokens, [&](int r, int t) {
+      const auto chain = [&](int i) { return part[i][r][t]; };
+      return add_in_order(0, kWarps / 2, chain) + add_in_order(kWarps / 2, kWarps / 2, chain);
+    });
   };
-  const Walk chain(warp, warp + 1, work.elsewhere ? 0 : runs);
-  if (chain.done()) keep({});
-  add_chains<Format, 1, kTiles>(chain, feed, stages, tokens, p.w.in, keep);
-  __syncthreads();
-  store_rows(p, work, kTiles * kTileTokens, [&](int r, int t) {
-    const auto part = [&](int i) { return parts[i][r][t]; };
-    return add_in_order(0, kWarps / 2, part) + add_in_order(kWarps / 2, kWarps / 2, part);
-  });
+  const int begin = static_cast<int>(blockIdx.x), step = static_cast<int>(gridDim.x);
+  if (work.elsewhere || warp >= runs) {
+    await_tokens();
+    for (int tile = begin; tile < row_tiles; tile += step) finish(tile, {});
+    return;
+  }
+  work.row = 0;
+  const Feed<Format, 1> feed(work.weights_of(p, 0), p.row_bytes, p.w.out);
+  auto* stages = reinterpret_cast<Stage<Format, 1>*>(memory) + warp * kStages;
+  const TileWalk walk{begin, row_tiles, step, warp, runs, warp};
+  add_runs<Format, 1, kTiles>(walk, feed, stages, tokens, p.w.in, finish);
 }
 
 // Many tokens: a warp has 32 rows, and the block's share of the chains. parts: [shares, T, out], shares 2 or kWarps.
@@ -375,22 +406,23 @@ __global__ void __launch_bounds__(kThreads, 1)
   const int runs = static_cast<int>((p.w.in + kCols - 1) / kCols);
   const Tokens tokens{token_runs + first_token * runs, runs,
                       static_cast<int>(min(p.x.rows - first_token, int64_t{kTiles * kTileTokens}))};
-  const int last_row = static_cast<int>(min(p.w.out - 1 - row, int64_t{kManyRows * kRows - 1}));
-  const Feed<Format, kManyRows> feed(p, static_cast<const uint8_t*>(p.w.data) + row * p.row_bytes, last_row);
+  const int64_t left = p.w.out - row;
+  const Feed<Format, kManyRows> feed(static_cast<const uint8_t*>(p.w.data) + row * p.row_bytes, p.row_bytes, left);
   auto* stages = reinterpret_cast<Stage<Format, kManyRows>*>(memory) + warp * kStages;
   const int share = kWarps / static_cast<int>(gridDim.z), first = static_cast<int>(blockIdx.z) * share;
   Sums<kManyRows, kTiles> all = {};
-  add_chains<Format, kManyRows, kTiles>(Walk(first, first + share, runs), feed, stages, tokens, p.w.in,
-                                        [&](const Sums<kManyRows, kTiles>& sums) {
+  const auto add = [&](int, const Sums<kManyRows, kTiles>& sums) {
 #pragma unroll
-                                          for (int m = 0; m < kManyRows; ++m) {
+    for (int m = 0; m < kManyRows; ++m) {
 #pragma unroll
-                                            for (int tile = 0; tile < kTiles; ++tile) {
-                                              all[m][tile][0] += sums[m][tile][0];
-                                              all[m][tile][1] += sums[m][tile][1];
-                                            }
-                                          }
-                                        });
+      for (int tile = 0; tile < kTiles; ++tile) {
+        all[m][tile][0] += sums[m][tile][0];
+        all[m][tile][1] += sums[m][tile][1];
+      }
+    }
+  };
+  const ChainWalk walk{first, first + share, runs, first};
+  add_runs<Format, kManyRows, kTiles>(walk, feed, stages, tokens, p.w.in, add);
 #pragma unroll
   for (int tile = 0; tile < kTiles; ++tile) {
     const int t = tile * kTileTokens + q;
@@ -398,7 +430,7 @@ __global__ void __launch_bounds__(kThreads, 1)
     float* to = parts + (static_cast<int64_t>(blockIdx.z) * p.x.rows + first_token + t) * p.w.out + row;
 #pragma unroll
     for (int i = 0; i < kManyRows * 2; ++i) {
-      if (g + 8 * i <= last_row) to[g + 8 * i] = all[i / 2][tile][i % 2];
+      if (g + 8 * i < left) to[g + 8 * i] = all[i / 2][tile][i % 2];
     }
   }
 }
@@ -437,11 +469,27 @@ int many_row_blocks(const Product& p) {
   return blocks_for(p.w.out, kWarps * kManyRows * kRows);
 }
 
+// Blocks of a kernel that find place on the device together.
+template <typename Kernel>
+int blocks_at_once(Kernel kernel, int bytes) {
+  int device = 0, processors = 0, each = 0;
+  cudaGetDevice(&device);
+  cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device);
+  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+  cudaOccupancyMaxActiveBlocksPerMultiprocessor(&each, kernel, kThreads, static_cast<size_t>(bytes));
+  return std::max(processors * each, 1);
+}
+
 template <typename Format, int kTiles>
 void start_few(const Product& p, int depth, const TokenRun* tokens, cudaStream_t stream) {
-  constexpr int kBytes = kWarps * kStages * sizeof(Stage<Format, 1>);
-  const int64_t groups = p.ids != nullptr ? p.x.rows : blocks_for(p.x.rows, kTokens);
-  start(few_kernel<Format, kTiles>, dim3(size_of(blocks_for(p.w.out, kRows)), size_of(groups), size_of(depth)), kBytes,
+  constexpr int kBytes = kFewBytes<Format>;
+  static const int kAtOnce = blocks_at_once(few_kernel<Format, kTiles>, kBytes);
+  const int row_tiles = blocks_for(p.w.out, kRows);
+  const int64_t groups = p.ids != nullptr ? p.x.rows : blocks_for(p.x.rows, kTokens), others = groups * depth;
+  // Blocks that walk equally far; where there are other ones beside them, shorter ways.
+  const int blocks = static_cast<int>(others == 1 ? kAtOnce : (4 * kAtOnce + others - 1) / others);
+  const int far = blocks_for(row_tiles, blocks);
+  start(few_kernel<Format, kTiles>, dim3(size_of(blocks_for(row_tiles, far)), size_of(groups), size_of(depth)), kBytes,
         stream, p, tokens);
 }
 
