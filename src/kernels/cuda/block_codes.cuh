@@ -25,6 +25,15 @@ struct TokenRun {
   float unused[7];
 };
 
+// Likewise a run of 4 kTiles tokens, as the second operand of a warpgroup's products: columns 2 t and 2 t + 1 are high
+// and low of token t.
+template <int kTiles>
+struct TokenTile {
+  uint4 steps[2 * kPieces][2][8 * kTiles];  // [.][first, last eight places][column]
+  __half sums[8 * kTiles][kPieces];
+  float scale[4 * kTiles];
+};
+
 // ---- two f16 in a word ---------------------------------------------------------------------------------------------
 
 __device__ __forceinline__ __half2 halves(uint32_t word) {

@@ -11,6 +11,7 @@
 #include <algorithm>
 
 #include "kernels/cuda/block_codes.cuh"
+#include "kernels/cuda/hopper.cuh"
 #include "kernels/cuda/product.cuh"
 #include "kernels/cuda/scratch.h"
 #include "quant/block_code.h"
@@ -23,19 +24,49 @@ using namespace blocks;
 constexpr int kStages = 2;
 constexpr int kTileTokens = 4;       // of a product
 constexpr int kGroup = 32;           // tokens of a block that has many
-constexpr int kFewManyBlocks = 128;  // fewer than this get a chain each
+constexpr int kFewManyBlocks = 132;  // fewer than this get a chain each
 
 // ---- tokens --------------------------------------------------------------------------------------------------------
 
-// Takes tokens apart, a warp a run. kScaled: as formats have it. grid: (runs / kWarps, T, inputs of a token).
-template <bool kScaled>
-__global__ void __launch_bounds__(kThreads) tokens_kernel(const __grid_constant__ Product p, TokenRun* to, int runs) {
-  asm volatile("griddepcontrol.launch_dependents;");  // the product may ask for its first weights
+// Where a run of a token lies.
+template <int kTiles>
+struct Place {
+  TokenTile<kTiles>* tile;
+  int column;
+
+  __device__ __forceinline__ Place(std::byte* all, int64_t token, int run, int runs) {
+    tile = reinterpret_cast<TokenTile<kTiles>*>(all) + token / (4 * kTiles) * runs + run;
+    column = static_cast<int>(token % (4 * kTiles)) * 2;
+  }
+  // Of high or low: columns (0, 2) or (1, 3) of a step.
+  __device__ __forceinline__ uint32_t& pair(int part, int step, int j, int q) const {
+    return reinterpret_cast<uint32_t*>(&tile->steps[step][j][column + part])[q];
+  }
+  __device__ __forceinline__ __half& sum(int part, int i) const { return tile->sums[column + part][i]; }
+  __device__ __forceinline__ float& scale() const { return tile->scale[column / 2]; }
+};
+template <>
+struct Place<0> {
+  TokenRun* run;
+
+  __device__ __forceinline__ Place(std::byte* all, int64_t token, int i, int runs)
+      : run(reinterpret_cast<TokenRun*>(all) + token * runs + i) {}
+  __device__ __forceinline__ uint32_t& pair(int part, int step, int j, int q) const {
+    return reinterpret_cast<uint32_t*>(&run->pieces[step / 2][part][q])[step % 2 * 2 + j];
+  }
+  __device__ __forceinline__ __half& sum(int part, int i) const { return run->sums[part][i]; }
+  __device__ __forceinline__ float& scale() const { return run->scale; }
+};
+
+// Takes tokens apart, a warp a run: to a TokenRun each, or to TokenTile<kTiles>s. kScaled: as formats have it.
+// grid: (runs / kWarps, T, inputs of a token).
+template <bool kScaled, int kTiles>
+__global__ void __launch_bounds__(kThreads) tokens_kernel(const __grid_constant__ Product p, std::byte* to, int runs) {
+  next_may_start();  // the product asks for its first weights
   const int run = static_cast<int>(blockIdx.x) * kWarps + static_cast<int>(threadIdx.x) / kWarp;
   const int lane = static_cast<int>(threadIdx.x) % kWarp, t = static_cast<int>(blockIdx.y);
   if (run >= runs) return;
   const float* row = p.x.row(t) + static_cast<int64_t>(blockIdx.z) * p.in_step;
-  TokenRun& out = to[(static_cast<int64_t>(blockIdx.z) * gridDim.y + t) * runs + run];
   float4 x[2];
   float largest = 0.0f;
 #pragma unroll
@@ -51,7 +82,8 @@ __global__ void __launch_bounds__(kThreads) tokens_kernel(const __grid_constant_
   const int exponent = min(max(static_cast<int>(__float_as_uint(warp_max(largest)) >> 23), 20), 250);
   const float scale = __uint_as_float(static_cast<uint32_t>(exponent - 13) << 23);
   const float inverse = __uint_as_float(static_cast<uint32_t>(267 - exponent) << 23);
-  if (lane == 0) out.scale = scale;
+  const Place<kTiles> place(to, (static_cast<int64_t>(blockIdx.z) * gridDim.y + t), run, runs);
+  if (lane == 0) place.scale() = scale;
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
     const int four = lane + i * kWarp;
@@ -63,22 +95,20 @@ __global__ void __launch_bounds__(kThreads) tokens_kernel(const __grid_constant_
       high[j] = __float2half_rn(v[j]);
       low[j] = __float2half_rn(v[j] - __half2float(high[j]));
     }
-    auto* places = reinterpret_cast<uint2*>(&out.pieces[step / 2][0][q]) + step % 2;
-    places[0] = {word_of(__halves2half2(high[0], high[1])), word_of(__halves2half2(high[2], high[3]))};
-    places[2 * 4] = {word_of(__halves2half2(low[0], low[1])), word_of(__halves2half2(low[2], low[3]))};
+    const uint32_t words[2][2] = {
+        {word_of(__halves2half2(high[0], high[1])), word_of(__halves2half2(high[2], high[3]))},
+        {word_of(__halves2half2(low[0], low[1])), word_of(__halves2half2(low[2], low[3]))}};
+#pragma unroll
+    for (int j = 0; j < 4; ++j) place.pair(j / 2, step, j % 2, q) = words[j / 2][j % 2];
     float sum = (v[0] + v[1]) + (v[2] + v[3]);
 #pragma unroll
     for (int lanes = 1; lanes < 8; lanes *= 2) sum += __shfl_xor_sync(kAllLanes, sum, lanes);
     if (four % 8 != 0) continue;
     sum *= kSumScale;
-    out.sums[0][four / 8] = __float2half_rn(sum);
-    out.sums[1][four / 8] = __float2half_rn(sum - __half2float(out.sums[0][four / 8]));
+    const __half high_sum = __float2half_rn(sum);
+    place.sum(0, four / 8) = high_sum;
+    place.sum(1, four / 8) = __float2half_rn(sum - __half2float(high_sum));
   }
-}
-
-// By products, which start before tokens_kernel has ended.
-__device__ __forceinline__ void await_tokens() {
-  asm volatile("griddepcontrol.wait;" ::: "memory");
 }
 
 // Runs of the tokens that a block works on.
@@ -98,12 +128,11 @@ struct Tokens {
 // their own.
 template <typename Format>
 constexpr int kChunks = (Format::kBytes + (Format::kAligned ? 0 : 14) + 15) / 16 | 1;
-// Of kM times 16 rows.
-template <typename Format, int kM>
-using Stage = uint8_t[kM * kRows][kChunks<Format> * 16];
+template <typename Format>
+using Stage = uint8_t[kRows][kChunks<Format> * 16];
 
-// Asks for runs of kM times 16 rows of a matrix, for a warp; behind the matrix's end rows are zeros.
-template <typename Format, int kM>
+// Asks for runs of 16 rows of a matrix, for a warp; behind the matrix's end rows are zeros.
+template <typename Format>
 class Feed {
  public:
   // `rows` is a row of the matrix, `n` how many there are from it on.
@@ -116,15 +145,15 @@ class Feed {
       offsets_[i] = at / kChunks<Format> * row_bytes_;
     }
   }
-  // A run of the rows from kM * 16 * tile on.
-  __device__ __forceinline__ void fetch(Stage<Format, kM>& to, int tile, int run) const {
+  // A run of the rows from 16 * tile on.
+  __device__ __forceinline__ void fetch(Stage<Format>& to, int tile, int run) const {
     const int begin = run * Format::kBytes, skew = skew_of(run), bytes = min(row_bytes_ - begin, Format::kBytes);
-    const int end = min(n_ - tile * kM * kRows, kM * kRows) * row_bytes_;
-    const uint8_t* from = rows_ + static_cast<int64_t>(tile) * kM * kRows * row_bytes_ + begin - skew;
+    const int end = min(n_ - tile * kRows, kRows) * row_bytes_;
+    const uint8_t* from = rows_ + static_cast<int64_t>(tile) * kRows * row_bytes_ + begin - skew;
     const int lane = static_cast<int>(threadIdx.x) % kWarp;
 #pragma unroll
     for (int i = 0; i < kEach; ++i) {
-      if (lane + i * kWarp >= kM * kRows * kChunks<Format>) break;
+      if (lane + i * kWarp >= kRows * kChunks<Format>) break;
       const int start = offsets_[i] + skew;
       const int n = Format::kAligned ? 16 : min(max(start % 16 + bytes - chunks_[i], 0), 16);
       copy_async(to[0] + (lane + i * kWarp) * 16, from + (start / 16 * 16 + chunks_[i]), offsets_[i] < end ? n : 0);
@@ -136,7 +165,7 @@ class Feed {
   }
 
  private:
-  static constexpr int kEach = (kM * kRows * kChunks<Format> + kWarp - 1) / kWarp;
+  static constexpr int kEach = (kRows * kChunks<Format> + kWarp - 1) / kWarp;
 
   __device__ __forceinline__ int skew_of(int run) const {
     return Format::kAligned ? 0 : (static_cast<int>(reinterpret_cast<uintptr_t>(rows_)) + run * Format::kBytes) & 15;
@@ -148,10 +177,6 @@ class Feed {
 };
 
 // ---- products ------------------------------------------------------------------------------------------------------
-
-// Sums of a warp: rows g and g + 8 of each 16, token q of each tile.
-template <int kM, int kTiles>
-using Sums = float[kM][kTiles][2];
 
 // sums += (high and low of products) scale.
 __device__ __forceinline__ void scale_up(float (&sums)[2], const float (&products)[4], float top, float bottom) {
@@ -168,173 +193,115 @@ __device__ __forceinline__ void set_steps(uint32_t (&steps)[2][4], const Piece& 
   }
 }
 
-// Adds a run's products, of codes that are multiplied with their groups' scales; rows[.][0] is row g, rows[.][1] g + 8.
-template <typename Format, int kM, int kTiles>
-__device__ __forceinline__ void add_scaled(Sums<kM, kTiles>& sums, Format (&rows)[kM][2], const Tokens& tokens,
-                                           int run) {
+// Sums of a run's products, but for the tokens' scales: of codes that are multiplied with their groups' scales.
+template <typename Format, int kTiles>
+__device__ __forceinline__ void multiply_scaled(float (&sums)[kTiles][2], Format& top, Format& bottom,
+                                                const Tokens& tokens, int run) {
   const int lane = threadIdx.x % kWarp, g = lane / 4, q = lane % 4;
-  float products[kM][kTiles][4] = {};
+  float products[kTiles][4] = {};
 #pragma unroll
   for (int i = 0; i < kPieces; ++i) {
-    uint32_t steps[kM][2][4];
-#pragma unroll
-    for (int m = 0; m < kM; ++m) set_steps(steps[m], rows[m][0].get(i), rows[m][1].get(i));
+    uint32_t steps[2][4];
+    set_steps(steps, top.get(i), bottom.get(i));
 #pragma unroll
     for (int tile = 0; tile < kTiles; ++tile) {
       const uint4 x = tokens.at(tile * kTileTokens + g / 2, run).pieces[i][g % 2][q];
-#pragma unroll
-      for (int m = 0; m < kM; ++m) {
-        multiply_add_halves(products[m][tile], steps[m][0], x.x, x.y, products[m][tile]);
-        multiply_add_halves(products[m][tile], steps[m][1], x.z, x.w, products[m][tile]);
-      }
+      multiply_add_halves(products[tile], steps[0], x.x, x.y, products[tile]);
+      multiply_add_halves(products[tile], steps[1], x.z, x.w, products[tile]);
     }
   }
 #pragma unroll
   for (int tile = 0; tile < kTiles; ++tile) {
     const auto* pairs = reinterpret_cast<const uint32_t*>(tokens.at(tile * kTileTokens + g / 2, run).sums[g % 2]);
-    const uint32_t x = pairs[q];
-    const float scale = tokens.at(tile * kTileTokens + q, run).scale;
-#pragma unroll
-    for (int m = 0; m < kM; ++m) {
-      const Format &top = rows[m][0], &bottom = rows[m][1];
-      float minima[4], sum[2] = {};
-      multiply_add_halves(minima, {top.minima, bottom.minima, 0, 0}, x, 0, {});
-      scale_up(sum, products[m][tile], top.scale(), bottom.scale());
-      scale_up(sum, minima, -top.minimum_scale() / kSumScale, -bottom.minimum_scale() / kSumScale);
-#pragma unroll
-      for (int e = 0; e < 2; ++e) sums[m][tile][e] = fmaf(sum[e], scale, sums[m][tile][e]);
-    }
+    float minima[4];
+    multiply_add_halves(minima, {top.minima, bottom.minima, 0, 0}, pairs[q], 0, {});
+    scale_up(sums[tile], products[tile], top.scale(), bottom.scale());
+    scale_up(sums[tile], minima, -top.minimum_scale() / kSumScale, -bottom.minimum_scale() / kSumScale);
   }
 }
 
 // Likewise where 16 or 32 columns share a scale; of the run's pieces `n` are real.
-template <typename Format, int kM, int kTiles>
-__device__ __forceinline__ void add_plain(Sums<kM, kTiles>& sums, Format (&rows)[kM][2], const Tokens& tokens, int run,
-                                          int n) {
+template <typename Format, int kTiles>
+__device__ __forceinline__ void multiply_plain(float (&sums)[kTiles][2], Format& top, Format& bottom,
+                                               const Tokens& tokens, int run, int n) {
   const int lane = threadIdx.x % kWarp, g = lane / 4, q = lane % 4;
   constexpr int kLast = Format::kScaleOf16 ? 1 : 0;
-  float of_run[kM][kTiles][2] = {};
 #pragma unroll
   for (int i = 0; i < kPieces; ++i) {
-    uint32_t steps[kM][2][4];
-    float scales[kM][2][2];
-#pragma unroll
-    for (int m = 0; m < kM; ++m) {
-      const Piece top = rows[m][0].get(i), bottom = rows[m][1].get(i);
-      set_steps(steps[m], top, bottom);
-      const bool real = Format::kWhole || i < n;  // else its tokens are zeros
-#pragma unroll
-      for (int s = 0; s <= kLast; ++s) {
-        scales[m][s][0] = real ? top.scale[s] : 0.0f;
-        scales[m][s][1] = real ? bottom.scale[s] : 0.0f;
-      }
-    }
+    Piece a = top.get(i), b = bottom.get(i);
+    if (!Format::kWhole && i >= n) a.scale[0] = b.scale[0] = 0.0f;  // their tokens are zeros
+    uint32_t steps[2][4];
+    set_steps(steps, a, b);
 #pragma unroll
     for (int tile = 0; tile < kTiles; ++tile) {
       const uint4 x = tokens.at(tile * kTileTokens + g / 2, run).pieces[i][g % 2][q];
-#pragma unroll
-      for (int m = 0; m < kM; ++m) {
-        float products[4];
-        multiply_add_halves(products, steps[m][0], x.x, x.y, {});
-        if constexpr (Format::kScaleOf16) {
-          scale_up(of_run[m][tile], products, scales[m][0][0], scales[m][0][1]);
-          multiply_add_halves(products, steps[m][1], x.z, x.w, {});
-        } else {
-          multiply_add_halves(products, steps[m][1], x.z, x.w, products);
-        }
-        scale_up(of_run[m][tile], products, scales[m][kLast][0], scales[m][kLast][1]);
+      float products[4];
+      multiply_add_halves(products, steps[0], x.x, x.y, {});
+      if constexpr (Format::kScaleOf16) {
+        scale_up(sums[tile], products, a.scale[0], b.scale[0]);
+        multiply_add_halves(products, steps[1], x.z, x.w, {});
+      } else {
+        multiply_add_halves(products, steps[1], x.z, x.w, products);
       }
+      scale_up(sums[tile], products, a.scale[kLast], b.scale[kLast]);
     }
+  }
+#pragma unroll
+  for (int tile = 0; tile < kTiles; ++tile) {
+    sums[tile][0] = __fmul_rn(sums[tile][0], top.scale());
+    sums[tile][1] = __fmul_rn(sums[tile][1], bottom.scale());
+  }
+}
+
+// Adds the products of a run that lies in a stage: rows g and g + 8, token q of each tile.
+template <typename Format, int kTiles>
+__device__ __forceinline__ void add_run(float (&sums)[kTiles][2], const Stage<Format>& stage, const Feed<Format>& feed,
+                                        const Tokens& tokens, int run, int64_t in) {
+  const int lane = threadIdx.x % kWarp, g = lane / 4, q = lane % 4;
+  Format top, bottom;
+  top.load(stage[g] + feed.start(g, run), q);
+  bottom.load(stage[g + 8] + feed.start(g + 8, run), q);
+  float of_run[kTiles][2] = {};
+  if constexpr (Format::kScaled) {
+    multiply_scaled<Format, kTiles>(of_run, top, bottom, tokens, run);
+  } else {
+    multiply_plain<Format, kTiles>(of_run, top, bottom, tokens, run, (static_cast<int>(in) - run * kCols) / 32);
   }
 #pragma unroll
   for (int tile = 0; tile < kTiles; ++tile) {
     const float scale = tokens.at(tile * kTileTokens + q, run).scale;
 #pragma unroll
-    for (int m = 0; m < kM; ++m) {
-#pragma unroll
-      for (int e = 0; e < 2; ++e) {
-        sums[m][tile][e] = fmaf(__fmul_rn(of_run[m][tile][e], rows[m][e].scale()), scale, sums[m][tile][e]);
-      }
-    }
+    for (int e = 0; e < 2; ++e) sums[tile][e] = fmaf(of_run[tile][e], scale, sums[tile][e]);
   }
 }
 
-// Adds the products of a run that lies in a stage.
-template <typename Format, int kM, int kTiles>
-__device__ __forceinline__ void add_run(Sums<kM, kTiles>& sums, const Stage<Format, kM>& stage,
-                                        const Feed<Format, kM>& feed, const Tokens& tokens, int run, int64_t in) {
-  const int lane = threadIdx.x % kWarp, g = lane / 4, q = lane % 4;
-  Format rows[kM][2];
-#pragma unroll
-  for (int m = 0; m < kM; ++m) {
-#pragma unroll
-    for (int e = 0; e < 2; ++e) {
-      const int row = m * kRows + e * 8 + g;
-      rows[m][e].load(stage[row] + feed.start(row, run), q);
-    }
-  }
-  if constexpr (Format::kScaled) {
-    add_scaled<Format, kM, kTiles>(sums, rows, tokens, run);
-  } else {
-    add_plain<Format, kM, kTiles>(sums, rows, tokens, run, (static_cast<int>(in) - run * kCols) / 32);
-  }
-}
-
-// In which order a warp takes runs. With few tokens: of every `step`-th tile of rows those of its chain, which has
-// some.
-struct TileWalk {
-  int outer, last, step, first, runs, run;
-
-  __device__ bool done() const { return outer >= last; }
-  __device__ int tile() const { return outer; }
-  __device__ void next() {
-    run += kWarps;
-    if (run >= runs) run = first, outer += step;
-  }
-};
-// With many: of its rows those of each chain, up to `last`.
-struct ChainWalk {
-  int outer, last, runs, run;
-
-  __device__ bool done() const { return outer >= last || run >= runs; }
-  __device__ int tile() const { return 0; }
-  __device__ void next() {
-    run += kWarps;
-    if (run >= runs) run = ++outer;
-  }
-};
-
-// Adds up runs and calls done(tile or chain, sums) behind each tile or chain.
-template <typename Format, int kM, int kTiles, typename Walk, typename Done>
-__device__ __forceinline__ void add_runs(Walk now, const Feed<Format, kM>& feed, Stage<Format, kM>* stages,
-                                         const Tokens& tokens, int64_t in, const Done& done) {
-  Walk ahead = now;
+// Adds up the runs of a chain that has some, for every `step`-th tile of rows from `tile` to `last`, and calls
+// done(tile, sums) behind each.
+template <typename Format, int kTiles, typename Done>
+__device__ __forceinline__ void add_chain(int chain, int runs, int tile, int last, int step, const Feed<Format>& feed,
+                                          Stage<Format>* stages, const Tokens& tokens, int64_t in, const Done& done) {
+  int next_tile = tile, next_run = chain;
   const auto fetch = [&](int stage) {
-    if (!ahead.done()) {
-      feed.fetch(stages[stage], ahead.tile(), ahead.run);
-      ahead.next();
+    if (next_tile < last) {
+      feed.fetch(stages[stage], next_tile, next_run);
+      next_run += kWarps;
+      if (next_run >= runs) next_run = chain, next_tile += step;
     }
     copies_issued();
   };
 #pragma unroll
   for (int i = 0; i < kStages; ++i) fetch(i);
-  await_tokens();
-  Sums<kM, kTiles> sums = {};
-  for (int at = 0; !now.done(); at = at + 1 == kStages ? 0 : at + 1) {
-    copies_arrived<kStages - 1>();
-    __syncwarp();
-    add_run<Format, kM, kTiles>(sums, stages[at], feed, tokens, now.run, in);
-    __syncwarp();
-    fetch(at);
-    const int finished = now.outer;
-    now.next();
-    if (now.outer == finished) continue;
-    done(finished, sums);
-#pragma unroll
-    for (int m = 0; m < kM; ++m) {
-#pragma unroll
-      for (int tile = 0; tile < kTiles; ++tile) sums[m][tile][0] = sums[m][tile][1] = 0.0f;
+  await_kernel_before();
+  for (int at = 0; tile < last; tile += step) {
+    float sums[kTiles][2] = {};
+    for (int run = chain; run < runs; run += kWarps, at = at + 1 == kStages ? 0 : at + 1) {
+      copies_arrived<kStages - 1>();
+      __syncwarp();
+      add_run<Format, kTiles>(sums, stages[at], feed, tokens, run, in);
+      __syncwarp();
+      fetch(at);
     }
+    done(tile, sums);
   }
 }
 
@@ -348,12 +315,12 @@ __device__ __forceinline__ float add_in_order(int first, int n, const Chain& cha
 
 // Few tokens: each warp has a chain, and a block every gridDim.x-th 16 rows. grid: (any, tokens / 8, z).
 template <typename Format>
-constexpr int kFewBytes = kWarps * kStages * sizeof(Stage<Format, 1>);
+constexpr int kFewBytes = kWarps * kStages * sizeof(Stage<Format>);
 
 template <typename Format, int kTiles>
 __global__ void __launch_bounds__(kThreads, kTiles == 1 && kFewBytes<Format> <= 64 << 10 ? 3 : 2)
     few_kernel(const __grid_constant__ Product p, const TokenRun* token_runs) {
-  extern __shared__ __align__(16) uint8_t memory[];
+  extern __shared__ __align__(128) uint8_t memory[];
   __shared__ float parts[2][kWarps][kRows][kTiles * kTileTokens + 1];
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, g = lane / 4, q = lane % 4;
   const int runs = static_cast<int>((p.w.in + kCols - 1) / kCols),
@@ -363,13 +330,13 @@ __global__ void __launch_bounds__(kThreads, kTiles == 1 && kFewBytes<Format> <= 
   const Tokens tokens{token_runs + first * runs, runs,
                       static_cast<int>(min(work.n_tokens, int64_t{kTiles * kTileTokens}))};
   int which = 0;  // of two, so that a warp may write while another reads
-  const auto finish = [&](int row_tile, const Sums<1, kTiles>& sums) {
+  const auto finish = [&](int row_tile, const float(&sums)[kTiles][2]) {
     auto& part = parts[which];
     which ^= 1;
 #pragma unroll
     for (int tile = 0; tile < kTiles; ++tile) {
-      part[warp][g][tile * kTileTokens + q] = sums[0][tile][0];
-      part[warp][g + 8][tile * kTileTokens + q] = sums[0][tile][1];
+      part[warp][g][tile * kTileTokens + q] = sums[tile][0];
+      part[warp][g + 8][tile * kTileTokens + q] = sums[tile][1];
     }
     __syncthreads();
     work.row = static_cast<int64_t>(row_tile) * kRows;
@@ -380,59 +347,192 @@ __global__ void __launch_bounds__(kThreads, kTiles == 1 && kFewBytes<Format> <= 
   };
   const int begin = static_cast<int>(blockIdx.x), step = static_cast<int>(gridDim.x);
   if (work.elsewhere || warp >= runs) {
-    await_tokens();
+    await_kernel_before();
     for (int tile = begin; tile < row_tiles; tile += step) finish(tile, {});
     return;
   }
   work.row = 0;
-  const Feed<Format, 1> feed(work.weights_of(p, 0), p.row_bytes, p.w.out);
-  auto* stages = reinterpret_cast<Stage<Format, 1>*>(memory) + warp * kStages;
-  const TileWalk walk{begin, row_tiles, step, warp, runs, warp};
-  add_runs<Format, 1, kTiles>(walk, feed, stages, tokens, p.w.in, finish);
+  const Feed<Format> feed(work.weights_of(p, 0), p.row_bytes, p.w.out);
+  auto* stages = reinterpret_cast<Stage<Format>*>(memory) + warp * kStages;
+  add_chain<Format, kTiles>(warp, runs, begin, row_tiles, step, feed, stages, tokens, p.w.in, finish);
 }
 
-// Many tokens: a warp has 32 rows, and the block's share of the chains. parts: [shares, T, out], shares 2 or kWarps.
-// grid: (blocks of 256 rows, tokens / (4 kTiles), shares).
-constexpr int kManyRows = 2;  // times 16, of a warp
+// Many tokens: a warpgroup has 64 rows, and the block's share of the chains; tokens come by bulk copies, two runs
+// ahead. parts: [shares, T, out], shares 2 or kWarps. grid: (blocks of 128 rows, tokens / (4 kTiles), shares).
+constexpr int kManyRows = kWarps * kRows;
+
+// Runs of chains up to `last`, one chain after another.
+struct Walk {
+  int chain, last, runs, run;
+
+  __device__ bool done() const { return chain >= last || run >= runs; }
+  __device__ void next() {
+    run += kWarps;
+    if (run >= runs) run = ++chain;
+  }
+};
+
+template <typename Format, int kTiles>
+struct Shared {
+  TokenTile<kTiles> tokens[kStages];
+  Stage<Format> weights[kWarps][kStages];
+  uint64_t full[kStages];  // tokens are there
+};
+
+// Adds a run's products, for 16 rows of a warp; `n` of its pieces are real. The same bits as add_run().
+template <typename Format, int kTiles>
+__device__ __forceinline__ void add_run_of_many(float (&sums)[kTiles][2], Format& top, Format& bottom,
+                                                const TokenTile<kTiles>& x, int n) {
+  constexpr uint32_t kApart = sizeof(x.steps[0][0]);
+  const int q = threadIdx.x % 4;
+  float of_run[kTiles][2] = {};
+  if constexpr (Format::kScaled) {
+    float products[kTiles][4], minima[kTiles][4];
+#pragma unroll
+    for (int i = 0; i < kPieces; ++i) {
+      uint32_t steps[2][4];
+      set_steps(steps, top.get(i), bottom.get(i));
+      products_begin();
+#pragma unroll
+      for (int s = 0; s < 2; ++s) {
+        multiply_add_halves(products, steps[s], columns_descriptor(x.steps[2 * i + s], kApart), i + s > 0);
+      }
+      products_issued();
+      products_done<1>();
+    }
+    const uint32_t last[4] = {top.minima, bottom.minima, 0, 0};
+    products_begin();
+    multiply_add_halves(minima, last, columns_descriptor(x.sums, 0), false);
+    products_issued();
+    products_done<0>();
+    settled(products);
+    settled(minima);
+#pragma unroll
+    for (int tile = 0; tile < kTiles; ++tile) {
+      scale_up(of_run[tile], products[tile], top.scale(), bottom.scale());
+      scale_up(of_run[tile], minima[tile], -top.minimum_scale() / kSumScale, -bottom.minimum_scale() / kSumScale);
+    }
+  } else {
+    // Products of one group of columns are made while those of the one before are scaled.
+    constexpr int kSteps = Format::kScaleOf16 ? 1 : 2, kGroups = 2 * kPieces / kSteps;
+    float products[2][kTiles][4], scales[2][2];
+    const auto scale_group = [&](int at) {
+      settled(products[at]);
+#pragma unroll
+      for (int tile = 0; tile < kTiles; ++tile)
+        scale_up(of_run[tile], products[at][tile], scales[at][0], scales[at][1]);
+    };
+    Piece a, b;
+#pragma unroll
+    for (int i = 0; i < kGroups; ++i) {
+      const int piece = i * kSteps / 2, first = i * kSteps % 2;
+      if (first == 0) a = top.get(piece), b = bottom.get(piece);
+      const bool real = Format::kWhole || piece < n;  // else its tokens are zeros
+      uint32_t steps[2][4];
+      set_steps(steps, a, b);
+      products_begin();
+#pragma unroll
+      for (int s = 0; s < kSteps; ++s) {
+        multiply_add_halves(products[i % 2], steps[first + s], columns_descriptor(x.steps[i * kSteps + s], kApart),
+                            s > 0);
+      }
+      products_issued();
+      if (i > 0) {
+        products_done<1>();
+        scale_group((i - 1) % 2);
+      }
+      scales[i % 2][0] = real ? a.scale[first] : 0.0f;
+      scales[i % 2][1] = real ? b.scale[first] : 0.0f;
+    }
+    products_done<0>();
+    scale_group((kGroups - 1) % 2);
+#pragma unroll
+    for (int tile = 0; tile < kTiles; ++tile) {
+      of_run[tile][0] = __fmul_rn(of_run[tile][0], top.scale());
+      of_run[tile][1] = __fmul_rn(of_run[tile][1], bottom.scale());
+    }
+  }
+#pragma unroll
+  for (int tile = 0; tile < kTiles; ++tile) {
+    const float scale = x.scale[tile * kTileTokens + q];
+#pragma unroll
+    for (int e = 0; e < 2; ++e) sums[tile][e] = fmaf(of_run[tile][e], scale, sums[tile][e]);
+  }
+}
 
 template <typename Format, int kTiles>
 __global__ void __launch_bounds__(kThreads, 1)
-    many_kernel(const __grid_constant__ Product p, const TokenRun* token_runs, float* parts) {
-  extern __shared__ __align__(16) uint8_t memory[];
+    many_kernel(const __grid_constant__ Product p, const std::byte* all_tokens, float* parts) {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  extern __shared__ __align__(128) uint8_t memory[];
+  auto& shared = *reinterpret_cast<Shared<Format, kTiles>*>(memory);
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, g = lane / 4, q = lane % 4;
-  const int64_t row = (static_cast<int64_t>(blockIdx.x) * kWarps + warp) * kManyRows * kRows;
-  if (row >= p.w.out) return;
+  const int64_t row = static_cast<int64_t>(blockIdx.x) * kManyRows + warp * kRows;
   const int64_t first_token = static_cast<int64_t>(blockIdx.y) * kTiles * kTileTokens;
   const int runs = static_cast<int>((p.w.in + kCols - 1) / kCols);
-  const Tokens tokens{token_runs + first_token * runs, runs,
-                      static_cast<int>(min(p.x.rows - first_token, int64_t{kTiles * kTileTokens}))};
-  const int64_t left = p.w.out - row;
-  const Feed<Format, kManyRows> feed(static_cast<const uint8_t*>(p.w.data) + row * p.row_bytes, p.row_bytes, left);
-  auto* stages = reinterpret_cast<Stage<Format, kManyRows>*>(memory) + warp * kStages;
+  const auto* tiles = reinterpret_cast<const TokenTile<kTiles>*>(all_tokens) + static_cast<int64_t>(blockIdx.y) * runs;
+  const Feed<Format> feed(static_cast<const uint8_t*>(p.w.data) + row * p.row_bytes, p.row_bytes, p.w.out - row);
   const int share = kWarps / static_cast<int>(gridDim.z), first = static_cast<int>(blockIdx.z) * share;
-  Sums<kManyRows, kTiles> all = {};
-  const auto add = [&](int, const Sums<kManyRows, kTiles>& sums) {
-#pragma unroll
-    for (int m = 0; m < kManyRows; ++m) {
-#pragma unroll
-      for (int tile = 0; tile < kTiles; ++tile) {
-        all[m][tile][0] += sums[m][tile][0];
-        all[m][tile][1] += sums[m][tile][1];
-      }
-    }
+  Walk now{first, first + share, runs, first};
+  Walk weights_ahead = now, tokens_ahead = now;
+  const auto fetch_weights = [&](int stage) {
+    if (!weights_ahead.done()) feed.fetch(shared.weights[warp][stage], 0, weights_ahead.run);
+    weights_ahead.next();
+    copies_issued();
   };
-  const ChainWalk walk{first, first + share, runs, first};
-  add_runs<Format, kManyRows, kTiles>(walk, feed, stages, tokens, p.w.in, add);
+  const auto fetch_tokens = [&](int stage) {  // by one thread
+    if (!tokens_ahead.done()) {
+      barrier_expect(&shared.full[stage], sizeof(TokenTile<kTiles>));
+      copy_bulk(&shared.tokens[stage], tiles + tokens_ahead.run, sizeof(TokenTile<kTiles>), &shared.full[stage]);
+    }
+    tokens_ahead.next();
+  };
 #pragma unroll
-  for (int tile = 0; tile < kTiles; ++tile) {
-    const int t = tile * kTileTokens + q;
-    if (t >= tokens.n) break;
-    float* to = parts + (static_cast<int64_t>(blockIdx.z) * p.x.rows + first_token + t) * p.w.out + row;
+  for (int i = 0; i < kStages; ++i) fetch_weights(i);
+  if (threadIdx.x == 0) {
+    for (uint64_t& full : shared.full) barrier_init(&full, 1);
+    barriers_are_made();
+  }
+  await_kernel_before();
+  if (threadIdx.x == 0) {
+    for (int i = 0; i < kStages; ++i) fetch_tokens(i);
+  }
+  __syncthreads();
+  float all[kTiles][2] = {}, sums[kTiles][2] = {};
+  uint32_t parity = 0;
+  for (int at = 0; !now.done(); at = at + 1 == kStages ? 0 : at + 1) {
+    copies_arrived<kStages - 1>();
+    __syncwarp();
+    Format top, bottom;
+    top.load(shared.weights[warp][at][g] + feed.start(g, now.run), q);
+    bottom.load(shared.weights[warp][at][g + 8] + feed.start(g + 8, now.run), q);
+    barrier_wait(&shared.full[at], parity);
+    const int pieces = (static_cast<int>(p.w.in) - now.run * kCols) / 32;
+    add_run_of_many<Format, kTiles>(sums, top, bottom, shared.tokens[at], pieces);
+    __syncthreads();  // all have used this stage
+    fetch_weights(at);
+    if (threadIdx.x == 0) fetch_tokens(at);
+    if (at + 1 == kStages) parity ^= 1;
+    const int finished = now.chain;
+    now.next();
+    if (now.chain == finished) continue;
 #pragma unroll
-    for (int i = 0; i < kManyRows * 2; ++i) {
-      if (g + 8 * i < left) to[g + 8 * i] = all[i / 2][tile][i % 2];
+    for (int tile = 0; tile < kTiles; ++tile) {
+#pragma unroll
+      for (int e = 0; e < 2; ++e) all[tile][e] += sums[tile][e], sums[tile][e] = 0.0f;
     }
   }
+#pragma unroll
+  for (int tile = 0; tile < kTiles; ++tile) {
+    const int64_t t = first_token + tile * kTileTokens + q;
+    if (t >= p.x.rows) break;
+    float* to = parts + (static_cast<int64_t>(blockIdx.z) * p.x.rows + t) * p.w.out + row;
+#pragma unroll
+    for (int e = 0; e < 2; ++e) {
+      if (row + g + 8 * e < p.w.out) to[g + 8 * e] = all[tile][e];
+    }
+  }
+#endif
 }
 
 // Adds the shares. grid: (runs of rows, T).
@@ -465,10 +565,6 @@ constexpr unsigned size_of(int64_t n) {
   return static_cast<unsigned>(n);
 }
 
-int many_row_blocks(const Product& p) {
-  return blocks_for(p.w.out, kWarps * kManyRows * kRows);
-}
-
 // Blocks of a kernel that find place on the device together.
 template <typename Kernel>
 int blocks_at_once(Kernel kernel, int bytes) {
@@ -493,25 +589,35 @@ void start_few(const Product& p, int depth, const TokenRun* tokens, cudaStream_t
         stream, p, tokens);
 }
 
+template <bool kScaled, int kTiles>
+void take_apart(const Product& p, int inputs, std::byte* to, cudaStream_t stream) {
+  const int runs = blocks_for(p.w.in, kCols);
+  const dim3 grid(size_of(blocks_for(runs, kWarps)), size_of(p.x.rows), size_of(inputs));
+  tokens_kernel<kScaled, kTiles><<<grid, kThreads, 0, stream>>>(p, to, runs);
+}
+
 template <typename Format, int kTiles>
-void start_many(const Product& p, const TokenRun* tokens, float* parts, int shares, cudaStream_t stream) {
-  constexpr int kBytes = kWarps * kStages * sizeof(Stage<Format, kManyRows>);
-  const dim3 grid(size_of(many_row_blocks(p)), size_of(blocks_for(p.x.rows, kTiles * kTileTokens)), size_of(shares));
-  start(many_kernel<Format, kTiles>, grid, kBytes, stream, p, tokens, parts);
+void start_many(const Product& p, std::byte* tokens, float* parts, int shares, cudaStream_t stream) {
+  take_apart<Format::kScaled, kTiles>(p, 1, tokens, stream);
+  constexpr int kBytes = sizeof(Shared<Format, kTiles>);
+  const dim3 grid(size_of(blocks_for(p.w.out, kManyRows)), size_of(blocks_for(p.x.rows, kTiles * kTileTokens)),
+                  size_of(shares));
+  start(many_kernel<Format, kTiles>, grid, kBytes, stream, p, static_cast<const std::byte*>(tokens), parts);
   const dim3 rows(size_of(blocks_for(p.w.out, kThreads)), size_of(p.x.rows));
   add_kernel<<<rows, kThreads, 0, stream>>>(p, parts, shares);
 }
 
 template <typename Format>
 void launch_format(const Product& p, int depth, std::byte* scratch, cudaStream_t stream) {
-  const int runs = blocks_for(p.w.in, kCols), inputs = p.in_step > 0 ? depth : 1;
-  auto* tokens = reinterpret_cast<TokenRun*>(scratch);
+  const int64_t runs = blocks_for(p.w.in, kCols);
+  const int inputs = p.in_step > 0 ? depth : 1;
   auto* parts = reinterpret_cast<float*>(scratch + kMaxPartsBytes);
-  int64_t at_once = kMaxPartsBytes / (int64_t{runs} * inputs * static_cast<int64_t>(sizeof(TokenRun)));
-  const int shares = many_row_blocks(p) * blocks_for(p.x.rows, kGroup) < kFewManyBlocks ? kWarps : 2;
-  const int64_t many_at_once = std::min(at_once, kMaxPartsBytes / (p.w.out * 4 * shares)) / kGroup * kGroup;
-  const bool many = p.x.rows > kTokens && p.ids == nullptr && depth == 1 && many_at_once > 0;
-  if (many) at_once = many_at_once;
+  const int shares = blocks_for(p.w.out, kManyRows) * blocks_for(p.x.rows, kGroup) < kFewManyBlocks ? kWarps : 2;
+  const int64_t fit = std::min(kMaxPartsBytes / (runs * static_cast<int64_t>(sizeof(TokenTile<kGroup / 4>))),
+                               kMaxPartsBytes / (p.w.out * 4 * shares * kGroup));
+  const bool many = p.x.rows > kTokens && p.ids == nullptr && depth == 1 && fit > 0 && is_hopper();
+  const int64_t at_once =
+      many ? fit * kGroup : kMaxPartsBytes / (runs * inputs * static_cast<int64_t>(sizeof(TokenRun)));
   for (int64_t t = 0; t < p.x.rows; t += at_once) {
     Product some = p;
     some.x.rows = some.y.rows = std::min(at_once, p.x.rows - t);
@@ -519,16 +625,20 @@ void launch_format(const Product& p, int depth, std::byte* scratch, cudaStream_t
     some.y.data = static_cast<float*>(p.y.data) + t * p.y.stride;
     if (p.ids != nullptr) some.ids = p.ids + t * p.ids_stride;
     const int64_t n = some.x.rows;
-    const dim3 grid(size_of(blocks_for(runs, kWarps)), size_of(n), size_of(inputs));
-    tokens_kernel<Format::kScaled><<<grid, kThreads, 0, stream>>>(some, tokens, runs);
+    if (many && n > kTokens) {
+      if (n <= kGroup / 2) {
+        start_many<Format, 4>(some, scratch, parts, shares, stream);
+      } else {
+        start_many<Format, 8>(some, scratch, parts, shares, stream);
+      }
+      continue;
+    }
+    take_apart<Format::kScaled, 0>(some, inputs, scratch, stream);
+    const auto* tokens = reinterpret_cast<const TokenRun*>(scratch);
     if (p.ids != nullptr || n <= kTileTokens) {
       start_few<Format, 1>(some, depth, tokens, stream);
-    } else if (!many || n <= kTokens) {
-      start_few<Format, 2>(some, depth, tokens, stream);
-    } else if (n <= kGroup / 2) {
-      start_many<Format, 4>(some, tokens, parts, shares, stream);
     } else {
-      start_many<Format, 8>(some, tokens, parts, shares, stream);
+      start_few<Format, 2>(some, depth, tokens, stream);
     }
   }
 }
