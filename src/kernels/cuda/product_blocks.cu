@@ -22,7 +22,8 @@ namespace {
 using namespace blocks;
 
 constexpr int kStages = 2;
-constexpr int kTileTokens = 4;       // of a product
+constexpr int kTileTokens = 4;  // of a product
+constexpr int kBlocksAPlace = 3;
 constexpr int kGroup = 32;           // tokens of a block that has many
 constexpr int kFewManyBlocks = 132;  // fewer than this get a chain each
 
@@ -66,6 +67,7 @@ __global__ void __launch_bounds__(kThreads) tokens_kernel(const __grid_constant_
   const int run = static_cast<int>(blockIdx.x) * kWarps + static_cast<int>(threadIdx.x) / kWarp;
   const int lane = static_cast<int>(threadIdx.x) % kWarp, t = static_cast<int>(blockIdx.y);
   if (run >= runs) return;
+  await_kernel_before();
   const float* row = p.x.row(t) + static_cast<int64_t>(blockIdx.z) * p.in_step;
   float4 x[2];
   float largest = 0.0f;
@@ -325,6 +327,7 @@ __global__ void __launch_bounds__(kThreads, kTiles == 1 && kFewBytes<Format> <= 
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, g = lane / 4, q = lane % 4;
   const int runs = static_cast<int>((p.w.in + kCols - 1) / kCols),
             row_tiles = static_cast<int>((p.w.out - 1) / kRows) + 1;
+  if (p.ids != nullptr) await_kernel_before();
   Work work(p, 1);
   const int64_t first = (p.in_step > 0 ? work.z * p.x.rows : 0) + work.first_token;
   const Tokens tokens{token_runs + first * runs, runs,
@@ -546,10 +549,9 @@ __global__ void __launch_bounds__(kThreads) add_kernel(const __grid_constant__ P
 
 // ---- on the host ---------------------------------------------------------------------------------------------------
 
-// Behind tokens_kernel, which need not have ended.
+// Before the kernel in front of it has ended, for which it waits by itself.
 template <typename... Args>
 void start(void (*kernel)(Args...), dim3 grid, int bytes, cudaStream_t stream, Args... args) {
-  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
   cudaLaunchAttribute early{.id = cudaLaunchAttributeProgrammaticStreamSerialization};
   early.val.programmaticStreamSerializationAllowed = 1;
   const cudaLaunchConfig_t config{.gridDim = grid,
@@ -582,9 +584,8 @@ void start_few(const Product& p, int depth, const TokenRun* tokens, cudaStream_t
   static const int kAtOnce = blocks_at_once(few_kernel<Format, kTiles>, kBytes);
   const int row_tiles = blocks_for(p.w.out, kRows);
   const int64_t groups = p.ids != nullptr ? p.x.rows : blocks_for(p.x.rows, kTokens), others = groups * depth;
-  // Blocks that walk equally far; where there are other ones beside them, shorter ways.
-  const int blocks = static_cast<int>(others == 1 ? kAtOnce : (4 * kAtOnce + others - 1) / others);
-  const int far = blocks_for(row_tiles, blocks);
+  // A few blocks for each place, since some processors are slower than others; each walks as far.
+  const int far = blocks_for(row_tiles * others, int64_t{kBlocksAPlace} * kAtOnce);
   start(few_kernel<Format, kTiles>, dim3(size_of(blocks_for(row_tiles, far)), size_of(groups), size_of(depth)), kBytes,
         stream, p, tokens);
 }
@@ -593,13 +594,16 @@ template <bool kScaled, int kTiles>
 void take_apart(const Product& p, int inputs, std::byte* to, cudaStream_t stream) {
   const int runs = blocks_for(p.w.in, kCols);
   const dim3 grid(size_of(blocks_for(runs, kWarps)), size_of(p.x.rows), size_of(inputs));
-  tokens_kernel<kScaled, kTiles><<<grid, kThreads, 0, stream>>>(p, to, runs);
+  start(tokens_kernel<kScaled, kTiles>, grid, 0, stream, p, to, runs);
 }
 
 template <typename Format, int kTiles>
 void start_many(const Product& p, std::byte* tokens, float* parts, int shares, cudaStream_t stream) {
   take_apart<Format::kScaled, kTiles>(p, 1, tokens, stream);
   constexpr int kBytes = sizeof(Shared<Format, kTiles>);
+  static const cudaError_t kAllowed =
+      cudaFuncSetAttribute(many_kernel<Format, kTiles>, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
+  (void)kAllowed;
   const dim3 grid(size_of(blocks_for(p.w.out, kManyRows)), size_of(blocks_for(p.x.rows, kTiles * kTileTokens)),
                   size_of(shares));
   start(many_kernel<Format, kTiles>, grid, kBytes, stream, p, static_cast<const std::byte*>(tokens), parts);
