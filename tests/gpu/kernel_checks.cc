@@ -8,6 +8,7 @@
 #include "gpu/checks.h"
 #include "gpu/hand_plan.h"
 #include "parity/stage_parity.h"
+#include "quant/block_code.h"
 #include "quant/codebook.h"
 
 namespace arc::test {
@@ -112,7 +113,8 @@ void products(Report& report, const Target& target) {
   std::vector<Check> checks;
   for (const WeightFormat& format : formats()) {
     const bool blocks = format.code != BlockCode::none;
-    for (const int32_t width : {2304, 512, blocks ? 256 : 1003}) {
+    const bool short_blocks = blocks && block_code_info(format.code).elements == 32;
+    for (const int32_t width : {2304, 512, short_blocks ? 608 : blocks ? 256 : 1003}) {
       checks.push_back({fmt::format("linear {}, {} to 259 with bias", to_string(format), width), [=, &target] {
                           HandPlan plan(width);
                           const BufferRef y = plan.buffer("y", 270), tail = HandPlan::slice(y, 11, 259);

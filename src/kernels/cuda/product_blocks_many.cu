@@ -191,6 +191,7 @@ __global__ void __launch_bounds__(kThreads, 1)
 __global__ void __launch_bounds__(kThreads) add_kernel(const __grid_constant__ Product p, const float* parts, int n) {
   const int64_t r = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x, t = blockIdx.y;
   if (r >= p.w.out) return;
+  await_kernel_before();
   const auto part = [&](int i) { return parts[(i * p.x.rows + t) * p.w.out + r]; };
   const float sum = add_in_order(0, n / 2, part) + add_in_order(n / 2, n / 2, part);
   p.y.row(t)[r] = p.w.bias != nullptr ? sum + p.w.bias[r] : sum;
@@ -207,7 +208,7 @@ void start_many(const Product& p, std::byte* tokens, float* parts, int shares, c
                   size_of(shares));
   start(many_kernel<Format, kTiles>, grid, kBytes, stream, p, static_cast<const std::byte*>(tokens), parts);
   const dim3 rows(size_of(blocks_for(p.w.out, kThreads)), size_of(p.x.rows));
-  add_kernel<<<rows, kThreads, 0, stream>>>(p, parts, shares);
+  start(add_kernel, rows, 0, stream, p, static_cast<const float*>(parts), shares);
 }
 
 template <typename Format>
