@@ -8,6 +8,7 @@
 #include "gpu/checks.h"
 #include "gpu/hand_plan.h"
 #include "parity/stage_parity.h"
+#include "quant/block_code.h"
 #include "quant/codebook.h"
 
 namespace arc::test {
@@ -132,13 +133,22 @@ void products(Report& report, const Target& target) {
   std::vector<Check> checks;
   for (const WeightFormat& format : formats()) {
     const bool blocks = format.code != BlockCode::none;
-    for (const int32_t width : {2304, 512, blocks ? 256 : 1003}) {
+    const bool short_blocks = blocks && block_code_info(format.code).elements == 32;
+    for (const int32_t width : {2304, 512, short_blocks ? 608 : blocks ? 256 : 1003}) {
       checks.push_back({fmt::format("linear {}, {} to 259 with bias", to_string(format), width), [=, &target] {
                           HandPlan plan(width);
                           const BufferRef y = plan.buffer("y", 270), tail = HandPlan::slice(y, 11, 259);
                           plan.stage(LinearArgs{}, {plan.matrix(format, 1, 259, width, 0.02f, true)}, {plan.input()},
                                      {tail});
                           return Pair(plan.finish(tail), target).compare(70, {0, 1, 7, 16, 33}, rounding_of(format));
+                        }});
+    }
+    if (format.code == BlockCode::q4_k || format.code == BlockCode::q6_k) {  // many blocks of many tokens
+      checks.push_back({fmt::format("linear {}, 1280 to 11001", to_string(format)), [=, &target] {
+                          HandPlan plan(1280);
+                          const BufferRef y = plan.buffer("y", 11001);
+                          plan.stage(LinearArgs{}, {plan.matrix(format, 1, 11001, 1280, 0.02f)}, {plan.input()}, {y});
+                          return Pair(plan.finish(y), target).compare(70, {0, 9, 3}, rounding_of(format));
                         }});
     }
     checks.push_back({fmt::format("embed {}", to_string(format)), [=, &target] {

@@ -1,5 +1,6 @@
 // Merges the parts of each row that the kernels for one token of a sequence left, in the order of its items.
 #include "kernels/cuda/attention_units.cuh"
+#include "kernels/cuda/hopper.cuh"
 
 namespace arc::cuda::attention {
 namespace {
@@ -24,6 +25,7 @@ __device__ __forceinline__ Blend blend_parts(float mine, int n, float& top) {
 // grid: (H, S). A thread has a column.
 template <int kDim>
 __global__ void __launch_bounds__(kDim) merge_kernel(const __grid_constant__ Call c) {
+  next_may_start();
   __shared__ float row[kDim];
   const int s = blockIdx.y, group = s / kDealtSeqs, me = static_cast<int>(threadIdx.x), lane = me % kWarp;
   const int* starts = c.starts + group * (kDealtSeqs + 1) + s % kDealtSeqs;

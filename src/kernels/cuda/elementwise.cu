@@ -1,6 +1,7 @@
 // Element by element on the device: activations, gates, sums, soft caps, row gathering, rotation.
 #include "kernels/cuda/activation.cuh"
 #include "kernels/cuda/cuda_kernels.h"
+#include "kernels/cuda/hopper.cuh"
 
 namespace arc::cuda {
 namespace {
@@ -11,6 +12,7 @@ constexpr int kRopeHeads = 4;  // that share an angle and its thread
 // One thread per element of [rows, cols].
 template <typename F>
 __global__ void each_kernel(int64_t rows, int64_t cols, F f) {
+  next_may_start();
   const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   if (i < rows * cols) f(i / cols, i % cols);
 }

@@ -123,6 +123,13 @@ __device__ __forceinline__ uint64_t rows_descriptor(const void* tile, uint32_t c
   return kSwizzle128 | kEightRows | uint64_t{columns_apart >> 4} << 16 | (shared_address(tile) & 0x3ffff) >> 4;
 }
 
+// Columns of 16 numbers of 16 bits as the second operand: their first eight in 16 bytes, column behind column, and
+// their last eight likewise `apart` bytes further on.
+__device__ __forceinline__ uint64_t columns_descriptor(const void* columns, uint32_t apart) {
+  constexpr uint64_t kEightColumns = uint64_t{128 >> 4} << 32;
+  return kEightColumns | uint64_t{apart >> 4} << 16 | (shared_address(columns) & 0x3ffff) >> 4;
+}
+
 __device__ __forceinline__ void products_begin() {
   asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
 }
@@ -223,6 +230,28 @@ __device__ __forceinline__ void multiply_add(float (&c)[16][4], const uint32_t (
       "{%64, %65, %66, %67}, %68, p, 1, 1, %69; }"
       : ARC_EIGHT_SUMS(0), ARC_EIGHT_SUMS(8)
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(kSecond == Second::rows));
+}
+
+// c (+)= a b of f16: [64, 16] from registers, likewise, times [16, 32] or [16, 64] of columns_descriptor(); the sum
+// before counts if `add`.
+__device__ __forceinline__ void multiply_add_halves(float (&c)[4][4], const uint32_t (&a)[4], uint64_t b, bool add) {
+  asm volatile(
+      "{ .reg .pred p; setp.ne.b32 p, %21, 0; "
+      "wgmma.mma_async.sync.aligned.m64n32k16.f32.f16.f16 {"
+      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15}, "
+      "{%16, %17, %18, %19}, %20, p, 1, 1, 0; }"
+      : ARC_FOUR_SUMS(0), ARC_FOUR_SUMS(1), ARC_FOUR_SUMS(2), ARC_FOUR_SUMS(3)
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(add)));
+}
+__device__ __forceinline__ void multiply_add_halves(float (&c)[8][4], const uint32_t (&a)[4], uint64_t b, bool add) {
+  asm volatile(
+      "{ .reg .pred p; setp.ne.b32 p, %37, 0; "
+      "wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 {"
+      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+      "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
+      "{%32, %33, %34, %35}, %36, p, 1, 1, 0; }"
+      : ARC_EIGHT_SUMS(0)
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(add)));
 }
 
 #undef ARC_FOUR_SUMS

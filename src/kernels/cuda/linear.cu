@@ -211,11 +211,12 @@ bool is_aligned(const Product& p) {
          reinterpret_cast<uintptr_t>(p.x.data) % 16 == 0;
 }
 
-void start(Product p, int depth, cudaStream_t stream) {
+void start(Product p, int depth, const Operands& o) {
+  const cudaStream_t stream = stream_of(o);
   if (p.x.rows == 0) return;
   p.x_aligned = is_aligned(p);
   const WeightFormat& format = p.w.format;
-  if (format.code != BlockCode::none) return product_blocks(p, depth, stream);
+  if (format.code != BlockCode::none) return product_blocks(p, depth, o.scratch, stream);
   if (format.element == DType::f32) {
     const dim3 grid(static_cast<unsigned>(blocks_for(p.w.out, kWarps)), static_cast<unsigned>(p.x.rows),
                     static_cast<unsigned>(depth));
@@ -319,7 +320,7 @@ void product_of_others(const LinearArgs&, const Operands& o, int64_t rows) {
   const MatrixView& w = o.weights[0];
   const TensorView x = rows_between(o.reads[0], 0, rows), y = rows_between(o.writes[0], 0, rows);
   if (fits_many(w, rows)) return product_many(w, x, y, o.scratch, stream_of(o));
-  start(product_of(w, x, y), 1, stream_of(o));
+  start(product_of(w, x, y), 1, o);
 }
 void product_of_others(const ExpertLinearArgs& a, const Operands& o, int64_t rows) {
   const MatrixView& w = o.weights[0];
@@ -340,7 +341,7 @@ void product_of_others(const ExpertLinearArgs& a, const Operands& o, int64_t row
     if (grouped) {
       start_grouped(p, o.scratch, stream_of(o));
     } else {
-      start(p, a.top_k, stream_of(o));
+      start(p, a.top_k, o);
     }
   }
 }
@@ -407,7 +408,7 @@ void run(const HeadLinearArgs& a, const Operands& o) noexcept {
   Product p = product_of(o);
   p.in_step = a.in_stride;
   p.out_step = a.out_stride;
-  start(p, a.heads, stream_of(o));
+  start(p, a.heads, o);
 }
 
 void run(const ExpertLinearArgs& a, const Operands& o) noexcept {

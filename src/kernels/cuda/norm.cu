@@ -2,6 +2,7 @@
 // norm follows is done by the same launch.
 #include "kernels/cuda/common.cuh"
 #include "kernels/cuda/cuda_kernels.h"
+#include "kernels/cuda/hopper.cuh"
 #include "kernels/cuda/limits.h"
 
 namespace arc::cuda {
@@ -23,6 +24,7 @@ struct NormCall {
 // grid: (runs of a row, rows). At most kThreads * kEach columns.
 template <int kThreads, int kEach>
 __global__ void __launch_bounds__(kThreads) norm_kernel(const __grid_constant__ NormCall call) {
+  next_may_start();
   const int64_t t = blockIdx.y, begin = static_cast<int64_t>(blockIdx.x) * call.cols;
   float* in = call.x.row(t) + begin;
   const float *gates = call.z.row(t) + begin, *addend = call.addend.row(t) + begin;

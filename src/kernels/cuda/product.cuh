@@ -21,8 +21,8 @@ struct Product {
   bool x_aligned = false;  // eight neighbours of x are two whole loads of 16 bytes
 };
 
-// Plain weights in linear.cu, block codes in product_blocks.cu: `depth` values of z.
-void product_blocks(const Product& p, int depth, cudaStream_t stream);
+// Plain weights in linear.cu, block codes in product_blocks.cu: `depth` values of z. `scratch` has kPromptBytes.
+void product_blocks(const Product& p, int depth, std::byte* scratch, cudaStream_t stream);
 
 // grid: (blocks of 16 rows, tokens / (8 tiles), z).
 struct Grid {
@@ -75,6 +75,19 @@ struct Work {
 template <int kTiles>
 using Parts = float[kWarps][kRows][kTiles * kTokens + 1];
 
+// Writes a block's rows of `n_tokens` tokens: sum(row, token), and the bias.
+template <typename AnyWork, typename Sum>
+__device__ __forceinline__ void store_rows(const typename AnyWork::Call& p, const AnyWork& work, int n_tokens,
+                                           const Sum& sum) {
+  for (int i = threadIdx.x; i < kRows * n_tokens; i += kThreads) {
+    const int r = i % kRows, t = i / kRows;
+    if (work.row + r >= p.w.out || t >= work.n_tokens) continue;
+    float y = sum(r, t);
+    if (p.w.bias != nullptr && !work.elsewhere) y += p.w.bias[work.matrix * p.w.out + work.row + r];
+    work.y_row(p, t)[work.row + r] = y;
+  }
+}
+
 // Adds the warps' sums in order: rows g, g + 8 of tokens 2 c, 2 c + 1 of each tile.
 template <int kTiles, typename AnyWork>
 __device__ __forceinline__ void store_sums(const typename AnyWork::Call& p, const AnyWork& work,
@@ -86,14 +99,11 @@ __device__ __forceinline__ void store_sums(const typename AnyWork::Call& p, cons
     for (int i = 0; i < 4; ++i) parts[warp][g + i / 2 * 8][tile * kTokens + 2 * c + i % 2] = sums[tile][i];
   }
   __syncthreads();
-  for (int i = threadIdx.x; i < kRows * kTiles * kTokens; i += kThreads) {
-    const int r = i % kRows, t = i / kRows;
-    if (work.row + r >= p.w.out || t >= work.n_tokens) continue;
+  store_rows(p, work, kTiles * kTokens, [&](int r, int t) {
     float sum = 0.0f;
     for (int w = 0; w < kWarps; ++w) sum += parts[w][r][t];
-    if (p.w.bias != nullptr && !work.elsewhere) sum += p.w.bias[work.matrix * p.w.out + work.row + r];
-    work.y_row(p, t)[work.row + r] = sum;
-  }
+    return sum;
+  });
 }
 
 }  // namespace arc::cuda

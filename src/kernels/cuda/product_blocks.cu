@@ -1,326 +1,246 @@
 // Products of block codes with token rows.
 //
-// Codes are small whole numbers, which bf16 holds exactly: they are the first operand of m16n8k16 products, without
-// their scales. Tokens are taken apart in two bf16, high and low. The sums over a group of columns that share a scale
-// are multiplied with it in f32; an offset of a group is multiplied with the sum of its tokens' columns. As in
-// linear.cu the columns of a row are dealt in runs to kWarps warps, whose sums are added in order.
+// Codes are the first operand of m16n8k16 products of f16 (block_codes.cuh). Tokens are taken apart beforehand: in runs
+// of 256 columns, scaled by a power of two, each number is two f16, high and low, exact to 2^-22 of it or 2^-38 of the
+// run's largest. The eight columns of a product are high and low of four tokens. What products sum up over columns that
+// share a scale is multiplied with it in f32, high and low together; of Q4_K and Q5_K that is a whole run, since the
+// 6-bit scales are in the operand, and so are their minima, to be multiplied with sums of 32 columns.
 //
-// A lane's share of 32 columns are four neighbours of each 16: 16 s + 4 q + i. Pairs of them are (0, 2) and (1, 3), as
-// they come out of a word.
-#include "kernels/cuda/decode.cuh"
-#include "kernels/cuda/product.cuh"
-#include "kernels/cuda/tensor_core.cuh"
+// A row's runs are dealt to kWarps warps, whose sums are added in order. So the order of a row's sum depends on the
+// weight's width alone. Each warp copies its weights to shared memory, kStages runs ahead.
+#include "kernels/cuda/product_blocks.cuh"
 #include "quant/block_code.h"
 
 namespace arc::cuda {
 namespace {
 
-// Two bf16 less `bias`: exact for whole numbers up to 256.
-__device__ __forceinline__ uint32_t less(uint32_t pair, float bias) {
-  const __nv_bfloat162 both = __floats2bfloat162_rn(bias, bias);
-  const __nv_bfloat162 result = __hsub2(*reinterpret_cast<const __nv_bfloat162*>(&pair), both);
-  return *reinterpret_cast<const uint32_t*>(&result);
-}
-// Two numbers below 128 in the lower halves of a word's two halves, less `zero`, as bf16.
-__device__ __forceinline__ uint32_t numbers(uint32_t pair, float zero) {
-  return less(pair | 0x43004300u, 128.0f + zero);
-}
-// Bytes `i` and `i + 2` of a word, signed, as bf16.
-__device__ __forceinline__ uint32_t signed_bytes(uint32_t word, int i) {
-  const uint32_t biased = word ^ 0x80808080u;
-  constexpr float kBias = 8388608.0f + 128.0f;  // 2^23 + n has n in its low bits
-  const float low = __uint_as_float((biased >> (8 * i) & 0xffu) | 0x4b000000u) - kBias;
-  const float high = __uint_as_float((biased >> (8 * i + 16) & 0xffu) | 0x4b000000u) - kBias;
-  return bf16_pair(low, high);
-}
+using namespace blocks;
 
-__device__ __forceinline__ uint32_t load16(const uint8_t* p) {
-  return __ldg(reinterpret_cast<const uint16_t*>(p));
-}
-__device__ __forceinline__ uint32_t load32(const uint8_t* p) {
-  return __ldg(reinterpret_cast<const uint32_t*>(p));
-}
-// At even addresses.
-__device__ __forceinline__ uint32_t load32_by_16(const uint8_t* p) {
-  return load16(p) | load16(p + 2) << 16;
-}
-__device__ __forceinline__ float half_of(uint32_t bits) {
-  return __half2float(__ushort_as_half(static_cast<uint16_t>(bits)));
-}
+constexpr int kBlocksAPlace = 3;
 
-// One row's 32 columns as a lane sees them.
-struct Group {
-  uint32_t pairs[2][2];  // of step s
-  float scale[2];        // likewise; the same for both unless the format says kScaleOf16
-  float offset;          // where the format says kOffset
-};
+// Runs of the tokens that a block works on.
+struct Tokens {
+  const TokenRun* first;
+  int runs, n;
 
-// A format: fetch() asks for a lane's share of a row's run of kCols columns, group() gives 32 of them. Nothing is asked
-// for behind the row's end.
-struct Q8_0 {
-  static constexpr int kCols = 64;
-  static constexpr bool kScaleOf16 = false, kOffset = false;
-  struct Raw {
-    uint32_t codes[2][2], scale[2];
-  };
-  static __device__ __forceinline__ Raw fetch(const uint8_t* row, int run, int q, int64_t n) {
-    Raw raw{};
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      if (run * kCols + i * 32 >= n) break;
-      const uint8_t* block = row + (run * 2 + i) * int64_t{34};
-      raw.scale[i] = load16(block);
-      raw.codes[i][0] = load32_by_16(block + 2 + 4 * q);
-      raw.codes[i][1] = load32_by_16(block + 18 + 4 * q);
-    }
-    return raw;
-  }
-  static __device__ __forceinline__ void group(const Raw& raw, int, int i, Group& out) {
-#pragma unroll
-    for (int s = 0; s < 2; ++s) {
-      out.pairs[s][0] = signed_bytes(raw.codes[i][s], 0);
-      out.pairs[s][1] = signed_bytes(raw.codes[i][s], 1);
-    }
-    out.scale[0] = half_of(raw.scale[i]);
+  // Columns without a token have the last one's, and are not looked at.
+  __device__ __forceinline__ const TokenRun& at(int token, int run) const {
+    return first[min(token, n - 1) * runs + run];
   }
 };
 
-struct Q4_0 {
-  static constexpr int kCols = 64;
-  static constexpr bool kScaleOf16 = false, kOffset = false;
-  struct Raw {
-    uint32_t codes[2], scale[2];
-  };
-  static __device__ __forceinline__ Raw fetch(const uint8_t* row, int run, int q, int64_t n) {
-    Raw raw{};
+// Sums of a run's products, but for the tokens' scales: of codes that are multiplied with their groups' scales.
+template <typename Format, int kTiles>
+__device__ __forceinline__ void multiply_scaled(float (&sums)[kTiles][2], Format& top, Format& bottom,
+                                                const Tokens& tokens, int run) {
+  const int lane = threadIdx.x % kWarp, g = lane / 4, q = lane % 4;
+  float products[kTiles][4] = {};
 #pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      if (run * kCols + i * 32 >= n) break;
-      const uint8_t* block = row + (run * 2 + i) * int64_t{18};
-      raw.scale[i] = load16(block);
-      raw.codes[i] = load32_by_16(block + 2 + 4 * q);
-    }
-    return raw;
-  }
-  static __device__ __forceinline__ void group(const Raw& raw, int, int i, Group& out) {
+  for (int i = 0; i < kPieces; ++i) {
+    uint32_t steps[2][4];
+    set_steps(steps, top.get(i), bottom.get(i));
 #pragma unroll
-    for (int s = 0; s < 2; ++s) {
-      out.pairs[s][0] = numbers(raw.codes[i] >> (4 * s) & 0x000f000fu, 8.0f);
-      out.pairs[s][1] = numbers(raw.codes[i] >> (4 * s + 8) & 0x000f000fu, 8.0f);
+    for (int tile = 0; tile < kTiles; ++tile) {
+      const uint4 x = tokens.at(tile * kTileTokens + g / 2, run).pieces[i][g % 2][q];
+      multiply_add_halves(products[tile], steps[0], x.x, x.y, products[tile]);
+      multiply_add_halves(products[tile], steps[1], x.z, x.w, products[tile]);
     }
-    out.scale[0] = half_of(raw.scale[i]);
   }
-};
-
-// The 6-bit scale and minimum of group g from the 12 bytes of `packed`; quant/super_codes.cc.
-__device__ __forceinline__ void scale_and_minimum(const uint32_t (&packed)[3], int g, float& scale, float& minimum) {
-  const int at = g % 4 * 8;
-  const uint32_t a = packed[0] >> at, b = packed[1] >> at, c = packed[2] >> at;
-  const uint32_t s = g < 4 ? a & 63u : (c & 15u) | (a >> 2 & 0x30u),
-                 m = g < 4 ? b & 63u : (c >> 4 & 15u) | (b >> 2 & 0x30u);
-  scale = static_cast<float>(s);
-  minimum = static_cast<float>(m);
+#pragma unroll
+  for (int tile = 0; tile < kTiles; ++tile) {
+    const auto* pairs = reinterpret_cast<const uint32_t*>(tokens.at(tile * kTileTokens + g / 2, run).sums[g % 2]);
+    float minima[4];
+    multiply_add_halves(minima, {top.minima, bottom.minima, 0, 0}, pairs[q], 0, {});
+    scale_up(sums[tile], products[tile], top.scale(), bottom.scale());
+    scale_up(sums[tile], minima, -top.minimum_scale() / kSumScale, -bottom.minimum_scale() / kSumScale);
+  }
 }
 
-// 4 bits, or 5 with kHigh.
-template <bool kHigh>
-struct Q45_K {
-  static constexpr int kCols = 64, kBytes = kHigh ? 176 : 144;
-  static constexpr bool kScaleOf16 = false, kOffset = true;
-  struct Raw {
-    uint4 head;
-    uint32_t codes[2], high[2];
-  };
-  static __device__ __forceinline__ Raw fetch(const uint8_t* row, int run, int q, int64_t) {
-    const uint8_t* block = row + run / 4 * int64_t{kBytes};
-    const uint8_t* codes = block + (kHigh ? 48 : 16) + run % 4 * 32 + 4 * q;
-    Raw raw{};
-    raw.head = __ldg(reinterpret_cast<const uint4*>(block));
+// Likewise where 16 or 32 columns share a scale; of the run's pieces `n` are real.
+template <typename Format, int kTiles>
+__device__ __forceinline__ void multiply_plain(float (&sums)[kTiles][2], Format& top, Format& bottom,
+                                               const Tokens& tokens, int run, int n) {
+  const int lane = threadIdx.x % kWarp, g = lane / 4, q = lane % 4;
+  constexpr int kLast = Format::kScaleOf16 ? 1 : 0;
 #pragma unroll
-    for (int s = 0; s < 2; ++s) {
-      raw.codes[s] = load32(codes + 16 * s);
-      if (kHigh) raw.high[s] = load32(block + 16 + 16 * s + 4 * q);
-    }
-    return raw;
-  }
-  static __device__ __forceinline__ void group(const Raw& raw, int run, int i, Group& out) {
-    constexpr float kZero = kHigh ? 16.0f : 8.0f;
-    const int g = run % 4 * 2 + i;
+  for (int i = 0; i < kPieces; ++i) {
+    Piece a = top.get(i), b = bottom.get(i);
+    if (!Format::kWhole && i >= n) a.scale[0] = b.scale[0] = 0.0f;  // their tokens are zeros
+    uint32_t steps[2][4];
+    set_steps(steps, a, b);
 #pragma unroll
-    for (int s = 0; s < 2; ++s) {
-#pragma unroll
-      for (int j = 0; j < 2; ++j) {
-        uint32_t pair = raw.codes[s] >> (4 * i + 8 * j) & 0x000f000fu;
-        if (kHigh) pair |= (raw.high[s] >> (g + 8 * j) & 0x00010001u) << 4;
-        out.pairs[s][j] = numbers(pair, kZero);
+    for (int tile = 0; tile < kTiles; ++tile) {
+      const uint4 x = tokens.at(tile * kTileTokens + g / 2, run).pieces[i][g % 2][q];
+      float products[4];
+      multiply_add_halves(products, steps[0], x.x, x.y, {});
+      if constexpr (Format::kScaleOf16) {
+        scale_up(sums[tile], products, a.scale[0], b.scale[0]);
+        multiply_add_halves(products, steps[1], x.z, x.w, {});
+      } else {
+        multiply_add_halves(products, steps[1], x.z, x.w, products);
       }
+      scale_up(sums[tile], products, a.scale[kLast], b.scale[kLast]);
     }
-    float scale, minimum;
-    scale_and_minimum({raw.head.y, raw.head.z, raw.head.w}, g, scale, minimum);
-    out.scale[0] = half_of(raw.head.x & 0xffffu) * scale;
-    // Written out: the bits must not depend on where this is inlined.
-    out.offset = fmaf(kZero, out.scale[0], -__fmul_rn(half_of(raw.head.x >> 16), minimum));
   }
-};
+#pragma unroll
+  for (int tile = 0; tile < kTiles; ++tile) {
+    sums[tile][0] = __fmul_rn(sums[tile][0], top.scale());
+    sums[tile][1] = __fmul_rn(sums[tile][1], bottom.scale());
+  }
+}
 
-struct Q6_K {
-  static constexpr int kCols = 128;
-  static constexpr bool kScaleOf16 = true, kOffset = false;
-  struct Raw {
-    uint32_t low[2][2], high[2], scales[2], scale;  // low[quarter % 2][s], high[s]
+// Adds the products of a run that lies in a stage: rows g and g + 8, token q of each tile.
+template <typename Format, int kTiles>
+__device__ __forceinline__ void add_run(float (&sums)[kTiles][2], const Stage<Format>& stage, const Feed<Format>& feed,
+                                        const Tokens& tokens, int run, int64_t in) {
+  const int lane = threadIdx.x % kWarp, g = lane / 4, q = lane % 4;
+  Format top, bottom;
+  top.load(stage[g] + feed.start(g, run), q);
+  bottom.load(stage[g + 8] + feed.start(g + 8, run), q);
+  float of_run[kTiles][2] = {};
+  if constexpr (Format::kScaled) {
+    multiply_scaled<Format, kTiles>(of_run, top, bottom, tokens, run);
+  } else {
+    multiply_plain<Format, kTiles>(of_run, top, bottom, tokens, run, (static_cast<int>(in) - run * kCols) / 32);
+  }
+#pragma unroll
+  for (int tile = 0; tile < kTiles; ++tile) {
+    const float scale = tokens.at(tile * kTileTokens + q, run).scale;
+#pragma unroll
+    for (int e = 0; e < 2; ++e) sums[tile][e] = fmaf(of_run[tile][e], scale, sums[tile][e]);
+  }
+}
+
+// Adds up the runs of a chain that has some, for every `step`-th tile of rows from `tile` to `last`, and calls
+// done(tile, sums) behind each.
+template <typename Format, int kTiles, typename Done>
+__device__ __forceinline__ void add_chain(int chain, int runs, int tile, int last, int step, const Feed<Format>& feed,
+                                          Stage<Format>* stages, const Tokens& tokens, int64_t in, const Done& done) {
+  int next_tile = tile, next_run = chain;
+  const auto fetch = [&](int stage) {
+    if (next_tile < last) {
+      feed.fetch(stages[stage], next_tile, next_run);
+      next_run += kWarps;
+      if (next_run >= runs) next_run = chain, next_tile += step;
+    }
+    copies_issued();
   };
-  static __device__ __forceinline__ Raw fetch(const uint8_t* row, int run, int q, int64_t) {
-    const uint8_t* block = row + run / 2 * int64_t{210};
-    const int half = run % 2;
-    Raw raw;
 #pragma unroll
-    for (int s = 0; s < 2; ++s) {
-      const int at = 16 * s + 4 * q;
-      raw.low[0][s] = load32_by_16(block + half * 64 + at);
-      raw.low[1][s] = load32_by_16(block + half * 64 + 32 + at);
-      raw.high[s] = load32_by_16(block + 128 + half * 32 + at);
-      raw.scales[s] = load32_by_16(block + 192 + half * 8 + 4 * s);
+  for (int i = 0; i < kStages; ++i) fetch(i);
+  await_kernel_before();
+  for (int at = 0; tile < last; tile += step) {
+    float sums[kTiles][2] = {};
+    for (int run = chain; run < runs; run += kWarps, at = at + 1 == kStages ? 0 : at + 1) {
+      copies_arrived<kStages - 1>();
+      __syncwarp();
+      add_run<Format, kTiles>(sums, stages[at], feed, tokens, run, in);
+      __syncwarp();
+      fetch(at);
     }
-    raw.scale = load16(block + 208);
-    return raw;
+    done(tile, sums);
   }
-  static __device__ __forceinline__ void group(const Raw& raw, int, int i, Group& out) {
-#pragma unroll
-    for (int s = 0; s < 2; ++s) {
-#pragma unroll
-      for (int j = 0; j < 2; ++j) {
-        const uint32_t low = raw.low[i % 2][s] >> (i / 2 * 4 + 8 * j) & 0x000f000fu;
-        out.pairs[s][j] = numbers(low | (raw.high[s] >> (2 * i + 8 * j) & 0x00030003u) << 4, 32.0f);
-      }
-      const auto code = static_cast<int8_t>(raw.scales[i / 2] >> (i % 2 * 16 + 8 * s));
-      out.scale[s] = half_of(raw.scale) * static_cast<float>(code);
-    }
-  }
-};
-
-// A lane's share of 32 columns of a token.
-struct TokenPairs {
-  uint32_t high[2][2] = {}, low[2][2] = {};
-  float sum = 0.0f;
-
-  // From column `k` of the lane's share on; `n` columns in all, a multiple of 32.
-  __device__ __forceinline__ void load(const float* row, int64_t k, int64_t n, bool aligned) {
-    if (k >= n) return;
-#pragma unroll
-    for (int s = 0; s < 2; ++s) {
-      const float* at = row + k + 16 * s;
-      const float4 v = aligned ? *reinterpret_cast<const float4*>(at) : make_float4(at[0], at[1], at[2], at[3]);
-      take(s, 0, v.x, v.z);
-      take(s, 1, v.y, v.w);
-      sum += (v.x + v.y) + (v.z + v.w);
-    }
-  }
-
- private:
-  __device__ __forceinline__ void take(int s, int j, float left, float right) {
-    high[s][j] = bf16_pair(left, right);
-    low[s][j] = bf16_pair(left - __uint_as_float(high[s][j] << 16), right - __uint_as_float(high[s][j] & 0xffff0000u));
-  }
-};
-
-// products += codes x over the 16 columns of a step.
-__device__ __forceinline__ void multiply_step(float (&products)[4], const Group& top, const Group& bottom,
-                                              const TokenPairs& x, int s) {
-  const uint32_t codes[4] = {top.pairs[s][0], bottom.pairs[s][0], top.pairs[s][1], bottom.pairs[s][1]};
-  multiply_add(products, codes, x.high[s][0], x.high[s][1]);
-  multiply_add(products, codes, x.low[s][0], x.low[s][1]);
 }
 
-// sums += (codes' products) scale, for rows g and g + 8.
-__device__ __forceinline__ void scale_up(float (&sums)[4], const float (&products)[4], float top, float bottom) {
-#pragma unroll
-  for (int i = 0; i < 4; ++i) sums[i] = fmaf(products[i], i < 2 ? top : bottom, sums[i]);
-}
-
-// One group of 32 columns of rows g and g + 8 with eight tokens.
+// Few tokens: each warp has a chain, and a block every gridDim.x-th 16 rows. grid: (any, tokens / 8, z).
 template <typename Format>
-__device__ __forceinline__ void add_group(float (&sums)[4], const Group& top, const Group& bottom, const TokenPairs& x,
-                                          int q) {
-  float products[4] = {};
-  multiply_step(products, top, bottom, x, 0);
-  if (Format::kScaleOf16) {
-    scale_up(sums, products, top.scale[0], bottom.scale[0]);
-    products[0] = products[1] = products[2] = products[3] = 0.0f;
+constexpr int kFewBytes = kWarps * kStages * sizeof(Stage<Format>);
+
+template <typename Format, int kTiles>
+__global__ void __launch_bounds__(kThreads, kTiles == 1 && kFewBytes<Format> <= 64 << 10 ? 3 : 2)
+    few_kernel(const __grid_constant__ Product p, const TokenRun* token_runs) {
+  extern __shared__ __align__(128) uint8_t memory[];
+  __shared__ float parts[2][kWarps][kRows][kTiles * kTileTokens + 1];
+  const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, g = lane / 4, q = lane % 4;
+  const int runs = static_cast<int>((p.w.in + kCols - 1) / kCols),
+            row_tiles = static_cast<int>((p.w.out - 1) / kRows) + 1;
+  if (p.ids != nullptr) await_kernel_before();
+  Work work(p, 1);
+  const int64_t first = (p.in_step > 0 ? work.z * p.x.rows : 0) + work.first_token;
+  const Tokens tokens{token_runs + first * runs, runs,
+                      static_cast<int>(min(work.n_tokens, int64_t{kTiles * kTileTokens}))};
+  int which = 0;  // of two, so that a warp may write while another reads
+  const auto finish = [&](int row_tile, const float(&sums)[kTiles][2]) {
+    auto& part = parts[which];
+    which ^= 1;
+#pragma unroll
+    for (int tile = 0; tile < kTiles; ++tile) {
+      part[warp][g][tile * kTileTokens + q] = sums[tile][0];
+      part[warp][g + 8][tile * kTileTokens + q] = sums[tile][1];
+    }
+    __syncthreads();
+    work.row = static_cast<int64_t>(row_tile) * kRows;
+    store_rows(p, work, kTiles * kTileTokens, [&](int r, int t) {
+      const auto chain = [&](int i) { return part[i][r][t]; };
+      return add_in_order(0, kWarps / 2, chain) + add_in_order(kWarps / 2, kWarps / 2, chain);
+    });
+  };
+  const int begin = static_cast<int>(blockIdx.x), step = static_cast<int>(gridDim.x);
+  if (work.elsewhere || warp >= runs) {
+    await_kernel_before();
+    for (int tile = begin; tile < row_tiles; tile += step) finish(tile, {});
+    return;
   }
-  multiply_step(products, top, bottom, x, 1);
-  const int last = Format::kScaleOf16 ? 1 : 0;
-  scale_up(sums, products, top.scale[last], bottom.scale[last]);
-  if (!Format::kOffset) return;
-  float sum = x.sum;  // of token g; the lane's products are of tokens 2 q and 2 q + 1
-  sum += __shfl_xor_sync(kAllLanes, sum, 1);
-  sum += __shfl_xor_sync(kAllLanes, sum, 2);
-  const float left = __shfl_sync(kAllLanes, sum, 8 * q), right = __shfl_sync(kAllLanes, sum, 8 * q + 4);
-  sums[0] = fmaf(left, top.offset, sums[0]);
-  sums[1] = fmaf(right, top.offset, sums[1]);
-  sums[2] = fmaf(left, bottom.offset, sums[2]);
-  sums[3] = fmaf(right, bottom.offset, sums[3]);
+  work.row = 0;
+  const Feed<Format> feed(work.weights_of(p, 0), p.row_bytes, p.w.out);
+  auto* stages = reinterpret_cast<Stage<Format>*>(memory) + warp * kStages;
+  add_chain<Format, kTiles>(warp, runs, begin, row_tiles, step, feed, stages, tokens, p.w.in, finish);
+}
+
+// Blocks of a kernel that find place on the device together.
+template <typename Kernel>
+int blocks_at_once(Kernel kernel, int bytes) {
+  int device = 0, processors = 0, each = 0;
+  cudaGetDevice(&device);
+  cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device);
+  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+  cudaOccupancyMaxActiveBlocksPerMultiprocessor(&each, kernel, kThreads, static_cast<size_t>(bytes));
+  return std::max(processors * each, 1);
 }
 
 template <typename Format, int kTiles>
-__global__ void __launch_bounds__(kThreads) blocks_kernel(const __grid_constant__ Product p) {
-  __shared__ Parts<kTiles> parts;
-  const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, g = lane / 4, q = lane % 4;
-  const Work work(p, kTiles);
-  const uint8_t *top_row = work.weights_of(p, g), *bottom_row = work.weights_of(p, g + 8);
-  const int runs = work.elsewhere ? 0 : static_cast<int>((p.w.in + Format::kCols - 1) / Format::kCols);
-  float sums[kTiles][4] = {};
-  typename Format::Raw ahead[2] = {};
-  const auto fetch = [&](int run) {
-    if (run >= runs) return;
-    ahead[0] = Format::fetch(top_row, run, q, p.w.in);
-    ahead[1] = Format::fetch(bottom_row, run, q, p.w.in);
-  };
-  fetch(warp);
-  for (int run = warp; run < runs; run += kWarps) {
-    const typename Format::Raw now[2] = {ahead[0], ahead[1]};
-    fetch(run + kWarps);
-#pragma unroll
-    for (int i = 0; i < Format::kCols / 32; ++i) {
-      Group top, bottom;
-      Format::group(now[0], run, i, top);
-      Format::group(now[1], run, i, bottom);
-      const int64_t k = static_cast<int64_t>(run) * Format::kCols + 32 * i + 4 * q;
-#pragma unroll
-      for (int tile = 0; tile < kTiles; ++tile) {
-        const int64_t t = tile * kTokens + g;
-        TokenPairs x;
-        if (t < work.n_tokens) {
-          x.load(p.x.row(work.first_token + t) + work.z * p.in_step, k, p.w.in, p.x_aligned);
-        }
-        add_group<Format>(sums[tile], top, bottom, x, q);
-      }
-    }
-  }
-  store_sums<kTiles>(p, work, sums, parts);
+void start_few(const Product& p, int depth, const TokenRun* tokens, cudaStream_t stream) {
+  constexpr int kBytes = kFewBytes<Format>;
+  static const int kAtOnce = blocks_at_once(few_kernel<Format, kTiles>, kBytes);
+  const int row_tiles = blocks_for(p.w.out, kRows);
+  const int64_t groups = p.ids != nullptr ? p.x.rows : blocks_for(p.x.rows, kTokens), others = groups * depth;
+  // A few blocks for each place, since some processors are slower than others; each walks as far.
+  const int far = blocks_for(row_tiles * others, int64_t{kBlocksAPlace} * kAtOnce);
+  start(few_kernel<Format, kTiles>, dim3(size_of(blocks_for(row_tiles, far)), size_of(groups), size_of(depth)), kBytes,
+        stream, p, tokens);
 }
 
 template <typename Format>
-void launch_format(const Product& p, int depth, cudaStream_t stream) {
-  const Grid grid(p, depth);
-  if (grid.tiles == 1) blocks_kernel<Format, 1><<<grid.blocks, kThreads, 0, stream>>>(p);
-  if (grid.tiles == 2) blocks_kernel<Format, 2><<<grid.blocks, kThreads, 0, stream>>>(p);
-  if (grid.tiles == 4) blocks_kernel<Format, 4><<<grid.blocks, kThreads, 0, stream>>>(p);
+void launch_format(const Product& p, int depth, std::byte* scratch, cudaStream_t stream) {
+  const int inputs = p.in_step > 0 ? depth : 1;
+  auto* tokens = reinterpret_cast<TokenRun*>(scratch);
+  const int64_t token_bytes = int64_t{blocks_for(p.w.in, kCols)} * inputs * int64_t{sizeof(TokenRun)};
+  const int64_t at_once = kPromptBytes / token_bytes;
+  for (int64_t t = 0; t < p.x.rows; t += at_once) {
+    const Product some = rows_between(p, t, std::min(t + at_once, p.x.rows));
+    take_apart<Format::kScaled, 0>(some, inputs, scratch, stream);
+    if (p.ids != nullptr || some.x.rows <= kTileTokens) {
+      start_few<Format, 1>(some, depth, tokens, stream);
+    } else {
+      start_few<Format, 2>(some, depth, tokens, stream);
+    }
+  }
 }
 
 }  // namespace
 
-void product_blocks(const Product& p, int depth, cudaStream_t stream) {
+void product_blocks(const Product& p, int depth, std::byte* scratch, cudaStream_t stream) {
+  if (p.x.rows > kTokens && p.ids == nullptr && depth == 1 && product_many_tokens(p, scratch, stream)) return;
   switch (p.w.format.code) {
     case BlockCode::q8_0:
-      return launch_format<Q8_0>(p, depth, stream);
+      return launch_format<Q8_0>(p, depth, scratch, stream);
     case BlockCode::q4_0:
-      return launch_format<Q4_0>(p, depth, stream);
+      return launch_format<Q4_0>(p, depth, scratch, stream);
     case BlockCode::q4_k:
-      return launch_format<Q45_K<false>>(p, depth, stream);
+      return launch_format<Q45_K<false>>(p, depth, scratch, stream);
     case BlockCode::q5_k:
-      return launch_format<Q45_K<true>>(p, depth, stream);
+      return launch_format<Q45_K<true>>(p, depth, scratch, stream);
     default:
-      return launch_format<Q6_K>(p, depth, stream);
+      return launch_format<Q6_K>(p, depth, scratch, stream);
   }
 }
 

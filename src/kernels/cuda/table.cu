@@ -91,7 +91,10 @@ std::string_view why_not(const WeightFormat& format) {
 // Parts of attention: where all would not fit, fewer blocks do all of them. Behind them, for attends_prompts(), one
 // prompt's tiles of a head as bf16, open ones at most as many as closed ones.
 int64_t scratch_bytes(const Args& args, int64_t tokens, int64_t positions) {
-  if (std::holds_alternative<LinearArgs>(args) || std::holds_alternative<ExpertLinearArgs>(args)) return kPromptBytes;
+  if (std::holds_alternative<LinearArgs>(args) || std::holds_alternative<HeadLinearArgs>(args) ||
+      std::holds_alternative<ExpertLinearArgs>(args)) {
+    return kPromptBytes;
+  }
   const auto* attend = std::get_if<AttendArgs>(&args);
   if (attend == nullptr || tokens == 0) return 0;
   if (attend->v_in_k || attend->k_dim != attend->v_dim || (attend->k_dim != 64 && attend->k_dim != 128)) {

@@ -16,6 +16,15 @@ __device__ __forceinline__ void multiply_add(float (&c)[4], const uint32_t (&a)[
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
+// c + a b, likewise, of f16.
+__device__ __forceinline__ void multiply_add_halves(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1,
+                                                    const float (&c)[4]) {
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+      "{%10, %11, %12, %13};"
+      : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1), "f"(c[0]), "f"(c[1]), "f"(c[2]), "f"(c[3]));
+}
+
 // c += a b: [16, 32] times [32, 8] of bytes, those of `a` with or without sign. a holds rows g, g + 8 of columns 4 q to
 // 4 q + 3, then of columns 4 q + 16 and on; b column g of rows 4 q and on, 4 q + 16 and on; c as above.
 template <bool kSigned>
@@ -61,10 +70,13 @@ __device__ __forceinline__ void load_matrices_transposed(uint32_t (&m)[4], const
                : "memory");
 }
 
-// Asks for 16 bytes into shared memory; zeros, and nothing is read, unless `real`.
+// Asks for 16 bytes into shared memory: the first `n` there are, then zeros.
+__device__ __forceinline__ void copy_async(void* to, const void* from, int n) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from), "r"(n) : "memory");
+}
+// Likewise all 16; zeros, and nothing is read, unless `real`.
 __device__ __forceinline__ void copy_async16(void* to, const void* from, bool real) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from), "r"(real ? 16 : 0)
-               : "memory");
+  copy_async(to, from, real ? 16 : 0);
 }
 // Ends a group of copies; then waits until all but the last kPending groups are there, for this thread.
 __device__ __forceinline__ void copies_issued() {
