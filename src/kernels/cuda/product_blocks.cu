@@ -49,8 +49,8 @@ __device__ __forceinline__ void multiply_scaled(float (&sums)[kTiles][2], Format
     const auto* pairs = reinterpret_cast<const uint32_t*>(tokens.at(tile * kTileTokens + g / 2, run).sums[g % 2]);
     float minima[4];
     multiply_add_halves(minima, {top.minima, bottom.minima, 0, 0}, pairs[q], 0, {});
-    scale_up(sums[tile], products[tile], top.scale(), bottom.scale());
     scale_up(sums[tile], minima, -top.minimum_scale() / kSumScale, -bottom.minimum_scale() / kSumScale);
+    scale_up(sums[tile], products[tile], top.scale(), bottom.scale());
   }
 }
 
