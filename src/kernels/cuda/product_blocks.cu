@@ -16,8 +16,6 @@ namespace {
 
 using namespace blocks;
 
-constexpr int kBlocksAPlace = 3;
-
 // Runs of the tokens that a block works on.
 struct Tokens {
   const TokenRun* first;
@@ -51,8 +49,8 @@ __device__ __forceinline__ void multiply_scaled(float (&sums)[kTiles][2], Format
     const auto* pairs = reinterpret_cast<const uint32_t*>(tokens.at(tile * kTileTokens + g / 2, run).sums[g % 2]);
     float minima[4];
     multiply_add_halves(minima, {top.minima, bottom.minima, 0, 0}, pairs[q], 0, {});
-    scale_up(sums[tile], products[tile], top.scale(), bottom.scale());
     scale_up(sums[tile], minima, -top.minimum_scale() / kSumScale, -bottom.minimum_scale() / kSumScale);
+    scale_up(sums[tile], products[tile], top.scale(), bottom.scale());
   }
 }
 
@@ -111,24 +109,30 @@ __device__ __forceinline__ void add_run(float (&sums)[kTiles][2], const Stage<Fo
   }
 }
 
-// Adds up the runs of a chain that has some, for every `step`-th tile of rows from `tile` to `last`, and calls
-// done(tile, sums) behind each.
-template <typename Format, int kTiles, typename Done>
-__device__ __forceinline__ void add_chain(int chain, int runs, int tile, int last, int step, const Feed<Format>& feed,
+// Which tiles of 16 rows a block works on: from `tile` to `last`, `step` apart, or, unless kWalks, `tile` alone.
+struct Tiles {
+  int tile, last, step;
+};
+
+// Adds up the runs of a chain that has some, for every tile, and calls done(tile, sums) behind each. Unless kWalks
+// `feed` begins with the tile.
+template <typename Format, int kTiles, bool kWalks, typename Done>
+__device__ __forceinline__ void add_chain(int chain, int runs, Tiles tiles, const Feed<Format>& feed,
                                           Stage<Format>* stages, const Tokens& tokens, int64_t in, const Done& done) {
-  int next_tile = tile, next_run = chain;
+  int next_tile = kWalks ? tiles.tile : 0, next_run = chain;
   const auto fetch = [&](int stage) {
-    if (next_tile < last) {
+    if (kWalks ? next_tile < tiles.last : next_run < runs) {
       feed.fetch(stages[stage], next_tile, next_run);
       next_run += kWarps;
-      if (next_run >= runs) next_run = chain, next_tile += step;
+      if (kWalks && next_run >= runs) next_run = chain, next_tile += tiles.step;
     }
     copies_issued();
   };
 #pragma unroll
   for (int i = 0; i < kStages; ++i) fetch(i);
   await_kernel_before();
-  for (int at = 0; tile < last; tile += step) {
+  int at = 0;
+  do {
     float sums[kTiles][2] = {};
     for (int run = chain; run < runs; run += kWarps, at = at + 1 == kStages ? 0 : at + 1) {
       copies_arrived<kStages - 1>();
@@ -137,11 +141,13 @@ __device__ __forceinline__ void add_chain(int chain, int runs, int tile, int las
       __syncwarp();
       fetch(at);
     }
-    done(tile, sums);
-  }
+    done(tiles.tile, sums);
+    tiles.tile += tiles.step;
+  } while (kWalks && tiles.tile < tiles.last);
 }
 
-// Few tokens: each warp has a chain, and a block every gridDim.x-th 16 rows. grid: (any, tokens / 8, z).
+// Few tokens: each warp has a chain. With up to four tokens blocks find place thrice on a processor and have 16 rows;
+// with more they have every gridDim.x-th. grid: (blocks of 16 rows or fewer, tokens / 8, z).
 template <typename Format>
 constexpr int kFewBytes = kWarps * kStages * sizeof(Stage<Format>);
 
@@ -149,7 +155,8 @@ template <typename Format, int kTiles>
 __global__ void __launch_bounds__(kThreads, kTiles == 1 && kFewBytes<Format> <= 64 << 10 ? 3 : 2)
     few_kernel(const __grid_constant__ Product p, const TokenRun* token_runs) {
   extern __shared__ __align__(128) uint8_t memory[];
-  __shared__ float parts[2][kWarps][kRows][kTiles * kTileTokens + 1];
+  constexpr bool kWalks = kTiles > 1;
+  __shared__ float parts[kWalks ? 2 : 1][kWarps][kRows][kTiles * kTileTokens + 1];
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, g = lane / 4, q = lane % 4;
   const int runs = static_cast<int>((p.w.in + kCols - 1) / kCols),
             row_tiles = static_cast<int>((p.w.out - 1) / kRows) + 1;
@@ -161,7 +168,7 @@ __global__ void __launch_bounds__(kThreads, kTiles == 1 && kFewBytes<Format> <= 
   int which = 0;  // of two, so that a warp may write while another reads
   const auto finish = [&](int row_tile, const float(&sums)[kTiles][2]) {
     auto& part = parts[which];
-    which ^= 1;
+    if (kWalks) which ^= 1;
 #pragma unroll
     for (int tile = 0; tile < kTiles; ++tile) {
       part[warp][g][tile * kTileTokens + q] = sums[tile][0];
@@ -174,16 +181,16 @@ __global__ void __launch_bounds__(kThreads, kTiles == 1 && kFewBytes<Format> <= 
       return add_in_order(0, kWarps / 2, chain) + add_in_order(kWarps / 2, kWarps / 2, chain);
     });
   };
-  const int begin = static_cast<int>(blockIdx.x), step = static_cast<int>(gridDim.x);
+  Tiles tiles{static_cast<int>(blockIdx.x), row_tiles, static_cast<int>(gridDim.x)};
   if (work.elsewhere || warp >= runs) {
     await_kernel_before();
-    for (int tile = begin; tile < row_tiles; tile += step) finish(tile, {});
+    for (; tiles.tile < row_tiles; tiles.tile += tiles.step) finish(tiles.tile, {});
     return;
   }
-  work.row = 0;
-  const Feed<Format> feed(work.weights_of(p, 0), p.row_bytes, p.w.out);
+  work.row = kWalks ? 0 : static_cast<int64_t>(tiles.tile) * kRows;
+  const Feed<Format> feed(work.weights_of(p, 0), p.row_bytes, p.w.out - work.row);
   auto* stages = reinterpret_cast<Stage<Format>*>(memory) + warp * kStages;
-  add_chain<Format, kTiles>(warp, runs, begin, row_tiles, step, feed, stages, tokens, p.w.in, finish);
+  add_chain<Format, kTiles, kWalks>(warp, runs, tiles, feed, stages, tokens, p.w.in, finish);
 }
 
 // Blocks of a kernel that find place on the device together.
@@ -203,8 +210,7 @@ void start_few(const Product& p, int depth, const TokenRun* tokens, cudaStream_t
   static const int kAtOnce = blocks_at_once(few_kernel<Format, kTiles>, kBytes);
   const int row_tiles = blocks_for(p.w.out, kRows);
   const int64_t groups = p.ids != nullptr ? p.x.rows : blocks_for(p.x.rows, kTokens), others = groups * depth;
-  // A few blocks for each place, since some processors are slower than others; each walks as far.
-  const int far = blocks_for(row_tiles * others, int64_t{kBlocksAPlace} * kAtOnce);
+  const int far = kTiles > 1 ? blocks_for(row_tiles * others, kAtOnce) : 1;  // each walks as far
   start(few_kernel<Format, kTiles>, dim3(size_of(blocks_for(row_tiles, far)), size_of(groups), size_of(depth)), kBytes,
         stream, p, tokens);
 }

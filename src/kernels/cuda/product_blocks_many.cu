@@ -39,7 +39,17 @@ __device__ __forceinline__ void add_run_of_many(float (&sums)[kTiles][2], Format
   const int q = threadIdx.x % 4;
   float of_run[kTiles][2] = {};
   if constexpr (Format::kScaled) {
-    float products[kTiles][4], minima[kTiles][4];
+    float products[kTiles][4];
+    const uint32_t minima[4] = {top.minima, bottom.minima, 0, 0};
+    products_begin();
+    multiply_add_halves(products, minima, columns_descriptor(x.sums, 0), false);
+    products_issued();
+    products_done<0>();
+    settled(products);
+#pragma unroll
+    for (int tile = 0; tile < kTiles; ++tile) {
+      scale_up(of_run[tile], products[tile], -top.minimum_scale() / kSumScale, -bottom.minimum_scale() / kSumScale);
+    }
 #pragma unroll
     for (int i = 0; i < kPieces; ++i) {
       uint32_t steps[2][4];
@@ -52,18 +62,10 @@ __device__ __forceinline__ void add_run_of_many(float (&sums)[kTiles][2], Format
       products_issued();
       products_done<1>();
     }
-    const uint32_t last[4] = {top.minima, bottom.minima, 0, 0};
-    products_begin();
-    multiply_add_halves(minima, last, columns_descriptor(x.sums, 0), false);
-    products_issued();
     products_done<0>();
     settled(products);
-    settled(minima);
 #pragma unroll
-    for (int tile = 0; tile < kTiles; ++tile) {
-      scale_up(of_run[tile], products[tile], top.scale(), bottom.scale());
-      scale_up(of_run[tile], minima[tile], -top.minimum_scale() / kSumScale, -bottom.minimum_scale() / kSumScale);
-    }
+    for (int tile = 0; tile < kTiles; ++tile) scale_up(of_run[tile], products[tile], top.scale(), bottom.scale());
   } else {
     // Products of one group of columns are made while those of the one before are scaled.
     constexpr int kSteps = Format::kScaleOf16 ? 1 : 2, kGroups = 2 * kPieces / kSteps;
@@ -113,7 +115,7 @@ __device__ __forceinline__ void add_run_of_many(float (&sums)[kTiles][2], Format
 }
 
 template <typename Format, int kTiles>
-__global__ void __launch_bounds__(kThreads, 1)
+__global__ void __launch_bounds__(kThreads, Format::kScaled ? 2 : 1)
     many_kernel(const __grid_constant__ Product p, const std::byte* all_tokens, float* parts) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
   extern __shared__ __align__(128) uint8_t memory[];
