@@ -417,6 +417,7 @@ void run(const AttendArgs& a, const Operands& o) noexcept {
   float* scratch = reinterpret_cast<float*>(o.scratch) + at.size * o.team.thread;
   const AttendTotals totals = count_work(a, o);
   WorkCursor cursor(a, o);
+  int64_t loaded_sequence = -1, loaded_rows = -1;  // whose queries scratch holds: splits of the same rows share them
   for (int64_t item = 0, end = 0; claim(o.team, totals.items, 1, item, end);) {
     for (; item < end; ++item) {
       cursor.seek(item);
@@ -431,7 +432,9 @@ void run(const AttendArgs& a, const Operands& o) noexcept {
                          local / parts % a.kv_heads,
                          first_row,
                          smaller(kRowTile, work.rows - first_row)};
-      rows.load_queries();
+      if (loaded_sequence != cursor.sequence || loaded_rows != local / parts) rows.load_queries();
+      loaded_sequence = cursor.sequence;
+      loaded_rows = local / parts;
       if (work.apart) {
         rows.sum_split(work.first_split + local % parts);
         for (int64_t r = 0; r < rows.rows; ++r) {
