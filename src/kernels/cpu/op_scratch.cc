@@ -15,7 +15,7 @@ AttendScratch attend_scratch(const AttendArgs& a) {
   s.values = s.keys + kTileTokens * s.k;
   s.scores = s.values + kTileTokens * s.v;
   s.packed = s.scores + kRowTile * kTileTokens;
-  s.key_stride = (a.k_dim + 127) / 128 * int64_t{128};
+  s.key_stride = (a.k_dim + 31) / 32 * int64_t{32};
   s.packed_row = a.open_group < 0 ? 0 : 2 * s.key_stride / static_cast<int64_t>(sizeof(float)) + 32;
   s.sums = s.packed + kRowTile * s.packed_row;
   s.totals = s.sums + kRowTile * (s.v + 16);

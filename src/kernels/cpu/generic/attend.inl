@@ -105,7 +105,7 @@ struct RowTile {
       if (!tiled()) continue;
       const TurboTable& table = turbo_table(*o.kv.k_turbo);
       rotate_vectors(*o.kv.k_turbo, table, out, a.k_dim);
-      pack_query(out, a.k_dim, at.key_stride, table.offset, *reinterpret_cast<PackedQuery*>(packed_query(r)));
+      pack_query(out, a.k_dim, at.key_stride, table, *reinterpret_cast<PackedQuery*>(packed_query(r)));
     }
   }
   std::byte* packed_query(int64_t r) const {
@@ -258,22 +258,11 @@ struct RowTile {
   void add_packed(int64_t tile, int64_t row, int64_t row_end) const {
     const TurboTable &k_table = turbo_table(*o.kv.k_turbo), &v_table = turbo_table(*o.kv.v_turbo);
     const KvTile k = cache_tile(o.kv, a.group, tile, KvRole::key), v = cache_tile(o.kv, a.group, tile, KvRole::value);
-    const int64_t stride = at.key_stride, row_bytes = at.packed_row * 4, v_groups = (a.v_dim + 31) / 32;
-    auto* keys = reinterpret_cast<uint8_t*>(scratch + at.keys);
-    auto* values = reinterpret_cast<int8_t*>(scratch + at.values);
+    const int64_t k_groups = (a.k_dim + 31) / 32, v_groups = (a.v_dim + 31) / 32, row_bytes = at.packed_row * 4;
     const bool more = (tile + 2) * kTile <= last(row_end - 1);  // the next tile is packed, too
+    const int64_t steps = kKeyRows + 4 * v_groups;
     const Fetch next{more ? cache_tile(o.kv, a.group, tile + 1, KvRole::key).data : nullptr,
-                     more ? (o.kv.head_bytes + kTile - 1) / kTile : 0};
-    if (k_table.windows != nullptr) {
-      trellis_keys(k_table, k.data, a.k_dim, stride, next, keys);
-    } else {
-      unpack_keys(k_table, k.data, (a.k_dim + 31) / 32, stride, next, keys);
-    }
-    if (v_table.windows != nullptr) {
-      trellis_values(v_table, v.data, a.v_dim, values);
-    } else {
-      unpack_values(v_table, v.data, v_groups, values);
-    }
+                     more ? (o.kv.head_bytes + steps - 1) / steps : 0};
     float k_norms[kTile], v_norms[kTile], units[kRowTile];
     for (int64_t j = 0; j < kTile; j += 16) {
       store(k_norms + j, load_f16(k.scales + j));
@@ -281,10 +270,22 @@ struct RowTile {
     }
     uint8_t weights[kRowTile][2 * kTile];
     float* scores = scratch + at.scores;
-    for_row_blocks(row_end - row, [&]<int R>(int64_t i) {
-      packed_scores<R>(packed_query(row + i), row_bytes, stride, keys, k_table.step, k_norms,
-                       scores + (row + i) * kTile);
-    });
+    const auto score = [&](const auto& keys) {
+      for_row_blocks(row_end - row, [&]<int R>(int64_t i) {
+        packed_scores<R>(packed_query(row + i), row_bytes, keys, k_groups, k_table.step, k_norms,
+                         i == 0 ? next : Fetch{}, scores + (row + i) * kTile);
+      });
+    };
+    const bool once = row_end - row <= 2 || row_end - row == 4;  // one block of rows
+    if (!once || !with_level_keys(k_table, k.data, k_groups, score)) {
+      auto* keys = reinterpret_cast<uint8_t*>(scratch + at.keys);
+      if (k_table.windows != nullptr) {
+        trellis_keys(k_table, k.data, a.k_dim, keys);
+      } else {
+        unpack_keys(k_table, k.data, k_groups, keys);
+      }
+      score(StoredKeys{keys, k_groups});
+    }
     for (int64_t r = row; r < row_end; ++r) {
       float* own = scores + r * kTile;
       cap_scores(a, own);
@@ -296,9 +297,21 @@ struct RowTile {
       }
       units[r] = pack_weights(own, v_norms, weights[r]);
     }
-    for_row_blocks(row_end - row, [&]<int R>(int64_t i) {
-      packed_values<R>(weights[row + i], units + row + i, values, v_groups, at.v, sums(row + i).values, at.v + 16);
-    });
+    const auto add = [&](const auto& values) {
+      for_row_blocks(row_end - row, [&]<int R>(int64_t i) {
+        packed_values<R>(weights[row + i], units + row + i, values, v_groups, a.v_dim, i == 0 ? next : Fetch{},
+                         sums(row + i).values, at.v + 16);
+      });
+    };
+    if (!once || !with_level_values(v_table, v.data, v_groups, add)) {
+      auto* values = reinterpret_cast<int8_t*>(scratch + at.values);
+      if (v_table.windows != nullptr) {
+        trellis_values(v_table, v.data, a.v_dim, values);
+      } else {
+        unpack_values(v_table, v.data, v_groups, values);
+      }
+      add(StoredValues{values});
+    }
   }
 
   void add_rows(const KvView& kv, int32_t group, int64_t tile, int64_t row_end, int64_t begin, int64_t end) const {
@@ -417,6 +430,7 @@ void run(const AttendArgs& a, const Operands& o) noexcept {
   float* scratch = reinterpret_cast<float*>(o.scratch) + at.size * o.team.thread;
   const AttendTotals totals = count_work(a, o);
   WorkCursor cursor(a, o);
+  int64_t loaded_sequence = -1, loaded_rows = -1;  // whose queries scratch holds: splits of the same rows share them
   for (int64_t item = 0, end = 0; claim(o.team, totals.items, 1, item, end);) {
     for (; item < end; ++item) {
       cursor.seek(item);
@@ -431,7 +445,9 @@ void run(const AttendArgs& a, const Operands& o) noexcept {
                          local / parts % a.kv_heads,
                          first_row,
                          smaller(kRowTile, work.rows - first_row)};
-      rows.load_queries();
+      if (loaded_sequence != cursor.sequence || loaded_rows != local / parts) rows.load_queries();
+      loaded_sequence = cursor.sequence;
+      loaded_rows = local / parts;
       if (work.apart) {
         rows.sum_split(work.first_split + local % parts);
         for (int64_t r = 0; r < rows.rows; ++r) {

@@ -121,20 +121,22 @@ class WindowRuns {
 };
 
 template <int bits>
-inline void trellis_keys_fast(const TurboTable& table, const std::byte* tile, int64_t dim, int64_t stride, Fetch fetch,
-                              uint8_t* out) {
+inline void trellis_keys_fast(const TurboTable& table, const std::byte* tile, int64_t dim, uint8_t* out) {
   const WindowTable entries(table.windows);
-  const int64_t row_bytes = dim / 8 * bits;
-  for (int64_t d = 0; d < dim; d += 128) {
-    const WindowRuns<bits> runs(row_bytes, d / 8 * bits, smaller<int64_t>(row_bytes, (d / 8 + 16) * bits));
-    const __m512i even = runs.places({0, 2, 4, 6, 8, 10, 12, 14}), odd = runs.places({1, 3, 5, 7, 9, 11, 13, 15});
-    for (int64_t t = 0; t < kTileTokens; ++t) {
-      const std::byte* row = tile + t * row_bytes;
-      uint8_t* to = out + norm_place_of(t) * stride + d;
-      if (d == 0) fetch(t);
-      const __m512i bytes = runs.load(row), behind = runs.behind(row);
-      _mm512_storeu_si512(to, entries(runs.windows(bytes, even, behind)));
-      _mm512_storeu_si512(to + 64, entries(runs.windows(bytes, odd, behind)));
+  const int64_t row_bytes = dim / 8 * bits, groups = (dim + 31) / 32;
+  for (int64_t g = 0; g < groups; g += 2) {
+    const WindowRuns<bits> runs(row_bytes, 4 * g * bits, smaller<int64_t>(row_bytes, (4 * g + 8) * bits));
+    const __m512i places = runs.places({0, 1, 2, 3, 4, 5, 6, 7});
+    for (int64_t row = 0; row < kKeyRows; ++row) {
+      __m512i k[4];
+      for (int64_t i = 0; i < 4; ++i) {
+        const std::byte* from = tile + key_token(row, i) * row_bytes;
+        k[i] = entries(runs.windows(runs.load(from), places, runs.behind(from)));
+      }
+      turn_quarters(k);
+      for (int64_t i = 0; i < (g + 1 < groups ? 4 : 2); ++i) {
+        _mm512_storeu_si512(out + ((row * groups + g) * 2 + i) * 64, k[i]);
+      }
     }
   }
 }
@@ -147,17 +149,17 @@ inline void trellis_values_fast(const TurboTable& table, const std::byte* tile, 
   for (int64_t g = 0; g < groups; g += 2) {
     const WindowRuns<bits> runs(row_bytes, 4 * g * bits, smaller<int64_t>(row_bytes, (4 * g + 8) * bits));
     const __m512i places = runs.places({0, 4, 1, 5, 2, 6, 3, 7});
-    for (int64_t quad = 0; quad < kQuads; ++quad) {
+    for (int64_t quad = 0; quad < 16; ++quad) {
       __m512i v[4];
       for (int64_t k = 0; k < 4; ++k) {
-        const std::byte* row = tile + quad_token(quad, k) * row_bytes;
+        const std::byte* row = tile + value_token(quad / 8, quad % 8, k) * row_bytes;
         v[k] = entries(runs.windows(runs.load(row), places, runs.behind(row)));
       }
       const __m512i low01 = _mm512_unpacklo_epi8(v[0], v[1]), high01 = _mm512_unpackhi_epi8(v[0], v[1]);
       const __m512i low23 = _mm512_unpacklo_epi8(v[2], v[3]), high23 = _mm512_unpackhi_epi8(v[2], v[3]);
-      int8_t* to = out + (quad * groups + g) * 128;
+      int8_t* to = out + ((g * 2 + quad / 8) * 16 + quad % 8) * 64;
       const auto put = [&](int64_t i, __m512i x) {
-        _mm512_storeu_si512(to + 64 * i, _mm512_permutexvar_epi32(turned, x));
+        _mm512_storeu_si512(to + (i / 2 * 32 + i % 2 * 8) * 64, _mm512_permutexvar_epi32(turned, x));
       };
       put(0, _mm512_unpacklo_epi16(low01, low23));
       put(1, _mm512_unpackhi_epi16(low01, low23));
@@ -168,11 +170,10 @@ inline void trellis_values_fast(const TurboTable& table, const std::byte* tile, 
   }
 }
 
-inline void trellis_keys(const TurboTable& table, const std::byte* tile, int64_t dim, int64_t stride, Fetch fetch,
-                         uint8_t* out) {
-  if (table.bits == 4) return trellis_keys_fast<4>(table, tile, dim, stride, fetch, out);
-  if (table.bits == 3) return trellis_keys_fast<3>(table, tile, dim, stride, fetch, out);
-  trellis_keys_fast<2>(table, tile, dim, stride, fetch, out);
+inline void trellis_keys(const TurboTable& table, const std::byte* tile, int64_t dim, uint8_t* out) {
+  if (table.bits == 4) return trellis_keys_fast<4>(table, tile, dim, out);
+  if (table.bits == 3) return trellis_keys_fast<3>(table, tile, dim, out);
+  trellis_keys_fast<2>(table, tile, dim, out);
 }
 
 inline void trellis_values(const TurboTable& table, const std::byte* tile, int64_t dim, int8_t* out) {
@@ -198,26 +199,25 @@ inline void for_entries(const TurboTable& table, const std::byte* row, int64_t d
   }
 }
 
-inline void trellis_keys(const TurboTable& table, const std::byte* tile, int64_t dim, int64_t stride, Fetch fetch,
-                         uint8_t* out) {
-  for (int64_t t = 0; t < kTileTokens; ++t) {
-    uint8_t* to = out + norm_place_of(t) * stride;
-    fetch(t);
-    for_entries(table, tile + t * (dim / 8 * table.bits), dim,
-                [&](int64_t d, uint8_t entry) { to[key_byte(d)] = entry; });
+inline void trellis_keys(const TurboTable& table, const std::byte* tile, int64_t dim, uint8_t* out) {
+  const int64_t groups = (dim + 31) / 32;
+  for (int64_t i = 0; dim < 32 * groups && i < kTile * groups * 32; ++i) out[i] = 0;
+  for (int64_t i = 0; i < kTile; ++i) {
+    for_entries(table, tile + key_token(i / 4, i % 4) * (dim / 8 * table.bits), dim, [&](int64_t d, uint8_t entry) {
+      out[(i / 4 * groups * 2 + d / 16) * 64 + i % 4 * 16 + d % 16] = entry;
+    });
   }
 }
 
 inline void trellis_values(const TurboTable& table, const std::byte* tile, int64_t dim, int8_t* out) {
   const int64_t groups = (dim + 31) / 32;
-  for (int64_t i = 0; dim < 32 * groups && i < kQuads * groups * 128; ++i) out[i] = 0;
-  for (int64_t quad = 0; quad < kQuads; ++quad) {
-    for (int64_t k = 0; k < 4; ++k) {
-      for_entries(table, tile + quad_token(quad, k) * (dim / 8 * table.bits), dim, [&](int64_t d, uint8_t entry) {
-        out[((quad * groups + d / 32) * 2 + d / 4 % 2) * 64 + (d % 4 * 4 + d / 8 % 4) * 4 + k] =
-            static_cast<int8_t>(entry);
-      });
-    }
+  for (int64_t i = 0; dim < 32 * groups && i < kTile * groups * 32; ++i) out[i] = 0;
+  for (int64_t i = 0; i < kTile; ++i) {
+    const int64_t half = i / 32, q = i / 4 % 8, k = i % 4;
+    for_entries(table, tile + value_token(half, q, k) * (dim / 8 * table.bits), dim, [&](int64_t d, uint8_t entry) {
+      const int64_t vector = ((d / 32 * 2 + half) * 2 + d / 4 % 2) * 8 + q;
+      out[vector * 64 + (d % 4 * 4 + d / 8 % 4) * 4 + k] = static_cast<int8_t>(entry);
+    });
   }
 }
 

@@ -82,6 +82,11 @@ inline void store_ints(void* p, Ints a) {
   _mm256_storeu_si256(q, a.lo);
   _mm256_storeu_si256(q + 1, a.hi);
 }
+// The same 16 bytes in each quarter.
+inline Ints load_quarters(const void* p) {
+  const __m256i two = _mm256_broadcastsi128_si256(_mm_loadu_si128(static_cast<const __m128i*>(p)));
+  return {two, two};
+}
 inline Ints operator+(Ints a, Ints b) {
   return {_mm256_add_epi32(a.lo, b.lo), _mm256_add_epi32(a.hi, b.hi)};
 }
@@ -161,6 +166,14 @@ inline Ints dot4(Ints acc, Ints a, Ints b) {
   }
   const __m256i ones = _mm256_set1_epi16(1);
   return dot2(acc, Ints{_mm256_maddubs_epi16(a.lo, b.lo), _mm256_maddubs_epi16(a.hi, b.hi)}, Ints{ones, ones});
+}
+
+// Lane 4 k + n: the sum of lanes 4 k to 4 k + 3 of x[n].
+inline Ints quarter_sums(const Ints (&x)[4]) {
+  const auto sums = [](__m256i a, __m256i b, __m256i c, __m256i d) {
+    return _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
+  };
+  return {sums(x[0].lo, x[1].lo, x[2].lo, x[3].lo), sums(x[0].hi, x[1].hi, x[2].hi, x[3].hi)};
 }
 
 constexpr int kVecRegisters = 8;  // vectors that fit the registers

@@ -73,6 +73,10 @@ inline Ints load_ints(const void* p) {
 inline void store_ints(void* p, Ints a) {
   _mm512_storeu_si512(p, a.v);
 }
+// The same 16 bytes in each quarter.
+inline Ints load_quarters(const void* p) {
+  return {_mm512_broadcast_i32x4(_mm_loadu_si128(static_cast<const __m128i*>(p)))};
+}
 inline Ints operator+(Ints a, Ints b) {
   return {_mm512_add_epi32(a.v, b.v)};
 }
@@ -143,6 +147,15 @@ inline Ints dot4(Ints acc, Ints a, Ints b) {
 }
 inline Ints dot2(Ints acc, Ints a, Ints b) {
   return {_mm512_dpwssd_epi32(acc.v, a.v, b.v)};
+}
+
+// Lane 4 k + n: the sum of lanes 4 k to 4 k + 3 of x[n].
+inline Ints quarter_sums(const Ints (&x)[4]) {
+  const auto halves = [](__m512i a, __m512i b) {
+    return _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+  };
+  const __m512i ab = halves(x[0].v, x[1].v), cd = halves(x[2].v, x[3].v);
+  return {_mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd))};
 }
 
 #ifdef __AVX512BF16__

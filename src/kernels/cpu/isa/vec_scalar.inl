@@ -82,6 +82,12 @@ inline Ints load_ints(const void* p) {
 inline void store_ints(void* p, const Ints& a) {
   __builtin_memcpy(p, a.v, sizeof(a.v));
 }
+// The same 16 bytes in each quarter.
+inline Ints load_quarters(const void* p) {
+  Ints out;
+  for (int k = 0; k < 4; ++k) __builtin_memcpy(out.v + 4 * k, p, 16);
+  return out;
+}
 inline Ints operator+(const Ints& a, const Ints& b) {
   return each<Ints>([&](int i) { return a.v[i] + b.v[i]; });
 }
@@ -164,6 +170,14 @@ inline Ints dot2(Ints acc, const Ints& a, const Ints& b) {
     }
   }
   return acc;
+}
+
+// Lane 4 k + n: the sum of lanes 4 k to 4 k + 3 of x[n].
+inline Ints quarter_sums(const Ints (&x)[4]) {
+  return each<Ints>([&](int i) {
+    const int32_t* p = x[i % 4].v + i / 4 * 4;
+    return p[0] + p[1] + (p[2] + p[3]);
+  });
 }
 
 constexpr int kVecRegisters = 4;  // vectors that fit the registers
