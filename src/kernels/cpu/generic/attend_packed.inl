@@ -142,11 +142,14 @@ inline void packed_scores(const std::byte* queries, int64_t row_bytes, const Key
   }
 }
 
-// The bytes [2][64] of 64 numbers of 16 bits, upper and lower ones; of each eight first those at even places, which belong
-// to one quad of values.
+// The bytes [2][64] of 64 numbers of 16 bits, upper and lower ones; of each eight first those at even places, which
+// belong to one quad of values.
 inline void store_split(uint8_t* bytes, const Ints (&x)[4]) {
 #ifdef __AVX512VBMI__
-  alignas(64) static constexpr uint8_t kPlaces[64] = {0, 2, 16, 18, 1, 3, 17, 19, 32, 34, 48, 50, 33, 35, 49, 51, 4, 6, 20, 22, 5, 7, 21, 23, 36, 38, 52, 54, 37, 39, 53, 55, 8, 10, 24, 26, 9, 11, 25, 27, 40, 42, 56, 58, 41, 43, 57, 59, 12, 14, 28, 30, 13, 15, 29, 31, 44, 46, 60, 62, 45, 47, 61, 63};
+  alignas(64) static constexpr uint8_t kPlaces[64] = {0,  2,  16, 18, 1,  3,  17, 19, 32, 34, 48, 50, 33, 35, 49, 51,
+                                                      4,  6,  20, 22, 5,  7,  21, 23, 36, 38, 52, 54, 37, 39, 53, 55,
+                                                      8,  10, 24, 26, 9,  11, 25, 27, 40, 42, 56, 58, 41, 43, 57, 59,
+                                                      12, 14, 28, 30, 13, 15, 29, 31, 44, 46, 60, 62, 45, 47, 61, 63};
   const __m512i places = _mm512_load_si512(kPlaces);
   const __m512i low = _mm512_packus_epi32(x[0].v, x[1].v), high = _mm512_packus_epi32(x[2].v, x[3].v);
   const __m512i byte = _mm512_set1_epi16(255);

@@ -1,12 +1,13 @@
 // Packed tiles to bytes that dot4() takes.
 //
-// Keys: a vector has 16 coordinates of four tokens, a token in each quarter, so that what dot4() sums of one token stays
-// in four lanes. Row v of 16, 0 <= v < 4 of block b, holds the tokens at norm places 16 b + 4 k + v in quarter k: row 4 b
-// + v has two vectors a group of 32 coordinates. Those are the even and the odd coordinates where codes are nibbles, and
-// in their order else (key_byte()).
+// Keys: a vector has 16 coordinates of four tokens, a token in each quarter, so that what dot4() sums of one token
+// stays in four lanes. Row v of 16, 0 <= v < 4 of block b, holds the tokens at norm places 16 b + 4 k + v in quarter k:
+// row 4 b
+// + v has two vectors a group of 32 coordinates. Those are the even and the odd coordinates where codes are nibbles,
+// and in their order else (key_byte()).
 //
-// Values: a vector has 16 coordinates of a quad of tokens: lane 4 i + m has coordinate 32 g + 8 m + 4 b + i of tokens 32
-// half + 8 k + q in byte k. Vectors q = 0 to 7 follow each other for each b, half and g.
+// Values: a vector has 16 coordinates of a quad of tokens: lane 4 i + m has coordinate 32 g + 8 m + 4 b + i of tokens
+// 32 half + 8 k + q in byte k. Vectors q = 0 to 7 follow each other for each b, half and g.
 
 constexpr int64_t kTile = kTileTokens;
 constexpr int64_t kKeyRows = kTileTokens / 4;
