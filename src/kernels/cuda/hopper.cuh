@@ -35,12 +35,16 @@ inline bool is_hopper() {
 }
 
 // Lets the next kernel of the stream start now, where it was launched so that it may; that one then waits for the end
-// of this one where it reads what this one writes.
+// of this one where it reads what this one writes. Devices before sm_90 start no kernel early.
 __device__ __forceinline__ void next_may_start() {
+#if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
 }
 __device__ __forceinline__ void await_kernel_before() {
+#if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
 }
 
 // ---- tiles of matrices; zeros beyond the matrix's edges, counted as bytes that came ----

@@ -154,8 +154,7 @@ class Feed {
   int chunks_[kEach], offsets_[kEach];
 };
 
-// ---- sums
-// ------------------------------------------------------------------------------------------------------------
+// ---- sums ----------------------------------------------------------------------------------------------------------
 
 // sums += (high and low of products) scale.
 __device__ __forceinline__ void scale_up(float (&sums)[2], const float (&products)[4], float top, float bottom) {
@@ -180,10 +179,9 @@ __device__ __forceinline__ float add_in_order(int first, int n, const Chain& cha
   return sum;
 }
 
-// ---- launches
-// --------------------------------------------------------------------------------------------------------
+// ---- launches ------------------------------------------------------------------------------------------------------
 
-// Before the kernel in front of it has ended, for which it waits by itself.
+// On sm_90 before the kernel in front of it has ended, for which it waits by itself.
 template <typename... Args>
 void start(void (*kernel)(Args...), dim3 grid, int bytes, cudaStream_t stream, Args... args) {
   cudaLaunchAttribute early{.id = cudaLaunchAttributeProgrammaticStreamSerialization};
@@ -193,7 +191,7 @@ void start(void (*kernel)(Args...), dim3 grid, int bytes, cudaStream_t stream, A
                                   .dynamicSmemBytes = static_cast<size_t>(bytes),
                                   .stream = stream,
                                   .attrs = &early,
-                                  .numAttrs = 1};
+                                  .numAttrs = is_hopper() ? 1u : 0u};
   cudaLaunchKernelEx(&config, kernel, args...);
 }
 
